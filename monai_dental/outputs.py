@@ -1,0 +1,29 @@
+"""The folder that results go to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monai_dental.errors import OutputError
+
+
+def prepare_output_folder(folder: Path, *, overwrite: bool = False) -> None:
+    """Make a folder for results, or check that there is room for them.
+
+    Args:
+        folder: The folder; it and its parents are made where they are missing.
+        overwrite: Whether it may hold something already.
+
+    Raises:
+        OutputError: The folder holds something and `overwrite` is false, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_empty = next(folder.iterdir(), None) is None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(f"{folder}: cannot make this output folder: {reason}") from error
+    if not is_empty and not overwrite:
+        raise OutputError(
+            f"{folder}: the output folder is not empty; need an empty or new one, or --overwrite"
+        )
