@@ -1,0 +1,209 @@
+"""One simulated radiograph: scene, beam, detector, stored values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dental.phantom.attenuation import TUBE_VOLTAGES_KV, transmit
+from monai_dental.phantom.canvas import Field, Mask
+from monai_dental.phantom.detector import Detector, DisplayCurve, to_stored_values
+from monai_dental.phantom.drawing import METALS, Drawing, draw
+from monai_dental.phantom.scene import Scene, draw_scene
+from monai_dental.phantom.streams import PHANTOM_VERSION, random_stream
+
+SMALLEST_SIDE = 16
+_DRAWN_SIDE = 400  # below this many pixels anatomy is drawn finer and its signal averaged
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A simulated radiograph with its truth.
+
+    Attributes:
+        clean: Noise-free stored values, (rows, columns), MONOCHROME2: dense is bright.
+        noisy: The same with noise, on the same display curve.
+        lesions: Where a lesion lies by kind, (rows, columns) each; only kinds that are in the
+            image.
+        parameters: What was drawn, JSON-able.
+        pixel_spacing: Row and column pitch at the detector in mm.
+        bits_stored: Bits of the stored values.
+    """
+
+    clean: NDArray[np.uint8] | NDArray[np.uint16]
+    noisy: NDArray[np.uint8] | NDArray[np.uint16]
+    lesions: dict[str, Mask]
+    parameters: dict[str, Any]
+    pixel_spacing: tuple[float, float]
+    bits_stored: int
+
+
+@dataclass(frozen=True)
+class Technique:
+    """How an exposure was made: beam, sensor and display.
+
+    Attributes:
+        tube_voltage_kv: Peak voltage of the tube.
+        scatter: Scattered part of the signal.
+        falloff: Change of the beam from one side of the image to the other, (down, across).
+        detector: The sensor.
+        curve_kind: See `DisplayCurve`.
+        gamma: See `DisplayCurve`.
+        margin: Width of the display window beyond the darkest and brightest tissue, (black, white),
+            as part of the range.
+    """
+
+    tube_voltage_kv: int
+    scatter: float
+    falloff: tuple[float, float]
+    detector: Detector
+    curve_kind: str
+    gamma: float
+    margin: tuple[float, float]
+
+
+def draw_technique(index: int) -> Technique:
+    """Return the technique of phantom `index`."""
+    generator = random_stream(index, "technique")
+    a = generator.random(10)
+    return Technique(
+        tube_voltage_kv=TUBE_VOLTAGES_KV[int(len(TUBE_VOLTAGES_KV) * a[0])],
+        scatter=float(0.03 + 0.07 * a[1]),
+        falloff=(float(0.12 * (a[2] - 0.5)), float(0.12 * (a[3] - 0.5))),
+        detector=Detector(
+            photons=float(120 * 10 ** a[4]),
+            blur=float(0.65 + 0.25 * a[5]),
+            electronic_noise=float(0.0005 + 0.0015 * a[6]),
+            gain=1.0,
+        ),
+        curve_kind="log" if a[7] < 0.7 else "root",
+        gamma=float(0.8 + 0.35 * a[8]),
+        margin=(float(0.02 + 0.1 * a[9]), 0.04),
+    )
+
+
+def simulate_exposure(
+    index: int,
+    *,
+    size: tuple[int, int] = (512, 512),
+    bits_stored: int = 12,
+    view: str | None = None,
+) -> Exposure:
+    """Return phantom `index`: always the same for the same arguments and `PHANTOM_VERSION`.
+
+    Args:
+        index: Number of the phantom, 0 or more; it does not depend on how many there are.
+        size: Rows and columns.
+        bits_stored: 8, 10, 12 or 16.
+        view: `"periapical"` or `"bitewing"`; None for the one that the index draws.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    if index < 0:
+        raise ValueError(f"index is {index}; need 0 or more")
+    if min(size) < SMALLEST_SIDE:
+        raise ValueError(f"size is {size}; need at least {SMALLEST_SIDE} rows and columns")
+    scene = draw_scene(index, size, view)
+    technique = draw_technique(index)
+    factor = max(1, -(-_DRAWN_SIDE // min(size)))
+    drawing = draw(index, scene, (size[0] * factor, size[1] * factor))
+    signal = primary_signal(drawing, technique)
+    curve = _display_curve(signal, drawing, technique)
+    signal = _shrink(signal, size)
+    detector = technique.detector
+    clean = curve.show(detector.record(signal))
+    noisy = curve.show(detector.record_noisy(signal, random_stream(index, "noise")))
+    pitch = scene.field[0] / size[0]
+    return Exposure(
+        clean=to_stored_values(clean, bits_stored),
+        noisy=to_stored_values(noisy, bits_stored),
+        lesions={
+            kind: shrunk
+            for kind, mask in drawing.lesion_masks.items()
+            if (shrunk := _shrink(mask.astype(np.float32), size) >= 0.5).any()
+        },
+        parameters=_parameters(index, scene, drawing, technique, curve, pitch),
+        pixel_spacing=(pitch, pitch),
+        bits_stored=bits_stored,
+    )
+
+
+def primary_signal(drawing: Drawing, technique: Technique) -> Field:
+    """Return the noise-free signal at the scintillator with scatter, 1.0 = unattenuated beam."""
+    signal = transmit(drawing.canvas.thickness, technique.tube_voltage_kv)
+    rows, columns = signal.shape
+    down = np.linspace(-0.5, 0.5, rows, dtype=np.float32)[:, None] * np.float32(
+        technique.falloff[0]
+    )
+    across = np.linspace(-0.5, 0.5, columns, dtype=np.float32) * np.float32(technique.falloff[1])
+    signal *= (1 + down + across) * drawing.beam
+    # Scatter reaches some millimetres; it is blurred on a coarse grid, since it is smooth.
+    coarse = cv2.resize(signal, (32, 32), interpolation=cv2.INTER_AREA)
+    glow = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 5.0), (columns, rows))
+    scatter = np.float32(technique.scatter)
+    return np.asarray((1 - scatter) * signal + scatter * glow, dtype=np.float32)
+
+
+def _display_curve(signal: Field, drawing: Drawing, technique: Technique) -> DisplayCurve:
+    """Return the window that shows the tissues; metal and unexposed parts do not widen it."""
+    tissue = ~drawing.is_unexposed
+    for metal in METALS:
+        tissue &= drawing.canvas.layer(metal) < 0.05
+    values = signal[tissue] if tissue.sum() > 100 else signal.ravel()
+    black, white = (float(value) for value in np.percentile(values[::7], (99.5, 0.3)))
+    reach = np.log(black / white)
+    return DisplayCurve(
+        kind=technique.curve_kind,
+        black=float(black * np.exp(technique.margin[0] * reach)),
+        white=float(white * np.exp(-technique.margin[1] * reach)),
+        gamma=technique.gamma,
+    )
+
+
+def _shrink(image: Field, size: tuple[int, int]) -> Field:
+    """Return the means over blocks of pixels, so that the image has `size` rows and columns."""
+    if image.shape == size:
+        return image
+    factor = image.shape[0] // size[0]
+    blocks = image.reshape(size[0], factor, size[1], factor)
+    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
+
+
+def _parameters(
+    index: int,
+    scene: Scene,
+    drawing: Drawing,
+    technique: Technique,
+    curve: DisplayCurve,
+    pitch: float,
+) -> dict[str, Any]:
+    detector = technique.detector
+    return {
+        "phantom_version": PHANTOM_VERSION,
+        "index": index,
+        "view": scene.view,
+        "focus": scene.focus,
+        "field_mm": list(scene.field),
+        "tilt_rad": scene.tilt,
+        "age": scene.age,
+        "teeth": [tooth.number for tooth in drawing.teeth],
+        "restorations": [restoration.parameters() for restoration in drawing.restorations],
+        "lesions": [lesion.parameters() for lesion in drawing.lesions],
+        "kvp": technique.tube_voltage_kv,
+        "scatter": technique.scatter,
+        "photons": detector.photons,
+        "blur": detector.blur,
+        "electronic_noise": detector.electronic_noise,
+        "pitch": pitch,
+        "display": {
+            "kind": curve.kind,
+            "black": curve.black,
+            "white": curve.white,
+            "gamma": curve.gamma,
+        },
+    }
