@@ -1,8 +1,9 @@
 """The exceptions that callers can tell apart.
 
-A caller's mistake in code is a `ValueError` or `TypeError`; what the world does wrong (a broken file, a missing
-bundle, a full disk) is a subclass of `MonaiDentalError`. Errors hold only their message, so that they survive
-pickling in data-loading workers, and never a patient's name, ID or birth date.
+A caller's mistake in code is a `ValueError` or `TypeError`; what the world does wrong (a broken
+file, a missing bundle, a full disk) is a subclass of `MonaiDentalError`. Errors hold only their
+message, so that they survive pickling in data-loading workers, and never a patient's name, ID or
+birth date.
 """
 
 from __future__ import annotations

@@ -8,16 +8,15 @@ from hashlib import sha256
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
-    UID,
     DigitalIntraOralXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
 )
 
+from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from monai_dental.phantom.simulate import Exposure
 from monai_dental.phantom.streams import PHANTOM_VERSION
 
 MANUFACTURER = "monai_dental"
-IMPLEMENTATION_CLASS_UID = "2.25.302043790172249692526321623266752743501"
 _DATE, _TIME = "20000101", "120000"  # of nothing that happened
 
 # PS3.16 CID 4016, Anatomic Region for Intra-oral Radiography.
@@ -57,8 +56,8 @@ def encode_dicom(exposure: Exposure, index: int, role: str) -> bytes:
     file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    file_meta.ImplementationVersionName = "MONAI_DENTAL"
+    file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     dataset.file_meta = file_meta
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)

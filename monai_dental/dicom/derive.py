@@ -1,0 +1,217 @@
+"""From a processed radiograph to a derived DICOM instance (PS3.3 C.7.6.1.1.2, C.12.4)."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import uuid
+
+import numpy as np
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from monai_dental.dicom.elements import element, integer, read_image_pixel
+from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
+from monai_dental.dicom.record import (
+    Derivation,
+    put,
+    record_creation,
+    record_derivation,
+    record_equipment,
+    record_image_type,
+    record_series,
+)
+from monai_dental.dicom.resample import resample_header
+from monai_dental.errors import CorruptImageError, UnsupportedImageError
+from monai_dental.radiograph import Radiograph, StoredArray
+
+__all__ = ["Derivation", "derive", "encode_dataset"]
+
+_DROPPED = (
+    "IconImageSequence",
+    "SmallestImagePixelValue",
+    "LargestImagePixelValue",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "SmallestImagePixelValueInPlane",
+    "LargestImagePixelValueInPlane",
+    "HistogramSequence",
+    "SOPInstanceStatus",
+    "SOPAuthorizationDateTime",
+    "SOPAuthorizationComment",
+    "AuthorizationEquipmentCertificationNumber",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "EncapsulatedPixelDataValueTotalLength",
+    "PixelDataProviderURL",
+    "DataSetTrailingPadding",
+)
+"""Elements that speak of the source's pixels or bytes and would be wrong of the derived ones."""
+
+_SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
+
+
+def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
+    """Make the derived instance of a processed radiograph.
+
+    Kept are the stored-value domain (bits, sign, rescale or Modality LUT, window), the photometric
+    interpretation, spacing, patient and study; pixels that the source shows so, and padding pixels,
+    keep the source's stored value. New are the SOP Instance and Series UIDs, which depend on
+    nothing but the source, its pixels and the derivation: a second run makes the same instance.
+
+    Args:
+        radiograph: The processed pixels, with header and stored values of the source as
+            `to_radiograph` made them.
+        derivation: How the pixels were made.
+
+    Returns:
+        The derived dataset with its file meta information, Explicit VR Little Endian.
+
+    Raises:
+        ValueError: The radiograph does not come from DICOM.
+        UnsupportedImageError: The source has no SOP Instance UID or SOP Class UID to refer to, or
+            it is resampled and lies in patient coordinates.
+        CorruptImageError: An element of the source that is needed here is broken.
+    """
+    if not isinstance(radiograph.header, Dataset) or radiograph.stored is None:
+        raise ValueError("the radiograph does not come from DICOM; need one that was read from it")
+    stored = radiograph.to_stored()
+    with quiet_pydicom():
+        name = instance_name(radiograph.header, radiograph.source)
+        try:
+            return _derive(radiograph.header, radiograph.stored, stored, derivation)
+        except (CorruptImageError, UnsupportedImageError) as error:
+            raise type(error)(f"{name}: {error}") from None
+        except PYDICOM_ERRORS as error:
+            raise CorruptImageError(f"{name}: cannot be derived: {type(error).__name__}") from None
+
+
+def encode_dataset(dataset: Dataset) -> bytes:
+    """The bytes of a DICOM file.
+
+    Args:
+        dataset: A dataset with file meta information, as `derive` makes it.
+
+    Returns:
+        The file, preamble and all.
+
+    Raises:
+        CorruptImageError: An element that came from the source cannot be written.
+    """
+    stream = io.BytesIO()
+    with quiet_pydicom():
+        try:
+            dcmwrite(stream, dataset, enforce_file_format=True)
+        except PYDICOM_ERRORS as error:
+            name = instance_name(dataset)
+            raise CorruptImageError(f"{name}: cannot be written: {type(error).__name__}") from None
+    return stream.getvalue()
+
+
+def _derive(
+    header: Dataset, source: StoredArray, stored: StoredArray, derivation: Derivation
+) -> Dataset:
+    sop_instance_uid = str(_referable(header, "SOPInstanceUID"))
+    _referable(header, "SOPClassUID")
+    derived = copy.deepcopy(header)
+    _drop_stale(derived)
+    digest = _pixel_digest(source)
+    if stored.shape != source.shape:
+        digest += f" resampled to {stored.shape}"
+    put(derived, "SOPInstanceUID", _uid("instance", sop_instance_uid, digest, derivation.identity))
+    series = str(header.get("SeriesInstanceUID") or header.get("StudyInstanceUID") or "")
+    put(derived, "SeriesInstanceUID", _uid("series", series, derivation.identity))
+    record_series(derived, derivation)
+    record_creation(derived, derivation)
+    record_image_type(derived)
+    record_derivation(derived, header, derivation, is_resampled=stored.shape != source.shape)
+    record_equipment(derived, derivation)
+    if stored.shape == source.shape:
+        stored = _with_padding(header, source, stored)
+    else:
+        resample_header(derived, source.shape[-2:], stored.shape[-2:])
+    _set_pixels(derived, stored)
+    derived.file_meta = _file_meta(derived)
+    return derived
+
+
+def _referable(header: Dataset, keyword: str) -> UID:
+    value = header.get(keyword)
+    if not value:
+        raise UnsupportedImageError(
+            f"{element(keyword)} is missing; need it to refer to the source"
+        )
+    return UID(str(value))
+
+
+def _uid(*parts: str) -> UID:
+    """A UID that depends on the parts alone: a name-based UUID under 2.25 (PS3.5 B.2)."""
+    digest = hashlib.sha256("\0".join(("monai_dental", *parts)).encode()).digest()
+    return UID(f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}")
+
+
+def _pixel_digest(source: StoredArray) -> str:
+    digest = hashlib.sha256(f"{source.dtype.str} {source.shape}".encode())
+    digest.update(np.ascontiguousarray(source).data)
+    return digest.hexdigest()
+
+
+def _drop_stale(derived: Dataset) -> None:
+    for keyword in _DROPPED:
+        if keyword in derived:
+            del derived[keyword]
+    _drop_signatures(derived)
+
+
+def _drop_signatures(dataset: Dataset) -> None:
+    """Drop signatures and group lengths, at every depth: neither holds for changed bytes."""
+    for keyword in _SIGNATURES:
+        if keyword in dataset:
+            del dataset[keyword]
+    for tag in list(dataset.keys()):
+        if tag.element == 0:
+            del dataset[tag]
+        elif dataset.get_item(tag).VR in ("SQ", "UN", None) and dataset[tag].VR == "SQ":
+            for item in dataset[tag].value:
+                _drop_signatures(item)
+
+
+def _with_padding(header: Dataset, source: StoredArray, stored: StoredArray) -> StoredArray:
+    """The stored values with the source's padding pixels put back (PS3.3 C.7.5.1.1.2)."""
+    if header.get("PixelPaddingValue") is None:
+        return stored
+    image_pixel = read_image_pixel(header)
+    limits = []
+    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        if header.get(keyword) is not None:
+            # The value representation, US or SS, is often the wrong one: only the bits count.
+            value = integer(header, keyword) & ((1 << image_pixel.bits_stored) - 1)
+            if image_pixel.is_signed and value >> (image_pixel.bits_stored - 1):
+                value -= 1 << image_pixel.bits_stored
+            limits.append(value)
+    is_padding = (source >= min(limits)) & (source <= max(limits))
+    return np.where(is_padding, source, stored)
+
+
+def _set_pixels(derived: Dataset, stored: StoredArray) -> None:
+    image_pixel = read_image_pixel(derived)
+    cells = (stored << image_pixel.shift).astype(image_pixel.dtype)
+    data = cells.astype(cells.dtype.newbyteorder("<")).tobytes()
+    derived.add_new(
+        "PixelData",
+        "OB" if image_pixel.bits_allocated == 8 else "OW",
+        data + b"\0" * (len(data) % 2),
+    )
+
+
+def _file_meta(derived: Dataset) -> FileMetaDataset:
+    file_meta = FileMetaDataset()
+    file_meta.MediaStorageSOPClassUID = derived.SOPClassUID
+    file_meta.MediaStorageSOPInstanceUID = derived.SOPInstanceUID
+    file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return file_meta

@@ -1,0 +1,199 @@
+"""The elements that say how Pixel Data is to be read, checked one by one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.datadict import dictionary_description, tag_for_keyword
+
+from monai_dental.dicom.quiet import PYDICOM_ERRORS
+from monai_dental.errors import CorruptImageError, UnsupportedImageError
+
+_GRAYSCALE = ("MONOCHROME1", "MONOCHROME2")
+_CODE_STRING = re.compile(r"(MONOCHROME|RGB|YBR|PALETTE|HSV|ARGB|CMYK|XYB)[A-Z0-9_ ]{0,12}")
+
+
+@dataclass(frozen=True)
+class ImagePixel:
+    """The Image Pixel Module (PS3.3 C.7.6.3) of a grayscale image, as far as decoding needs it."""
+
+    frames: int
+    rows: int
+    columns: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    photometric_interpretation: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frames, rows, columns)."""
+        return self.frames, self.rows, self.columns
+
+    @property
+    def shift(self) -> int:
+        """How many unused bits a pixel cell has below the stored value."""
+        return self.high_bit + 1 - self.bits_stored
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values, in native byte order."""
+        return np.dtype(f"{'i' if self.is_signed else 'u'}{self.bits_allocated // 8}")
+
+
+def element(keyword: str) -> str:
+    """How messages name an element: `(gggg,eeee) Name`.
+
+    Args:
+        keyword: The attribute's keyword.
+
+    Returns:
+        Tag and name.
+    """
+    tag = tag_for_keyword(keyword) or 0
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {dictionary_description(tag)}"
+
+
+def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    """An integer element's value.
+
+    Args:
+        dataset: Where it stands; within `quiet_pydicom`.
+        keyword: The attribute's keyword.
+        default: What an absent or empty element means; None where there must be one.
+
+    Returns:
+        The value.
+
+    Raises:
+        CorruptImageError: The element is missing, or is no single integer.
+    """
+    try:
+        value = dataset.get(keyword)
+        if value is None or value == "":
+            if default is not None:
+                return default
+            raise CorruptImageError(f"{element(keyword)} is missing")
+        return int(value)
+    except PYDICOM_ERRORS:
+        raise CorruptImageError(f"{element(keyword)} is not an integer") from None
+
+
+def read_image_pixel(dataset: Dataset) -> ImagePixel:
+    """Read and check the Image Pixel Module.
+
+    Args:
+        dataset: A dataset with pixel data; within `quiet_pydicom`.
+
+    Returns:
+        The module's values, consistent with each other.
+
+    Raises:
+        UnsupportedImageError: The image is not grayscale, or not of 8 or 16 bits allocated.
+        CorruptImageError: An element is missing or contradicts another.
+    """
+    photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
+    if photometric not in _GRAYSCALE:
+        # Only terms of the standard are quoted: a broken file may hold a patient's name here.
+        found = f"is '{photometric}'" if _CODE_STRING.fullmatch(photometric) else "is not known"
+        if not photometric:
+            raise CorruptImageError(f"{element('PhotometricInterpretation')} is missing")
+        raise UnsupportedImageError(
+            f"{element('PhotometricInterpretation')} {found}; need MONOCHROME1 or MONOCHROME2"
+        )
+    samples = integer(dataset, "SamplesPerPixel", 1)
+    if samples != 1:
+        raise CorruptImageError(f"{element('SamplesPerPixel')} is {samples}; need 1")
+    allocated = integer(dataset, "BitsAllocated")
+    if allocated not in (8, 16):
+        raise UnsupportedImageError(f"{element('BitsAllocated')} is {allocated}; need 8 or 16")
+    stored = integer(dataset, "BitsStored", allocated)
+    if not 1 <= stored <= allocated:
+        raise CorruptImageError(f"{element('BitsStored')} is {stored}; need 1 to {allocated}")
+    high_bit = integer(dataset, "HighBit", stored - 1)
+    if not stored - 1 <= high_bit < allocated:
+        raise CorruptImageError(
+            f"{element('HighBit')} is {high_bit}; need {stored - 1} to {allocated - 1}"
+        )
+    sign = integer(dataset, "PixelRepresentation", 0)
+    if sign not in (0, 1):
+        raise CorruptImageError(f"{element('PixelRepresentation')} is {sign}; need 0 or 1")
+    if sign and stored == 1:
+        raise UnsupportedImageError(f"{element('BitsStored')} is 1, with a sign; need 2 or more")
+    return ImagePixel(
+        frames=integer(dataset, "NumberOfFrames", 1),
+        rows=integer(dataset, "Rows"),
+        columns=integer(dataset, "Columns"),
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=high_bit,
+        is_signed=bool(sign),
+        photometric_interpretation=photometric,
+    )
+
+
+def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | None]:
+    """The distance between pixel centres, and which element tells it.
+
+    Pixel Spacing comes first: where Imager Pixel Spacing stands beside it, it is the corrected or
+    calibrated one (PS3.3 10.7.1.1).
+
+    Args:
+        dataset: The instance; within `quiet_pydicom`.
+
+    Returns:
+        (row, column) spacing in mm and the keyword; (None, None) where no element tells a positive
+        one.
+    """
+    shared = _items(dataset, "SharedFunctionalGroupsSequence")
+    measures = _items(shared[0], "PixelMeasuresSequence") if shared else []
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        for holder in (dataset, *measures):
+            try:
+                row, column = (float(value) for value in holder.get(keyword) or ())
+            except PYDICOM_ERRORS:
+                continue
+            if np.isfinite([row, column]).all() and min(row, column) > 0:
+                return (row, column), keyword
+    return None, None
+
+
+def rescale_slopes(dataset: Dataset) -> list[float]:
+    """All rescale slopes of the instance: its own, and those of its functional groups.
+
+    Args:
+        dataset: The instance; within `quiet_pydicom`.
+
+    Returns:
+        The slopes; empty where there is no rescale.
+
+    Raises:
+        CorruptImageError: A slope is zero or no number.
+    """
+    holders = [dataset]
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in _items(dataset, keyword):
+            holders += _items(group, "PixelValueTransformationSequence")
+    slopes = []
+    for holder in holders:
+        try:
+            value = holder.get("RescaleSlope")
+            if value is not None and value != "":
+                slopes.append(float(value))
+        except PYDICOM_ERRORS:
+            raise CorruptImageError(f"{element('RescaleSlope')} is not a number") from None
+    if not np.isfinite(slopes).all() or 0.0 in slopes:
+        raise CorruptImageError(f"{element('RescaleSlope')} is zero or not finite")
+    return slopes
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    try:
+        return list(dataset.get(keyword) or ())
+    except PYDICOM_ERRORS:
+        return []

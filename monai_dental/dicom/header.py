@@ -1,0 +1,87 @@
+"""A dataset without its pixels: what a derived image is made from."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
+
+_PIXEL_DATA = BaseTag(0x7FE00010)
+_WORD_BYTES = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
+_LOSSY_METHODS = {
+    str(JPEGBaseline8Bit): "ISO_10918_1",
+    str(JPEGExtended12Bit): "ISO_10918_1",
+    str(JPEGLSNearLossless): "ISO_14495_1",
+}
+
+
+def to_header(dataset: Dataset, transfer_syntax: str, *, uncompressed_size: int) -> Dataset:
+    """Copy a dataset without its Pixel Data, as it is to be told of the decoded pixels.
+
+    Binary values become little endian. Where a lossy transfer syntax is the only trace of lossy
+    compression, it is put into the elements for it: once lossy, always lossy (PS3.3 C.7.6.1.1.5).
+
+    Args:
+        dataset: The instance; not changed; within `quiet_pydicom`.
+        transfer_syntax: Its Transfer Syntax UID.
+        uncompressed_size: Bytes of the decoded pixels.
+
+    Returns:
+        The copy, with the file meta information where there was one.
+    """
+    pixel_data = dataset.PixelData
+    header = Dataset()
+    is_implicit, is_little_endian = dataset.original_encoding
+    header.set_original_encoding(is_implicit, is_little_endian, dataset.original_character_set)
+    for tag in dataset.keys() - {_PIXEL_DATA}:
+        header[tag] = copy.deepcopy(dataset.get_item(tag))
+    file_meta = getattr(dataset, "file_meta", None)
+    if file_meta is not None:
+        header.file_meta = copy.deepcopy(file_meta)
+    if transfer_syntax == ExplicitVRBigEndian:
+        _swap_words(header)
+    method = _LOSSY_METHODS.get(transfer_syntax)
+    if method is not None and header.get("LossyImageCompression") != "01":
+        header.LossyImageCompression = "01"
+        header.LossyImageCompressionRatio = round(uncompressed_size / max(1, len(pixel_data)), 2)
+        header.LossyImageCompressionMethod = method
+    return header
+
+
+def lift_overlays(header: Dataset, cells: NDArray[np.unsignedinteger[Any]]) -> None:
+    """Move overlays out of the unused bits of pixel cells into Overlay Data.
+
+    The retired way to store them (PS3.5 8.1.2) would lose them, since only stored values are
+    written.
+
+    Args:
+        header: The dataset without Pixel Data; changed; within `quiet_pydicom`.
+        cells: The source's pixel cells, unused bits and all.
+    """
+    for group in range(0x6000, 0x6020, 2):
+        position = header.get(BaseTag(group << 16 | 0x0102))
+        if position is None or not position.value or BaseTag(group << 16 | 0x3000) in header:
+            continue
+        bits = (cells >> int(position.value)) & 1
+        data = np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
+        header.add_new(BaseTag(group << 16 | 0x0100), "US", 1)
+        header.add_new(BaseTag(group << 16 | 0x0102), "US", 0)
+        header.add_new(BaseTag(group << 16 | 0x3000), "OW", data + b"\0" * (len(data) % 2))
+
+
+def _swap_words(header: Dataset) -> None:
+    """Turn big-endian binary values around; pydicom hands them on as they stand in the file."""
+    for data_element in header.iterall():
+        size = _WORD_BYTES.get(data_element.VR)
+        if size and isinstance(data_element.value, bytes) and len(data_element.value) % size == 0:
+            data_element.value = np.frombuffer(data_element.value, f">u{size}").byteswap().tobytes()

@@ -1,0 +1,251 @@
+"""The record of a derivation: what a derived instance says of how it was made, and from what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import UID, PositronEmissionTomographyImageStorage
+
+import monai_dental
+from monai_dental.dicom.elements import integer
+
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_LONG_STRING = 64
+_SHORT_TEXT = 1024
+_SERIES_NUMBER_STEP = 1000
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How pixels were made from a source image: what goes into the derived instance's record.
+
+    Attributes:
+        description: What was done, in a few ASCII words without patient data: "Noise reduction".
+        model_name: Name of the model, a bundle's for instance.
+        model_version: Its version.
+        weights_digest: SHA-256 of its weights (of its config, where it has none), 64 hexadecimal
+            digits.
+        strength: Share of the noise that is taken out, in [0, 1].
+        created: When the derived instance was made; None leaves that out, so that the same input
+            makes the same bytes.
+    """
+
+    description: str
+    model_name: str
+    model_version: str
+    weights_digest: str
+    strength: float
+    created: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the values can stand in a dataset."""
+        if len(self.weights_digest) != 64 or set(self.weights_digest) - set("0123456789abcdef"):
+            raise ValueError("weights_digest must be a SHA-256: 64 lower-case hexadecimal digits")
+        if not 0.0 <= self.strength <= 1.0:
+            raise ValueError(f"strength is {self.strength}; need 0 to 1")
+        for text in (self.description, self.model_name, self.model_version):
+            # The source's character set may be any; a backslash would start another value.
+            if not text or not text.isascii() or not text.isprintable() or "\\" in text:
+                raise ValueError(f"'{text}' must be printable ASCII without a backslash")
+        if len(self.description) > 40:
+            raise ValueError(f"description of {len(self.description)} characters; need at most 40")
+
+    @property
+    def identity(self) -> str:
+        """What tells this derivation from another of the same source; not when it was made."""
+        parts = (self.description, self.model_name, self.model_version, self.weights_digest)
+        return "\n".join((*parts, f"{self.strength:.6g}"))
+
+
+def is_enhanced(dataset: Dataset) -> bool:
+    """Whether an instance is of the enhanced kind, which keeps its record in functional groups.
+
+    Args:
+        dataset: The instance; within `quiet_pydicom`.
+
+    Returns:
+        True for enhanced multi-frame instances, complete or not.
+    """
+    return (
+        any(keyword in dataset for keyword in _GROUPS)
+        or "Enhanced" in UID(str(dataset.get("SOPClassUID", ""))).name
+    )
+
+
+def put(dataset: Dataset, keyword: str, value: Any) -> None:
+    """Set an element anew, with the value representation of the standard.
+
+    Assigning alone would keep the source's, right or wrong.
+
+    Args:
+        dataset: Where to set it.
+        keyword: The attribute's keyword.
+        value: Its value.
+    """
+    if keyword in dataset:
+        del dataset[keyword]
+    setattr(dataset, keyword, value)
+
+
+def record_series(derived: Dataset, derivation: Derivation) -> None:
+    """Name the derived series after the source's.
+
+    Args:
+        derived: A copy of the source; changed.
+        derivation: How the pixels were made.
+    """
+    added = f"[{derivation.description}]"
+    earlier = derived.get("SeriesDescription")
+    kept = earlier[: _LONG_STRING - len(added) - 1].strip() if isinstance(earlier, str) else ""
+    put(derived, "SeriesDescription", f"{kept} {added}".strip())
+    number = integer(derived, "SeriesNumber", 0)
+    put(derived, "SeriesNumber", number + _SERIES_NUMBER_STEP)
+
+
+def record_creation(derived: Dataset, derivation: Derivation) -> None:
+    """Say when the derived instance was made; every other date stays the source's.
+
+    Args:
+        derived: A copy of the source; changed.
+        derivation: How the pixels were made.
+    """
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID"):
+        if keyword in derived:
+            del derived[keyword]
+    if derivation.created is not None:
+        derived.InstanceCreationDate = derivation.created.strftime("%Y%m%d")
+        derived.InstanceCreationTime = derivation.created.strftime("%H%M%S.%f")
+
+
+def record_image_type(derived: Dataset) -> None:
+    """Set Image Type, and each Frame Type, to DERIVED (PS3.3 C.7.6.1.1.2).
+
+    Args:
+        derived: A copy of the source; changed.
+    """
+    values = _values(derived, "ImageType")
+    # On these SECONDARY is an error: their value 2 is PRIMARY whatever was done to the pixels.
+    keeps_second = is_enhanced(derived) or (
+        derived.SOPClassUID == PositronEmissionTomographyImageStorage
+    )
+    second = values[1] if keeps_second and len(values) > 1 else "SECONDARY"
+    put(derived, "ImageType", ["DERIVED", second, *values[2:]])
+    for keyword in _GROUPS:
+        for group in derived.get(keyword) or ():
+            for macro in group:
+                for item in macro.value if macro.VR == "SQ" else ():
+                    if "FrameType" in item:
+                        put(item, "FrameType", ["DERIVED", *_values(item, "FrameType")[1:]])
+
+
+def record_derivation(
+    derived: Dataset, header: Dataset, derivation: Derivation, *, is_resampled: bool = False
+) -> None:
+    """Say what was done, and to which image.
+
+    Args:
+        derived: A copy of the source; changed: its General Reference module, or where it is
+            enhanced the Derivation Image macro of each frame.
+        header: The source.
+        derivation: How the pixels were made.
+        is_resampled: Whether the pixel matrix is another one.
+    """
+    groups = list(derived.get("PerFrameFunctionalGroupsSequence") or ())
+    shared = list(derived.get("SharedFunctionalGroupsSequence") or ())
+    if not groups and not shared:
+        _describe(derived, derivation, _source_item(header, is_resampled))
+        return
+    # A macro stands in the shared groups or in those of the frames, never in both.
+    is_shared = bool(shared) and ("DerivationImageSequence" in shared[0] or not groups)
+    for number, group in enumerate(shared if is_shared else groups, start=1):
+        item = Dataset()
+        _describe(
+            item, derivation, _source_item(header, is_resampled, None if is_shared else number)
+        )
+        put(group, "DerivationImageSequence", [*group.get("DerivationImageSequence", ()), item])
+    _add_evidence(derived, header)
+
+
+def record_equipment(derived: Dataset, derivation: Derivation) -> None:
+    """Add this package and the model to the contributing equipment.
+
+    Args:
+        derived: A copy of the source; changed.
+        derivation: How the pixels were made.
+    """
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [_code_item(codes.DCM.ProcessingEquipment)]
+    item.Manufacturer = "monai_dental"
+    item.ManufacturerModelName = derivation.model_name[:_LONG_STRING]
+    item.SoftwareVersions = [
+        f"monai_dental {monai_dental.__version__}",
+        f"model {derivation.model_version}"[:_LONG_STRING],
+    ]
+    item.ContributionDescription = (
+        f"{derivation.description}, strength {derivation.strength:g}, "
+        f"SHA-256 of the model {derivation.weights_digest}"
+    )
+    if derivation.created is not None:
+        item.ContributionDateTime = derivation.created.strftime("%Y%m%d%H%M%S.%f%z")
+    earlier = derived.get("ContributingEquipmentSequence") or ()
+    put(derived, "ContributingEquipmentSequence", [*earlier, item])
+
+
+def _values(dataset: Dataset, keyword: str) -> list[str]:
+    value = dataset.get(keyword) or []
+    return [value] if isinstance(value, str) else [str(each) for each in value]
+
+
+def _code_item(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme_designator
+    item.CodeMeaning = code.meaning
+    return item
+
+
+def _source_item(header: Dataset, is_resampled: bool, frame: int | None = None) -> Dataset:
+    item = _reference(header)
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
+    item.PurposeOfReferenceCodeSequence = [
+        _code_item(codes.DCM.SourceImageForImageProcessingOperation)
+    ]
+    item.SpatialLocationsPreserved = "NO" if is_resampled else "YES"
+    return item
+
+
+def _reference(header: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    return item
+
+
+def _describe(holder: Dataset, derivation: Derivation, source: Dataset) -> None:
+    earlier = holder.get("DerivationDescription")
+    said = f"{derivation.description}, strength {derivation.strength:g}"
+    if isinstance(earlier, str) and earlier:
+        said = f"{earlier[: _SHORT_TEXT - len(said) - 2]}; {said}"
+    put(holder, "DerivationDescription", said)
+    # CID 7203 has no code for noise reduction; this is the nearest.
+    earlier_codes = holder.get("DerivationCodeSequence") or ()
+    put(holder, "DerivationCodeSequence", [*earlier_codes, _code_item(codes.DCM.Smoothing)])
+    put(holder, "SourceImageSequence", [source])
+
+
+def _add_evidence(derived: Dataset, header: Dataset) -> None:
+    """List the source by study and series, as enhanced instances do for all their frames."""
+    series = Dataset()
+    series.SeriesInstanceUID = header.get("SeriesInstanceUID")
+    series.ReferencedSOPSequence = [_reference(header)]
+    study = Dataset()
+    study.StudyInstanceUID = header.get("StudyInstanceUID")
+    study.ReferencedSeriesSequence = [series]
+    earlier = derived.get("SourceImageEvidenceSequence") or ()
+    put(derived, "SourceImageEvidenceSequence", [*earlier, study])

@@ -1,0 +1,174 @@
+"""Which format a file is in, and who reads and writes it.
+
+The content decides, not the name: hospital exports name DICOM files by UID or not at all, and a
+JPEG called `.png` is still a JPEG. The name only says what was meant where the content says
+nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_dental.atomic import write_atomically
+from monai_dental.errors import CorruptImageError, OutputError, UnsupportedImageError
+from monai_dental.radiograph import Radiograph
+
+if TYPE_CHECKING:
+    from monai_dental.dicom.derive import Derivation
+
+FORMAT_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "png": (".png",),
+    "jpeg": (".jpg", ".jpeg"),
+    "tiff": (".tif", ".tiff"),
+    "bmp": (".bmp",),
+    "nifti": (".nii", ".nii.gz"),
+    "dicom": (".dcm", ".dicom", ".dic", ".ima"),
+}
+"""File name endings of each format, lower case. DICOM files may also have none."""
+
+SUFFIXES: tuple[str, ...] = tuple(suffix for group in FORMAT_SUFFIXES.values() for suffix in group)
+"""All file name endings that are read, lower case, with the dot."""
+
+_HEAD_BYTES = 352
+_UNNAMED = re.compile(r"[^.]*(\.\d+)*")
+
+
+def is_supported_name(path: Path) -> bool:
+    """Whether a file's name is one that `read_radiograph` may read; the file is not opened.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True for a known ending in any case, and for a name without one or one like a UID
+        (`1.2.840.10008.5`), as DICOM files often have; never for a hidden file or a DICOMDIR.
+    """
+    name = path.name.lower()
+    if name.startswith(".") or name == "dicomdir":
+        return False
+    return name.endswith(SUFFIXES) or _UNNAMED.fullmatch(name) is not None
+
+
+def read_radiograph(path: Path) -> Radiograph:
+    """Read a radiograph from a file of any supported format.
+
+    Args:
+        path: A JPEG, PNG, TIFF, BMP, NIfTI or DICOM file.
+
+    Returns:
+        The radiograph: (rows, columns), or (frames, rows, columns) where the file holds several.
+
+    Raises:
+        UnsupportedImageError: The file is no image, or not one that is read (colour DICOM, say).
+        CorruptImageError: The file is broken, or cannot be read at all.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError as error:
+        raise CorruptImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not head:
+        raise CorruptImageError(f"{path}: the file is empty")
+    image_format = _format_of(head, path)
+    # Imported here, so that a reader of PNG files waits for neither pydicom nor nibabel.
+    if image_format == "dicom":
+        from monai_dental.formats.dicom import read_dicom
+
+        return read_dicom(path)
+    if image_format == "nifti":
+        from monai_dental.formats.nifti import read_nifti
+
+        return read_nifti(path)
+    from monai_dental.formats.opencv import read_image
+
+    return read_image(path, image_format)
+
+
+def write_radiograph(
+    radiograph: Radiograph, path: Path, *, derivation: Derivation | None = None
+) -> None:
+    """Write a radiograph in the format and with the bit depth of its source.
+
+    The file appears whole or not at all, and replaces one of the same name, but never the source.
+    JPEG is written at quality 100, which still rounds; every other format is written without loss.
+
+    Args:
+        radiograph: What to write; its `image_format` says how.
+        path: The file to write, in an existing folder.
+        derivation: How the pixels were made; DICOM needs it, the other formats have no place for
+            it.
+
+    Raises:
+        OutputError: The file cannot be written, or is the source itself.
+        ValueError: DICOM without a derivation, a name that tells another format, or pixels whose
+            shape is not the source's.
+    """
+    _check_name(radiograph, path)
+    _check_not_source(radiograph, path)
+    if radiograph.image_format == "dicom":
+        from monai_dental.formats.dicom import encode_dicom
+
+        if derivation is None:
+            raise ValueError("a DICOM file needs a derivation, which says how it was made")
+        content = encode_dicom(radiograph, derivation)
+    elif radiograph.image_format == "nifti":
+        from monai_dental.formats.nifti import encode_nifti
+
+        content = encode_nifti(radiograph, is_compressed=path.name.lower().endswith(".gz"))
+    else:
+        from monai_dental.formats.opencv import encode_image
+
+        content = encode_image(radiograph)
+    write_atomically(path, content)
+
+
+def _format_of(head: bytes, path: Path) -> str:
+    if head[128:132] == b"DICM":
+        return "dicom"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        return "tiff"
+    is_nifti = head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+    if is_nifti or (head.startswith(b"\x1f\x8b") and path.name.lower().endswith(".nii.gz")):
+        return "nifti"
+    named = _format_named(path)
+    if head.startswith(b"BM") and named == "bmp":
+        return "bmp"
+    if named is None and is_supported_name(path):
+        return "dicom"
+    if named == "dicom":
+        return "dicom"
+    if named is None:
+        raise UnsupportedImageError(f"{path}: not an image; need one of {', '.join(SUFFIXES)}")
+    raise UnsupportedImageError(f"{path}: not a {named.upper()} file, though it is called one")
+
+
+def _format_named(path: Path) -> str | None:
+    name = path.name.lower()
+    for image_format, suffixes in FORMAT_SUFFIXES.items():
+        if name.endswith(suffixes):
+            return image_format
+    return None
+
+
+def _check_name(radiograph: Radiograph, path: Path) -> None:
+    if radiograph.image_format not in FORMAT_SUFFIXES:
+        raise ValueError(f"image format '{radiograph.image_format}' is not known")
+    named = _format_named(path)
+    kept = radiograph.source is not None and path.suffix == radiograph.source.suffix
+    if named not in (None, radiograph.image_format) and not kept:
+        raise ValueError(f"{path}: the name tells {named}; the image is {radiograph.image_format}")
+
+
+def _check_not_source(radiograph: Radiograph, path: Path) -> None:
+    try:
+        is_source = radiograph.source is not None and path.samefile(radiograph.source)
+    except OSError:
+        return  # one of the two does not exist
+    if is_source:
+        raise OutputError(f"{path}: is the source itself; need another name or folder")
