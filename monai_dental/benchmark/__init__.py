@@ -1,0 +1,1 @@
+"""Evaluation: scores to CSV, tables and figures."""

@@ -1,0 +1,182 @@
+"""Scores of denoising methods: one CSV row per image, and tables of them.
+
+Two protocols. The *honest* one scores against the clean image, PSNR at data range 1. The
+*published* one scores against the noisy image with a peak of 255 on images in [0, 1], and gives the
+median filter the clean image; there, a method that returns its input looks best.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from monai_dental.errors import DatasetError
+
+PUBLISHED_PEAK = 255.0
+
+METHOD_TITLES = {
+    "noisy": "noisy image",
+    "dae": "DAE, trained noisy -> clean",
+    "dae_noisy_target": "DAE, trained noisy -> noisy",
+    "median": "median filter 5 x 5",
+}
+"""What the tables call the methods, in their order."""
+
+_CAPTIONS = {
+    "honest": (
+        "Honest protocol: scored against the clean image; the median filter gets the noisy image."
+    ),
+    "published": (
+        "Published protocol: scored against the noisy image; the median filter gets the clean\n"
+        "image; a peak of 255 on images in [0, 1] adds 48.13 dB."
+    ),
+}
+_SSIM_NOTE = "SSIM: MONAI, Gaussian window of 11 x 11 pixels, sigma 1.5."
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one method did on one image, by one protocol.
+
+    Attributes:
+        protocol: "honest" or "published".
+        method: A key of `METHOD_TITLES`, or another name.
+        image: File name of the image.
+        psnr: In dB, with a peak of `psnr_data_range`.
+        psnr_data_range: 1, or 255 by the published protocol; the images are in [0, 1] in both.
+        ssim: Structural similarity, with a data range of 1.
+    """
+
+    protocol: str
+    method: str
+    image: str
+    psnr: float
+    psnr_data_range: float
+    ssim: float
+
+
+class ScoresWriter:
+    """Write the details of an evaluator's metrics as one CSV row per image.
+
+    The metrics are named `<protocol>.<method>.psnr` and `….ssim`; the method "model" is written
+    under its own name.
+
+    Args:
+        path: The CSV file; an older one is replaced.
+        method: What the model is.
+        datalist: The images, in the order of evaluation.
+    """
+
+    def __init__(self, path: str, method: str, datalist: Sequence[dict[str, str]]) -> None:
+        self.path = Path(path)
+        self.method = method
+        self.images = [Path(item["image"]).name for item in datalist]
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the file."""
+        state: Any = engine.state
+        details = {name: values.flatten().tolist() for name, values in state.metric_details.items()}
+        names = [name.removesuffix(".psnr") for name in details if name.endswith(".psnr")]
+        scores = []
+        for name in sorted(names):
+            protocol, method = name.split(".")
+            peak = PUBLISHED_PEAK if protocol == "published" else 1.0
+            title = self.method if method == "model" else method
+            columns = (self.images, details[f"{name}.psnr"], details[f"{name}.ssim"])
+            scores += [
+                Score(protocol, title, image, psnr, peak, ssim)
+                for image, psnr, ssim in zip(*columns, strict=True)
+            ]
+        write_scores(scores, self.path)
+
+
+def write_scores(scores: Iterable[Score], path: Path) -> None:
+    """Write scores to a CSV file, with the names of the fields in the first line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(Score))
+        writer.writerows(astuple(score) for score in scores)
+
+
+def read_scores(folders: Iterable[Path]) -> list[Score]:
+    """Read the `scores.csv` of evaluations.
+
+    Args:
+        folders: Output folders of `evaluating` runs. A method that several of them scored, such as
+            the median filter, is taken from the first.
+
+    Returns:
+        The scores, in the order of the folders.
+
+    Raises:
+        DatasetError: A folder holds no scores.
+    """
+    seen: dict[tuple[str, str, str], Score] = {}
+    for folder in folders:
+        path = folder / "scores.csv"
+        if not path.is_file():
+            raise DatasetError(f"{path}: no scores here; need the output folder of an evaluation")
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                score = Score(
+                    row["protocol"], row["method"], row["image"],
+                    float(row["psnr"]), float(row["psnr_data_range"]), float(row["ssim"]),
+                )  # fmt: skip
+                seen.setdefault((score.protocol, score.method, score.image), score)
+    return list(seen.values())
+
+
+def format_scores(folders: Iterable[str]) -> str:
+    """Return the tables of both protocols: mean ± standard deviation over the images.
+
+    Args:
+        folders: Output folders of `evaluating` runs.
+
+    Raises:
+        DatasetError: A folder holds no scores.
+    """
+    scores = read_scores(Path(folder) for folder in folders)
+    tables = [_format_protocol(protocol, scores) for protocol in _CAPTIONS]
+    return "\n\n".join([*tables, _SSIM_NOTE])
+
+
+def _format_protocol(protocol: str, scores: Sequence[Score]) -> str:
+    own = [score for score in scores if score.protocol == protocol]
+    methods = list(dict.fromkeys([*METHOD_TITLES, *(score.method for score in own)]))
+    lines = [_CAPTIONS[protocol]]
+    header = [f"{len({score.image for score in own})} images, mean ± sd"]
+    if protocol == "published":
+        header.append("PSNR 'dB' (peak 255)")
+    header += ["PSNR dB (data range 1)", "SSIM (data range 1)"]
+    rows = [header]
+    for method in methods:
+        chosen = [score for score in own if score.method == method]
+        if not chosen:
+            continue
+        row = [METHOD_TITLES.get(method, method)]
+        if protocol == "published":
+            row.append(_mean_sd([s.psnr for s in chosen], 2))
+        row.append(_mean_sd([s.psnr - 20 * math.log10(s.psnr_data_range) for s in chosen], 2))
+        rows.append([*row, _mean_sd([s.ssim for s in chosen], 3)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("   ".join([row[0].ljust(widths[0]), *cells[1:]]))
+    return "\n".join(lines)
+
+
+def _mean_sd(values: Sequence[float], digits: int) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f}"

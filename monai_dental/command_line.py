@@ -1,0 +1,97 @@
+"""The command line of `python -m monai.bundle run`, which MONAI does not check."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from monai_dental.errors import BundleError, MonaiDentalError
+
+_RUN_ARGUMENTS = {
+    "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking",
+    "args_file", "workflow_name", "workflow_type", "properties_path",
+}  # fmt: skip
+
+
+def check_command_line() -> None:
+    """Check the command line of `python -m monai.bundle run`, and end it plainly where it fails.
+
+    A bundle calls this first (`initialize`). Errors of this package then end the run with their
+    message as the last line, not above a page of traceback. Under another program nothing is done.
+
+    Raises:
+        BundleError: An override is not in the config; see `reject_unknown_overrides`.
+    """
+    if Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
+        sys.excepthook = _show_plainly
+        reject_unknown_overrides(sys.argv[1:])
+
+
+def reject_unknown_overrides(arguments: Sequence[str]) -> None:
+    """Check the overrides among the arguments of `python -m monai.bundle run`.
+
+    MONAI takes `--max_epoch 7` without a word, and trains the `max_epochs` of the config.
+
+    Args:
+        arguments: The command line after the program.
+
+    Raises:
+        BundleError: An override is neither an id of the config files nor an argument of one of
+            their components.
+    """
+    from fire.parser import DefaultParseValue
+    from monai.bundle import ConfigParser
+
+    given = _named_arguments(arguments)
+    given = {**_read_json(given.pop("args_file", None)), **given}
+    if "config_file" not in given:
+        return
+    files = DefaultParseValue(given["config_file"])
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    unknown = [
+        key
+        for key in given
+        if key not in _RUN_ARGUMENTS and key not in parser and not _has_component(parser, key)
+    ]
+    if unknown:
+        raise BundleError(f"{files}: no {', '.join(unknown)} in the config to override")
+
+
+def _named_arguments(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the `--name value` and `--name=value` pairs, as Fire reads them."""
+    named: dict[str, str] = {}
+    for index, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            name, is_pair, value = argument[2:].partition("=")
+            following = arguments[index + 1 : index + 2]
+            named[name] = value if is_pair else "".join(following)
+    return named
+
+
+def _read_json(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content
+
+
+def _has_component(parser: Any, key: str) -> bool:
+    """Return whether `key` could be a further argument of a component of the config."""
+    parent = key.rpartition("#")[0].rpartition("::")[0] or key.rpartition("#")[0]
+    return bool(parent) and parent in parser and "_target_" in parser[parent]
+
+
+def _show_plainly(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MonaiDentalError):
+        cause = cause.__cause__
+    if cause is None:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        sys.stderr.write(f"error: {cause}\n")

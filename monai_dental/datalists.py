@@ -1,0 +1,141 @@
+"""Lists of images to train, evaluate and run on: MONAI datalists, made from a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from monai_dental.errors import DatasetError
+from monai_dental.formats import SUFFIXES, is_supported_name
+from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
+
+PHANTOM_COUNT = 120
+
+Datalist = list[dict[str, str]]
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key by which `2.png` comes before `10.png`."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Find the files in a folder and its subfolders whose names may be those of images.
+
+    Args:
+        folder: The folder. Hidden files and folders, and DICOMDIRs, are passed over.
+
+    Returns:
+        Paths in natural order (1, 2, … 10), at least one.
+
+    Raises:
+        DatasetError: There is no such folder, or no such file in it.
+    """
+    wanted = f"{', '.join(SUFFIXES)} or DICOM files without an ending"
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise DatasetError(f"{folder}: need a folder of images ({wanted}), found {found}")
+    paths = [
+        path
+        for path in folder.rglob("*")
+        if is_supported_name(path)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    if not paths:
+        raise DatasetError(f"{folder}: no images in this folder; looked for {wanted}")
+    return sorted(paths, key=natural_key)
+
+
+def read_datalist(dataset_dir: str | None, phantom: str = "clean") -> Datalist:
+    """List the images of a folder; without a folder, those of the phantom.
+
+    Args:
+        dataset_dir: Folder of images, or None for the simulated radiographs.
+        phantom: Which of these: "clean" or "noisy".
+
+    Returns:
+        One `{"image": path}` for each file, in natural order.
+
+    Raises:
+        DatasetError: There is no such folder, or no image in it.
+    """
+    folder = phantom_folder() / phantom if dataset_dir is None else Path(dataset_dir).expanduser()
+    return [{"image": str(path)} for path in find_images(folder)]
+
+
+def split_datalist(datalist: Sequence[dict[str, str]], validation_count: int) -> list[Datalist]:
+    """Split a datalist into training and validation, no patient in both.
+
+    The last images validate. An earlier DICOM image of one of their patients goes with them.
+
+    Args:
+        datalist: One `{"image": path}` for each file.
+        validation_count: How many of the last images validate, at the least.
+
+    Returns:
+        The training part and the validation part.
+
+    Raises:
+        DatasetError: Nothing is left to train on.
+    """
+    first, last = datalist[:-validation_count], datalist[-validation_count:]
+    patients = {_patient(item["image"]) for item in last}
+    train = [item for item in first if _patient(item["image"]) not in patients]
+    validation = [item for item in first if item not in train] + list(last)
+    if validation_count < 1 or not train:
+        raise DatasetError(
+            f"{len(datalist)} images, of which the last {validation_count} (and others of the same "
+            f"patients) validate: need some of each; add images or change validation_count"
+        )
+    return [train, validation]
+
+
+def phantom_folder() -> Path:
+    """Return the folder of the simulated radiographs, made when it is first asked for.
+
+    It lies in `$MONAI_DENTAL_CACHE`, else in `$XDG_CACHE_HOME/monai_dental`, else in
+    `~/.cache/monai_dental`, and holds `clean/`, `noisy/` and `truth/` of images 1 to 120.
+
+    Raises:
+        DatasetError: The folder cannot be made.
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai_dental"
+    cache = Path(os.environ.get("MONAI_DENTAL_CACHE") or default)
+    folder = cache / f"phantom-{PHANTOM_VERSION}-{PHANTOM_COUNT}"
+    if folder.is_dir():
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".phantom-", dir=cache))
+    except OSError as error:
+        raise DatasetError(
+            f"{cache}: cannot keep the simulated radiographs here: {error.strerror}; "
+            "set MONAI_DENTAL_CACHE to a folder that can be written"
+        ) from error
+    try:
+        write_phantoms(temporary, count=PHANTOM_COUNT)
+        temporary.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():  # else another process was faster
+            raise DatasetError(f"{folder}: cannot be made: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _patient(path: str) -> str:
+    """Return what tells patients apart: (0010,0020) Patient ID of a DICOM file, else its path."""
+    try:
+        dataset = pydicom.dcmread(path, specific_tags=["PatientID"], stop_before_pixels=True)
+        return str(dataset.get("PatientID") or path)
+    except (InvalidDicomError, OSError):
+        return path

@@ -1,0 +1,342 @@
+"""The bundle dental_xray_denoising_dae: its configs, and each of its commands once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import jsonschema
+import numpy as np
+import onnxruntime
+import pydicom
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, load
+from monai.transforms import Compose
+
+from monai_dental.bundles import find_bundle
+from monai_dental.denoiser import Denoiser
+from monai_dental.networks import DenoisingAutoencoder
+
+BUNDLE = "dental_xray_denoising_dae"
+ROOT = find_bundle("dae")
+CONFIGS = ROOT / "configs"
+TRAIN, EVALUATE, NOISY_TARGET = (
+    str(CONFIGS / f"{name}.json") for name in ("train", "evaluate", "noisy_target")
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, phantoms, monai_bundle):
+    """The outcome of two epochs on four phantoms: models/ and eval/."""
+    folder = tmp_path_factory.mktemp("trained")
+    monai_bundle(
+        BUNDLE, "run", "training", "--config_file", "configs/train.json",
+        "--dataset_dir", phantoms / "clean", "--validation_count", 2, "--max_epochs", 2,
+        "--ckpt_dir", folder / "models", "--output_dir", folder / "eval",
+    )  # fmt: skip
+    return folder
+
+
+def parse(*names: str, **overrides: object) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.json") for name in names])
+    parser.update({"bundle_root": str(ROOT), **overrides})
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("files", "workflow_type"),
+    [
+        ([TRAIN], "train"),
+        ([TRAIN, NOISY_TARGET], "train"),
+        ([str(CONFIGS / "inference.json")], "infer"),
+        ([str(CONFIGS / "inference_median.json")], "infer"),
+    ],
+)
+def test_configs_have_all_properties(files, workflow_type, phantoms):
+    workflow = ConfigWorkflow(
+        config_file=files, workflow_type=workflow_type, logging_file=False,
+        bundle_root=str(ROOT), dataset_dir=str(phantoms / "clean"), validation_count=2,
+    )  # fmt: skip
+    workflow.initialize()
+
+    assert workflow.check_properties() == []
+
+
+def test_recipe_is_the_published_one():
+    parser = parse("train")
+
+    expected = {
+        "sigma": 0.07, "learning_rate": 1e-3, "batch_size": 10, "max_epochs": 40, "patience": 10,
+        "image_size": 64, "validation_count": 20,
+    }  # fmt: skip
+    assert {key: parser[key] for key in expected} == expected
+    noise = parser["train#random_transforms"][0]
+    assert noise["sample_std"] is False
+    assert noise["prob"] == 1.0
+
+
+def test_network_is_the_same_in_training_and_inference():
+    assert parse("train")["network_def"] == parse("inference")["network_def"]
+    assert parse("train")["network"] == parse("inference")["network"]
+
+
+def test_image_reaches_the_network_alike_in_training_and_inference(phantoms):
+    item = {"image": str(phantoms / "clean" / "1.png")}
+
+    trained_on = Compose(parse("train").get_parsed_content("train#deterministic_transforms"))(item)
+    inferred = parse("inference").get_parsed_content("preprocessing")(item)
+
+    torch.testing.assert_close(trained_on["image"], inferred["image"].as_tensor())
+    assert trained_on["image"].shape == (1, 64, 64)
+    assert trained_on["image"].min() == 0
+    assert trained_on["image"].max() == 1
+    assert torch.equal(trained_on["image"], trained_on["label"])
+
+
+def test_whole_config_trains_once(phantoms, tmp_path, monkeypatch):
+    # MONAI Label's train button evaluates the whole config, where `run` and `training` both stand.
+    parser = parse(
+        "train", dataset_dir=str(phantoms / "clean"), validation_count=2,
+        ckpt_dir=str(tmp_path / "models"), output_dir=str(tmp_path / "eval"), max_epochs=1,
+    )  # fmt: skip
+    runs = []
+    monkeypatch.setattr("monai.engines.Trainer.run", lambda self: runs.append(self))
+    monkeypatch.setattr("monai_dental.benchmark.plots.plot_training", lambda output_dir: None)
+
+    parser.get_parsed_content()
+
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("names", [("train", "evaluate"), ("train", "evaluate", "noisy_target")])
+def test_evaluation_scores_against_the_clean_image(names, phantoms):
+    parser = parse(*names, dataset_dir=str(phantoms / "clean"), validation_count=2)
+
+    item = parser.get_parsed_content("validate#dataset")[0]
+
+    assert item["label"].min() == 0
+    assert item["label"].max() == 1
+    noise = (item["image"] - item["label"]).std().item()
+    assert noise == pytest.approx(0.07, rel=0.05)
+
+
+def test_noisy_target_is_the_noisy_image(phantoms):
+    parser = parse("train", "noisy_target", dataset_dir=str(phantoms / "clean"), validation_count=2)
+
+    for part in ("train", "validate"):
+        item = parser.get_parsed_content(f"{part}#dataset")[0]
+        assert torch.equal(item["image"], item["label"])
+        assert item["label"].min() < 0
+
+
+def test_training_noise_is_new_each_time_and_validation_noise_is_not(phantoms):
+    parser = parse("train", dataset_dir=str(phantoms / "clean"), validation_count=2)
+    train, validation = (parser.get_parsed_content(f"{p}#dataset") for p in ("train", "validate"))
+
+    assert not torch.equal(train[0]["image"], train[0]["image"])
+    assert torch.equal(train[0]["label"], train[0]["label"])
+    assert torch.equal(validation[0]["image"], validation[0]["image"])
+
+
+def test_training_leaves_weights_history_and_figure(trained):
+    weights = torch.load(trained / "models" / "model.pt", weights_only=True)
+    DenoisingAutoencoder().load_state_dict(weights)
+    with (trained / "eval" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["loss"]) < float(rows[0]["loss"])
+    assert cv2.imread(str(trained / "eval" / "figures" / "training.png")) is not None
+    assert list((trained / "eval").glob("events.out.tfevents.*"))
+
+
+def test_evaluating_prints_both_protocols(trained, phantoms, monai_bundle):
+    done = monai_bundle(
+        BUNDLE, "run", "evaluating",
+        "--config_file", "['configs/train.json','configs/evaluate.json']",
+        "--dataset_dir", phantoms / "clean", "--validation_count", 2,
+        "--ckpt_dir", trained / "models", "--output_dir", trained / "eval",
+    )  # fmt: skip
+
+    assert "Honest protocol: scored against the clean image" in done.stdout
+    assert "Published protocol: scored against the noisy image" in done.stdout
+    with (trained / "eval" / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["protocol"], row["method"]) for row in rows} == {
+        ("honest", "noisy"), ("honest", "dae"), ("honest", "median"),
+        ("published", "dae"), ("published", "median"),
+    }  # fmt: skip
+    assert {row["image"] for row in rows} == {"3.png", "4.png"}
+    noisy = [float(row["psnr"]) for row in rows if row["method"] == "noisy"]
+    assert noisy == pytest.approx([23.1] * 2, abs=0.3)  # sigma 0.07 at data range 1
+    metrics = (trained / "eval" / "metrics.csv").read_text()
+    assert "honest.model.psnr" in metrics
+    figure = cv2.imread(str(trained / "eval" / "figures" / "comparison.png"))
+    assert figure.std() > 0
+
+
+def test_evaluating_without_weights_is_refused(tmp_path, phantoms, monai_bundle):
+    done = monai_bundle(
+        BUNDLE, "run", "evaluating",
+        "--config_file", "['configs/train.json','configs/evaluate.json']",
+        "--dataset_dir", phantoms / "clean", "--ckpt_dir", tmp_path, expect=1,
+    )  # fmt: skip
+
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/model.pt: no weights here")
+
+
+def test_unknown_override_ends_the_run(tmp_path, monai_bundle):
+    done = monai_bundle(
+        BUNDLE, "run", "training", "--config_file", "configs/train.json", "--max_epoch", 1,
+        "--output_dir", tmp_path / "eval", expect=1,
+    )  # fmt: skip
+
+    expected = "error: configs/train.json: no max_epoch in the config to override"
+    assert done.stderr.splitlines()[-1] == expected
+    assert not (tmp_path / "eval").exists()
+
+
+def test_wrong_dataset_dir_is_named(tmp_path, monai_bundle):
+    done = monai_bundle(
+        BUNDLE, "run", "inference", "--config_file", "configs/inference.json",
+        "--dataset_dir", tmp_path / "nowhere", "--output_dir", tmp_path / "eval", expect=1,
+    )  # fmt: skip
+
+    assert f"error: {tmp_path}/nowhere: need a folder of images (.png" in done.stderr
+    assert not (tmp_path / "eval").exists()
+
+
+@pytest.fixture
+def mixed_folder(tmp_path, phantoms, dicom_phantom):
+    """A folder with a PNG, a JPG below it, and a DICOM file."""
+    folder = tmp_path / "mixed"
+    (folder / "below").mkdir(parents=True)
+    shutil.copy(phantoms / "noisy" / "1.png", folder)
+    cv2.imwrite(str(folder / "below" / "2.jpg"), cv2.imread(str(phantoms / "noisy" / "2.png"), 0))
+    shutil.copy(dicom_phantom, folder)
+    return folder
+
+
+@pytest.mark.parametrize("config", ["inference", "inference_median"])
+def test_inference_denoises_at_64_pixels_as_published(config, mixed_folder, tmp_path, monai_bundle):
+    monai_bundle(
+        BUNDLE, "run", "inference", "--config_file", f"configs/{config}.json",
+        "--dataset_dir", mixed_folder, "--output_dir", tmp_path / "out",
+    )  # fmt: skip
+
+    names = ("1.png", "below/2.jpg")
+    for name in names:
+        source, denoised = (cv2.imread(str(d / name), -1) for d in (mixed_folder, tmp_path / "out"))
+        assert denoised.shape == (64, 64)
+        small = cv2.resize(source, (64, 64), interpolation=cv2.INTER_AREA).astype(float)
+        assert np.corrcoef(small.ravel(), denoised.ravel())[0, 1] > 0.9
+    source, derived = (pydicom.dcmread(d / "1.dcm") for d in (mixed_folder, tmp_path / "out"))
+    assert (derived.Rows, derived.Columns) == (64, 64)
+    assert derived.pixel_array.shape == (64, 64)
+    assert derived.SOPInstanceUID != source.SOPInstanceUID
+    row, column = source.ImagerPixelSpacing
+    assert derived.ImagerPixelSpacing == pytest.approx([row * 96 / 64, column * 80 / 64], rel=1e-4)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.suffix == ".part"]
+
+
+def test_native_inference_equals_the_denoiser(mixed_folder, tmp_path, monai_bundle):
+    monai_bundle(
+        BUNDLE, "run", "inference", "--config_file", "configs/inference.json", "--native", "true",
+        "--dataset_dir", mixed_folder, "--output_dir", tmp_path / "out",
+    )  # fmt: skip
+
+    source, written = (cv2.imread(str(d / "1.png"), 0) for d in (mixed_folder, tmp_path / "out"))
+    pixels = np.float32(source) / np.float32(255)
+    expected = np.rint(Denoiser(ROOT).denoise(pixels) * 255)
+    assert np.abs(written - expected).max() <= 1
+    derived = pydicom.dcmread(tmp_path / "out" / "1.dcm")
+    assert derived.ImageType[:2] == ["DERIVED", "SECONDARY"]
+    assert (derived.Rows, derived.Columns, derived.BitsStored) == (96, 80, 12)
+
+
+def test_training_runs_in_two_processes(tmp_path, phantoms, monai_bundle):
+    monai_bundle(
+        BUNDLE, "run", "training",
+        "--config_file", "['configs/train.json','configs/multi_gpu_train.json']",
+        "--dataset_dir", phantoms / "clean", "--validation_count", 2, "--max_epochs", 2,
+        "--batch_size", 1, "--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval",
+        launcher=("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"),
+    )  # fmt: skip
+
+    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    DenoisingAutoencoder().load_state_dict(weights)
+    assert len((tmp_path / "eval" / "history.csv").read_text().splitlines()) == 3
+    assert len(list((tmp_path / "eval").glob("events.out.tfevents.*"))) == 2  # of one process
+
+
+def test_metadata_is_of_the_model_zoos_form(monai_bundle, tmp_path):
+    # `verify_metadata` downloads the schema; where the file is there already, it takes that.
+    schema = Path(__file__).with_name("metadata_schema.json")
+    shutil.copy(schema, tmp_path)
+    done = monai_bundle(
+        BUNDLE, "verify_metadata", "--meta_file", "configs/metadata.json",
+        "--filepath", tmp_path / schema.name,
+    )  # fmt: skip
+    assert "metadata is verified with no error" in done.stdout + done.stderr
+
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    del metadata["network_data_format"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(metadata, json.loads(schema.read_text()))
+
+
+def test_network_has_the_input_and_output_of_the_metadata(monai_bundle):
+    done = monai_bundle(
+        BUNDLE, "verify_net_in_out", "--net_id", "network_def", "--n", 16,
+        "--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json",
+    )  # fmt: skip
+    assert "data shape of network is verified with no error" in done.stdout + done.stderr
+
+
+def test_torchscript_export_agrees(monai_bundle, tmp_path):
+    monai_bundle(
+        BUNDLE, "ckpt_export", "--net_id", "network_def", "--filepath", tmp_path / "model.ts",
+        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
+        "--config_file", "['configs/inference.json']",
+    )  # fmt: skip
+    image = torch.rand(1, 1, 66, 47)
+    network = DenoisingAutoencoder()
+    network.load_state_dict(torch.load(ROOT / "models" / "model.pt", weights_only=True))
+
+    exported = torch.jit.load(tmp_path / "model.ts")
+
+    torch.testing.assert_close(exported(image), network(image), atol=1e-5, rtol=0)
+
+
+def test_onnx_export_agrees(monai_bundle, tmp_path):
+    monai_bundle(
+        BUNDLE, "onnx_export", "--net_id", "network_def", "--filepath", tmp_path / "model.onnx",
+        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
+        "--config_file", "['configs/inference.json']", "--input_shape", "[1,1,64,64]",
+    )  # fmt: skip
+    image = torch.rand(1, 1, 64, 64)
+    network = DenoisingAutoencoder()
+    network.load_state_dict(torch.load(ROOT / "models" / "model.pt", weights_only=True))
+
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (exported,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+
+    np.testing.assert_allclose(exported, network(image).detach().numpy(), atol=1e-5)
+
+
+def test_bundle_loads_by_monai(tmp_path, monkeypatch):
+    monkeypatch.setattr("monai_dental.datalists.PHANTOM_COUNT", 21)  # `load` reads the data too
+    (tmp_path / BUNDLE).symlink_to(ROOT)
+
+    network = load(name=BUNDLE, bundle_dir=str(tmp_path), source="local")
+
+    assert isinstance(network, DenoisingAutoencoder)
+    weights = torch.load(ROOT / "models" / "model.pt", weights_only=True)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, weights[name])

@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from monai_dental.bundles import (
+    derivation_of,
+    find_bundle,
+    load_config,
+    read_metadata,
+    shipped_bundles,
+    weights_digest,
+)
+from monai_dental.errors import BundleError
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    configs = tmp_path / "my_bundle" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "metadata.json").write_text(json.dumps({"version": "1.2.3"}))
+    config = {"bundle_root": ".", "ckpt_path": "$@bundle_root + '/model.pt'", "native": False}
+    (configs / "inference.json").write_text(json.dumps(config))
+    (configs.parent / "model.pt").write_bytes(b"weights")
+    return configs.parent
+
+
+def test_shipped_bundle_is_found_by_both_its_names():
+    assert find_bundle("dae") == find_bundle("dental_xray_denoising_dae")
+    assert "dae" in shipped_bundles()
+
+
+def test_bundle_is_found_by_its_folder(bundle):
+    assert find_bundle(str(bundle)) == bundle
+
+
+def test_unknown_bundle_is_answered_with_the_known_ones():
+    with pytest.raises(BundleError, match="dea: no such bundle; need a bundle's folder .*: dae"):
+        find_bundle("dea")
+
+
+def test_config_is_loaded_with_its_overrides(bundle):
+    parser = load_config(bundle, "inference", {"native": True})
+
+    assert parser.get_parsed_content("native") is True
+    assert parser.get_parsed_content("ckpt_path") == f"{bundle}/model.pt"
+
+
+def test_unknown_override_is_rejected(bundle):
+    with pytest.raises(BundleError, match=r"inference\.json: it has no nativ to override"):
+        load_config(bundle, "inference", {"nativ": True})
+
+
+def test_missing_weights_are_named(bundle):
+    (bundle / "model.pt").unlink()
+
+    with pytest.raises(BundleError, match=r"model\.pt: no weights here; train the bundle first"):
+        load_config(bundle, "inference", {})
+
+
+def test_missing_config_is_answered_with_those_there_are(bundle):
+    with pytest.raises(
+        BundleError, match=r"train\.json: no such config; this bundle has inference"
+    ):
+        load_config(bundle, "train", {})
+
+
+def test_broken_config_is_named(bundle):
+    (bundle / "configs" / "inference.json").write_text("{")
+
+    with pytest.raises(BundleError, match=r"inference\.json: not a JSON config"):
+        load_config(bundle, "inference", {})
+
+
+def test_missing_metadata_is_named(bundle):
+    (bundle / "configs" / "metadata.json").unlink()
+
+    with pytest.raises(BundleError, match=r"metadata\.json: cannot be read as a bundle's metadata"):
+        read_metadata(bundle)
+
+
+def test_derivation_tells_bundle_version_and_weights(bundle):
+    derivation = derivation_of(str(bundle), str(bundle / "model.pt"), strength=0.5)
+
+    assert derivation.model_name == "my_bundle"
+    assert derivation.model_version == "1.2.3"
+    assert derivation.strength == 0.5
+    # printf weights | sha256sum
+    digest = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
+    assert derivation.weights_digest == weights_digest(str(bundle / "model.pt")) == digest

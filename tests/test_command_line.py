@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from monai_dental.command_line import reject_unknown_overrides
+from monai_dental.errors import BundleError
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "train.json"
+    trainer = {"_target_": "SupervisedTrainer", "max_epochs": "@max_epochs"}
+    path.write_text(json.dumps({"max_epochs": 40, "train": {"trainer": trainer}}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        ["--max_epochs", "7"],
+        ["--max_epochs=7"],
+        ["--train#trainer#max_epochs", "7"],
+        ["--train::trainer::max_epochs", "7"],
+        ["--train#trainer#amp", "True"],
+        ["--meta_file", "metadata.json"],
+    ],
+)
+def test_known_override_is_accepted(config, override):
+    reject_unknown_overrides(["run", "training", "--config_file", config, *override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [["--max_epoch", "7"], ["--max_epoch=7"], ["--train#trainers#amp", "1"], ["--train#x", "1"]],
+)
+def test_unknown_override_is_rejected(config, override):
+    name = override[0].removeprefix("--").split("=")[0]
+    with pytest.raises(BundleError, match=rf"train\.json: no {name} in the config to override"):
+        reject_unknown_overrides(["run", "training", "--config_file", config, *override])
+
+
+def test_override_in_an_arguments_file_is_checked(config, tmp_path):
+    arguments = tmp_path / "args.json"
+    arguments.write_text(json.dumps({"config_file": config, "learning_rat": 1}))
+
+    with pytest.raises(BundleError, match="no learning_rat in the config"):
+        reject_unknown_overrides(["run", "--args_file", str(arguments)])
+
+
+def test_override_is_looked_up_in_all_config_files(config, tmp_path):
+    overlay = tmp_path / "overlay.json"
+    overlay.write_text(json.dumps({"patience": 3}))
+
+    reject_unknown_overrides(
+        ["run", "--config_file", f"['{config}','{overlay}']", "--patience", "4"]
+    )

@@ -1,0 +1,87 @@
+import pytest
+
+from monai_dental.datalists import find_images, phantom_folder, read_datalist, split_datalist
+from monai_dental.errors import DatasetError
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_images_come_in_natural_order(tmp_path):
+    touch(tmp_path, "10.png", "2.png", "1.png", "b/3.JPG", "notes.txt", ".hidden/4.png")
+
+    names = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
+
+    assert names == ["1.png", "2.png", "10.png", "b/3.JPG"]
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(
+        DatasetError, match=r"nowhere: need a folder of images \(\.png, .*found nothing"
+    ):
+        read_datalist(str(tmp_path / "nowhere"))
+
+
+def test_file_instead_of_a_folder_is_named(tmp_path):
+    touch(tmp_path, "1.png")
+    with pytest.raises(DatasetError, match=r"1\.png: need a folder of images .*found a file"):
+        read_datalist(str(tmp_path / "1.png"))
+
+
+def test_empty_folder_is_named_with_what_was_looked_for(tmp_path):
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(DatasetError, match=r"no images in this folder; looked for \.png, "):
+        read_datalist(str(tmp_path))
+
+
+def test_last_images_validate():
+    datalist = [{"image": f"{i}.png"} for i in range(120)]
+
+    train, validation = split_datalist(datalist, 20)
+
+    assert train == datalist[:100]
+    assert validation == datalist[100:]
+
+
+def test_no_patient_is_in_both_parts(dicom_file):
+    paths = [dicom_file(f"{index}.dcm", PatientID=patient) for index, patient in enumerate("ABACB")]
+    datalist = [{"image": str(path)} for path in paths]
+
+    train, validation = split_datalist(datalist, 2)
+
+    assert [datalist.index(item) for item in train] == [0, 2]
+    assert [datalist.index(item) for item in validation] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("count", [4, 5, 0])
+def test_split_with_an_empty_part_is_refused(count):
+    datalist = [{"image": f"{i}.png"} for i in range(4)]
+
+    with pytest.raises(DatasetError, match=f"4 images, of which the last {count} .* validate"):
+        split_datalist(datalist, count)
+
+
+def test_phantom_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MONAI_DENTAL_CACHE", str(tmp_path / "file"))
+
+    with pytest.raises(DatasetError, match="cannot keep the simulated radiographs here"):
+        phantom_folder()
+
+
+def test_phantom_folder_is_made_once_and_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("MONAI_DENTAL_CACHE", str(tmp_path))
+    monkeypatch.setattr("monai_dental.datalists.PHANTOM_COUNT", 2)
+
+    first = read_datalist(None)
+    times = [path.stat().st_mtime_ns for path in phantom_folder().rglob("*.png")]
+    second = read_datalist(None, phantom="noisy")
+
+    assert [item["image"][-11:] for item in first] == ["clean/1.png", "clean/2.png"]
+    assert [item["image"][-11:] for item in second] == ["noisy/1.png", "noisy/2.png"]
+    assert times == [path.stat().st_mtime_ns for path in phantom_folder().rglob("*.png")]
+    assert not list(tmp_path.glob(".phantom-*"))
