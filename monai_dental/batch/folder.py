@@ -1,0 +1,80 @@
+"""Folders of files as source and as target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_dental.batch.source import Instance
+from monai_dental.datalists import find_images
+from monai_dental.errors import DatasetError
+from monai_dental.formats import write_radiograph
+from monai_dental.outputs import prepare_output_folder
+from monai_dental.radiograph import Radiograph
+
+if TYPE_CHECKING:
+    from monai_dental.dicom.derive import Derivation
+
+
+class FolderSource:
+    """The files that a user names, and all images in the folders that the user names.
+
+    Args:
+        inputs: Files and folders.
+        excluded: A folder whose files are passed over: the output, where it lies in an input.
+
+    Raises:
+        DatasetError: An input does not exist or lies in the output, a folder holds no images, or
+            two files would get the same name in the output.
+    """
+
+    def __init__(self, inputs: Sequence[Path], excluded: Path | None = None) -> None:
+        self._instances: list[Instance] = []
+        for path in inputs:
+            if _is_below(path, excluded):
+                raise DatasetError(f"{path}: lies in the output folder; need another output folder")
+            if path.is_dir():
+                found = [Instance(file, file.relative_to(path)) for file in find_images(path)]
+            elif path.exists():
+                found = [Instance(path, Path(path.name))]
+            else:
+                raise DatasetError(f"{path}: no such file or folder")
+            self._instances += [item for item in found if not _is_below(item.path, excluded)]
+        by_name: dict[Path, Path] = {}
+        for instance in self._instances:
+            other = by_name.setdefault(instance.name, instance.path)
+            if other != instance.path:
+                raise DatasetError(
+                    f"{instance.path} and {other}: both would be written as {instance.name}; "
+                    "denoise them into two folders"
+                )
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self._instances)
+
+    def __iter__(self) -> Iterator[Instance]:
+        """Return the files, in the order of the inputs, each folder in natural order."""
+        return iter(self._instances)
+
+
+class FolderTarget:
+    """A folder that keeps the names and the tree of the source.
+
+    Args:
+        folder: The folder; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def store(self, radiograph: Radiograph, name: Path, derivation: Derivation) -> None:
+        """Write one file in the format of its source; see `InstanceTarget.store`."""
+        path = self._folder / name
+        prepare_output_folder(path.parent, overwrite=True)
+        write_radiograph(radiograph, path, derivation=derivation)
+
+
+def _is_below(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())

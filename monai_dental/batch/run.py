@@ -1,0 +1,55 @@
+"""The loop: read, denoise, store; one outcome for each instance, whatever happens to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_dental.batch.source import InstanceSource
+from monai_dental.batch.target import InstanceTarget
+from monai_dental.denoiser import Denoiser
+from monai_dental.errors import MonaiDentalError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one instance.
+
+    Attributes:
+        path: The source file.
+        reason: Why it failed; None where it is denoised.
+    """
+
+    path: Path
+    reason: str | None = None
+
+
+def denoise_instances(
+    source: InstanceSource, denoiser: Denoiser, target: InstanceTarget, strength: float = 1.0
+) -> Iterator[Outcome]:
+    """Denoise every instance of a source into a target.
+
+    Args:
+        source: Where the instances come from.
+        denoiser: The network.
+        target: Where the results go to.
+        strength: Share of the network's correction that is applied, 0 to 1.
+
+    Yields:
+        One outcome for each instance, in the order of the source. A bad instance does not stop the
+        loop; an unforeseen error is told by its kind alone: its text could quote patient data.
+    """
+    derivation = dataclasses.replace(denoiser.derivation, strength=strength)
+    for instance in source:
+        try:
+            radiograph = instance.read()
+            denoised = radiograph.with_pixels(denoiser.denoise(radiograph.pixels, strength))
+            target.store(denoised, instance.name, derivation)
+        except MonaiDentalError as error:
+            yield Outcome(instance.path, str(error).removeprefix(f"{instance.path}: "))
+        except Exception as error:
+            yield Outcome(instance.path, f"unforeseen {type(error).__name__}")
+        else:
+            yield Outcome(instance.path)

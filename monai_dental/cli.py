@@ -1,0 +1,197 @@
+"""The command `monai-dental`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import monai_dental
+from monai_dental.errors import MonaiDentalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn, TextIO
+
+    from tqdm import tqdm
+
+# torch and MONAI take seconds to import: each command imports what it needs.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments; default those of the process.
+
+    Returns:
+        0 = all done, 1 = some instances failed, 2 = wrong usage or configuration,
+        130 = interrupted.
+    """
+    arguments = _make_parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return command(arguments)
+        except MonaiDentalError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted; what is written is complete\n")
+            return 130
+
+
+def denoise(arguments: argparse.Namespace) -> int:
+    """Denoise files and folders."""
+    from monai_dental.batch.folder import FolderSource, FolderTarget
+    from monai_dental.bundles import find_bundle
+    from monai_dental.outputs import prepare_output_folder
+
+    bundle = find_bundle(arguments.bundle)
+    source = FolderSource(arguments.inputs, excluded=arguments.output)
+
+    from monai_dental.batch.run import denoise_instances
+    from monai_dental.denoiser import Denoiser
+
+    denoiser = Denoiser(bundle, device=arguments.device)
+    prepare_output_folder(arguments.output, overwrite=arguments.overwrite)
+    target = FolderTarget(arguments.output)
+    failed = 0
+    with _progress("denoising", len(source)) as progress:
+        for outcome in denoise_instances(source, denoiser, target, arguments.strength):
+            progress.update()
+            if outcome.reason is not None:
+                failed += 1
+                progress.write(f"failed: {outcome.path}: {outcome.reason}", file=sys.stdout)
+    print(f"{len(source) - failed} denoised, {failed} failed: {arguments.output}")
+    return 1 if failed else 0
+
+
+def phantom(arguments: argparse.Namespace) -> int:
+    """Simulate radiographs."""
+    from monai_dental.phantom import write_phantoms
+
+    with _progress("simulating", arguments.count) as progress:
+        written = write_phantoms(
+            arguments.output,
+            count=arguments.count,
+            image_format=arguments.format,
+            first_index=arguments.first,
+            progress=lambda count: _advance(progress, count),
+        )
+    print(f"{len(written)} radiographs, each clean/ and noisy/ with its truth/: {arguments.output}")
+    return 0
+
+
+def scores(arguments: argparse.Namespace) -> int:
+    """Put the scores of evaluations together."""
+    from monai_dental.benchmark.scores import format_scores, read_scores, write_scores
+
+    if arguments.output is not None:
+        write_scores(read_scores(arguments.folders), arguments.output)
+    print(format_scores(arguments.folders))
+    return 0
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="monai-dental", description=monai_dental.__doc__)
+    parser.add_argument("--version", action="version", version=monai_dental.__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser(
+        "denoise",
+        help="denoise files and folders",
+        description="Denoise JPG, PNG, TIFF, BMP, NIfTI and DICOM files at their own size. Each "
+        "result keeps name, format and bit depth; a DICOM result is a derived instance with its "
+        "own UIDs. Sources are never changed.",
+    )
+    command.set_defaults(command=denoise)
+    command.add_argument("inputs", metavar="INPUT", type=Path, nargs="+", help="a file or a folder")
+    command.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder for the results"
+    )
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", default="dae",
+        help="the bundle: one that comes with the package, or a bundle's folder, whose configs run "
+        "as code (default: dae)",
+    )  # fmt: skip
+    command.add_argument(
+        "--strength", metavar="SHARE", type=_share, default=1.0,
+        help="share of the correction that is applied, 0 to 1 (default: 1)",
+    )  # fmt: skip
+    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+    command.add_argument(
+        "--overwrite", action="store_true", help="write into a folder that is not empty"
+    )
+
+    command = commands.add_parser(
+        "phantom",
+        help="simulate dental radiographs with a known truth",
+        description="Simulate periapical and bitewing radiographs of 512 x 512 pixels: clean and "
+        "noisy images, and the truth. The same index gives the same image, always.",
+    )
+    command.set_defaults(command=phantom)
+    command.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder, empty or new"
+    )
+    command.add_argument(
+        "--count", metavar="N", type=_positive, default=120, help="how many (default: 120)"
+    )
+    command.add_argument(
+        "--first", metavar="N", type=_positive, default=1, help="first index (default: 1)"
+    )
+    command.add_argument("--format", choices=("png", "dicom"), default="png", help="default: png")
+
+    command = commands.add_parser(
+        "scores",
+        help="put the scores of evaluations into one table",
+        description="Print the scores of evaluations of a bundle as a table: mean and standard "
+        "deviation of PSNR and SSIM over the images.",
+    )
+    command.set_defaults(command=scores)
+    command.add_argument(
+        "folders", metavar="DIR", type=Path, nargs="+", help="output folder of an evaluation"
+    )
+    command.add_argument(
+        "--output", metavar="FILE", type=Path, help="CSV file for the score of each image"
+    )
+    return parser
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _progress(title: str, total: int) -> tqdm[NoReturn]:
+    from tqdm import tqdm
+
+    return tqdm(desc=title, total=total, unit="image", disable=None)
+
+
+def _advance(progress: tqdm[NoReturn], count: int) -> None:
+    progress.update(count - progress.n)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    sys.stderr.write(f"warning: {message}\n")

@@ -1,0 +1,95 @@
+"""Arrays in, denoised arrays out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose
+from numpy.typing import NDArray
+
+from monai_dental.bundles import load_config
+from monai_dental.errors import BundleError
+
+
+class Denoiser:
+    """A bundle's network with what comes before and after it, for arrays of any size.
+
+    Everything comes from the bundle's inference config: the transforms between the reader and the
+    network (`array_transforms`), `inferer` and `network`, and the way back (`restore_transforms`).
+    So `python -m monai.bundle run inference` computes the same with `--native true`.
+
+    Args:
+        bundle: The bundle's folder.
+        config_name: Which inference config of the bundle: "inference", or a variant of it.
+        device: For example "cpu" or "cuda:0"; default what the config says.
+
+    Raises:
+        BundleError: The bundle lacks the config or its weights, the weights do not fit the network,
+            or the device is not there.
+    """
+
+    def __init__(
+        self, bundle: Path, config_name: str = "inference", device: str | None = None
+    ) -> None:
+        parser = load_config(bundle, config_name, {"native": True})
+        if device is not None:
+            parser["device"] = _checked_device(device)
+        self._device: torch.device = parser.get_parsed_content("device")
+        self._before = Compose(parser.get_parsed_content("array_transforms"))
+        self._after = Compose(parser.get_parsed_content("restore_transforms"))
+        self._inferer = parser.get_parsed_content("inferer")
+        self._network: torch.nn.Module = parser.get_parsed_content("network").eval()
+        self.derivation = parser.get_parsed_content("derivation")
+        if "ckpt_path" in parser:
+            _load_weights(self._network, parser.get_parsed_content("ckpt_path"), self._device)
+
+    def denoise(self, pixels: NDArray[np.float32], strength: float = 1.0) -> NDArray[np.float32]:
+        """Denoise one image, or each frame of several.
+
+        Args:
+            pixels: (H, W) or (frames, H, W), in [0, 1].
+            strength: Share of the network's correction that is applied: 0 returns the pixels as
+                they are, 1 the network's result.
+
+        Returns:
+            Denoised pixels of the same shape, clipped to [0, 1].
+
+        Raises:
+            ValueError: `pixels` has another number of axes, or `strength` is not in [0, 1].
+        """
+        if pixels.ndim not in (2, 3):
+            raise ValueError(f"pixels have shape {pixels.shape}; need (H, W) or (frames, H, W)")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is {strength}; need 0 to 1")
+        if strength == 0:
+            return np.array(pixels, dtype=np.float32)
+        frames = np.atleast_3d(pixels[None]) if pixels.ndim == 2 else pixels
+        data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
+        with torch.inference_mode():
+            image = data["image"].to(self._device)
+            data["pred"] = self._inferer(image[None], self._network)[0]
+        denoised = torch.as_tensor(self._after(data)["pred"]).cpu().numpy().reshape(pixels.shape)
+        blended: NDArray[np.float32] = pixels + np.float32(strength) * (denoised - pixels)
+        return np.asarray(blended.clip(0.0, 1.0), dtype=np.float32)
+
+
+def _checked_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BundleError(f"{name}: no such device here; need cpu, or cuda with a GPU") from error
+    return device
+
+
+def _load_weights(network: torch.nn.Module, path: str, device: torch.device) -> None:
+    try:
+        network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+    except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
+        raise BundleError(
+            f"{path}: these are not weights of this bundle's network ({type(error).__name__})"
+        ) from error

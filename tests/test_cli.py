@@ -1,0 +1,254 @@
+"""The command `monai-dental`, run in process, with the input that goes wrong in hospitals."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+
+from monai_dental.cli import main
+
+
+@pytest.fixture
+def png(radiograph_file, picture):
+    return radiograph_file(picture(8, rows=48, columns=40), ".png")
+
+
+def denoise(*arguments):
+    return main(["denoise", *map(str, arguments)])
+
+
+def test_help_answers_without_torch():
+    code = "import sys, monai_dental.cli as cli\ntry: cli.main(['--help'])\n" + (
+        "finally: assert not {'torch', 'monai', 'cv2', 'pydicom'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "denoise files and folders" in done.stdout
+
+
+def test_module_is_the_command():
+    command = [sys.executable, "-m", "monai_dental", "--version"]
+
+    assert subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0.1.0"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".nii", ".nii.gz", ".dcm"])
+def test_each_format_comes_back_in_its_own_format_and_size(
+    radiograph_file, picture, tmp_path, capsys, suffix
+):
+    path = radiograph_file(picture(8, rows=48, columns=40), suffix)
+
+    assert denoise(path, "--output", tmp_path / "out") == 0
+
+    from monai_dental.formats import read_radiograph
+
+    source, denoised = read_radiograph(path), read_radiograph(tmp_path / "out" / path.name)
+    assert denoised.image_format == source.image_format
+    assert denoised.pixels.shape == source.pixels.shape
+    assert denoised.encoding.dtype == source.encoding.dtype
+    assert not np.array_equal(denoised.pixels, source.pixels)
+    assert capsys.readouterr().out.splitlines()[-1] == f"1 denoised, 0 failed: {tmp_path}/out"
+
+
+def test_strength_zero_gives_back_the_stored_values(dicom_file, tmp_path):
+    path = dicom_file(bits_stored=12, photometric="MONOCHROME1")
+
+    assert denoise(path, "--output", tmp_path / "out", "--strength", 0) == 0
+
+    source, derived = pydicom.dcmread(path), pydicom.dcmread(tmp_path / "out" / path.name)
+    assert np.array_equal(derived.pixel_array, source.pixel_array)
+    assert derived.SOPInstanceUID != source.SOPInstanceUID
+
+
+def test_signed_16_bit_multi_frame_dicom_keeps_its_form(dicom_file, tmp_path):
+    path = dicom_file(bits_stored=16, signed=True, frames=3)
+
+    assert denoise(path, "--output", tmp_path / "out") == 0
+
+    source, derived = pydicom.dcmread(path), pydicom.dcmread(tmp_path / "out" / path.name)
+    assert derived.PixelRepresentation == 1
+    assert derived.pixel_array.shape == source.pixel_array.shape
+    assert derived.pixel_array.dtype == source.pixel_array.dtype
+
+
+def test_folder_keeps_its_tree(png, tmp_path):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "b").mkdir()
+    for folder in "ab":
+        (tmp_path / "in" / folder / "1.png").write_bytes(png.read_bytes())
+
+    assert denoise(tmp_path / "in", "--output", tmp_path / "out") == 0
+
+    names = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
+    assert names == ["a/1.png", "b/1.png"]
+
+
+def test_bad_files_get_a_line_each_and_do_not_stop_the_run(
+    png, dicom_file, dicom_dataset, tmp_path, capsys
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    jpg = cv2.imencode(".jpg", cv2.imread(str(png), 0))[1].tobytes()
+    whole = dicom_file().read_bytes()
+    no_pixels, colour = dicom_dataset(), dicom_dataset()
+    del no_pixels.PixelData
+    colour.PhotometricInterpretation, colour.SamplesPerPixel = "RGB", 3
+    colour.PixelData, colour.PlanarConfiguration = colour.PixelData * 3, 0
+    no_pixels.save_as(folder / "no_pixels.dcm", enforce_file_format=True)
+    colour.save_as(folder / "colour.dcm", enforce_file_format=True)
+    (folder / "good.png").write_bytes(png.read_bytes())
+    (folder / "truncated.jpg").write_bytes(jpg[: len(jpg) // 2])
+    (folder / "truncated.dcm").write_bytes(whole[:-500])
+    (folder / "text.png").write_text("not an image")
+    (folder / "empty.png").touch()
+
+    assert denoise(folder, "--output", tmp_path / "out") == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"1 denoised, 6 failed: {tmp_path}/out"
+    reasons = {line.split(": ")[1].rpartition("/")[2]: line for line in lines[:-1]}
+    expected = {
+        "colour.dcm": "(0028,0004) Photometric Interpretation is 'RGB'; need MONOCHROME",
+        "empty.png": "the file is empty",
+        "no_pixels.dcm": "(7FE0,0010) Pixel Data",
+        "text.png": "not a PNG file",
+        "truncated.dcm": "(7FE0,0010) Pixel Data",
+        "truncated.jpg": "truncated",
+    }
+    assert reasons.keys() == expected.keys()
+    for name, text in expected.items():
+        assert text in reasons[name]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_colour_image_is_folded_to_grey_with_a_warning(tmp_path, capsys):
+    picture = np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "colour.png"), picture)
+
+    assert denoise(tmp_path / "colour.png", "--output", tmp_path / "out") == 0
+
+    assert "colour.png" in capsys.readouterr().err
+    assert cv2.imread(str(tmp_path / "out" / "colour.png"), -1).ndim == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.png"], "nowhere.png: no such file or folder"),
+        (["empty"], "empty: no images in this folder; looked for .png"),
+        (["source.png", "--bundle", "dea"], "dea: no such bundle; need a bundle's folder"),
+        (["source.png", "--device", "cuda:99"], "cuda:99: no such device here"),
+        (["source.png", "again/source.png"], "both would be written as source.png"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_writes_nothing(
+    png, tmp_path, monkeypatch, capsys, arguments, message
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "source.png").write_bytes(png.read_bytes())
+    monkeypatch.chdir(tmp_path)
+
+    assert denoise(*arguments, "--output", "out") == 2
+
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_is_not_empty_needs_overwrite(png, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "kept.txt").write_text("kept")
+
+    assert denoise(png, "--output", tmp_path / "out") == 2
+    assert "out: the output folder is not empty" in capsys.readouterr().err
+    assert denoise(png, "--output", tmp_path / "out", "--overwrite") == 0
+    assert (tmp_path / "out" / "kept.txt").read_text() == "kept"
+
+
+def test_output_that_cannot_be_made_is_named(png, tmp_path, capsys):
+    (tmp_path / "file").touch()
+
+    assert denoise(png, "--output", tmp_path / "file" / "out") == 2
+    assert "out: cannot make this output folder" in capsys.readouterr().err
+
+
+def test_output_inside_the_input_is_not_denoised_again(png, tmp_path, capsys):
+    for _ in range(2):
+        assert denoise(tmp_path, "--output", tmp_path / "out", "--overwrite") == 0
+        assert capsys.readouterr().out.startswith("1 denoised, 0 failed")
+
+
+def test_source_is_never_written_over(png, tmp_path, capsys):
+    content = png.read_bytes()
+
+    assert denoise(png, "--output", png.parent, "--overwrite") == 2
+
+    assert "source.png: lies in the output folder" in capsys.readouterr().err
+    assert png.read_bytes() == content
+
+
+def test_disk_full_leaves_no_half_file(png, tmp_path, monkeypatch, capsys):
+    def no_space(file_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+
+    assert denoise(png, "--output", tmp_path / "out") == 1
+    assert "cannot be written: No space left on device" in capsys.readouterr().out
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_interrupt_leaves_no_half_file(png, tmp_path, monkeypatch, capsys):
+    def interrupt(file_descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+
+    assert denoise(png, "--output", tmp_path / "out") == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--strength=2", "--nonsense"])
+def test_wrong_option_ends_with_2(png, tmp_path, option):
+    with pytest.raises(SystemExit) as ended:
+        denoise(png, "--output", tmp_path / "out", option)
+
+    assert ended.value.code == 2
+
+
+def test_patient_data_stay_out_of_what_is_printed(dicom_file, dicom_dataset, tmp_path, capsys):
+    marker = "MARKER"
+    dataset = dicom_dataset(
+        PatientName=marker, PatientID=marker, AccessionNumber=marker, StudyDescription=marker
+    )
+    good = tmp_path / "good.dcm"
+    dataset.save_as(good, enforce_file_format=True)
+    (tmp_path / "bad.dcm").write_bytes(good.read_bytes()[:-100])
+
+    assert denoise(good, tmp_path / "bad.dcm", "--output", tmp_path / "out") == 1
+
+    captured = capsys.readouterr()
+    assert marker not in captured.out + captured.err
+
+
+def test_phantoms_are_written_and_counted(tmp_path, capsys):
+    assert main(["phantom", "--count", "2", "--first", "7", "--output", str(tmp_path / "p")]) == 0
+
+    assert sorted(p.name for p in (tmp_path / "p" / "clean").iterdir()) == ["7.png", "8.png"]
+    assert capsys.readouterr().out.startswith("2 radiographs")
+    assert main(["phantom", "--count", "2", "--output", str(tmp_path / "p")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_scores_of_a_folder_without_any_are_an_error(tmp_path, capsys):
+    assert main(["scores", str(tmp_path)]) == 2
+    assert "no scores here" in capsys.readouterr().err

@@ -1,0 +1,112 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from monai_dental.bundles import find_bundle
+from monai_dental.denoiser import Denoiser
+from monai_dental.errors import BundleError
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    return Denoiser(find_bundle("dae"))
+
+
+@pytest.fixture
+def pixels():
+    generator = np.random.default_rng(0)
+    return generator.random((70, 45), dtype=np.float32)
+
+
+@pytest.fixture
+def bundle_copy(tmp_path):
+    return shutil.copytree(find_bundle("dae"), tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (5, 6), (600, 530), (3, 40, 41)])
+def test_result_has_the_shape_and_range_of_an_image(denoiser, shape):
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+
+    denoised = denoiser.denoise(pixels)
+
+    assert denoised.shape == shape
+    assert denoised.dtype == np.float32
+    assert 0 <= denoised.min() <= denoised.max() <= 1
+
+
+def test_strength_zero_is_identity(denoiser, pixels):
+    assert np.array_equal(denoiser.denoise(pixels, strength=0), pixels)
+
+
+def test_strength_is_the_share_of_the_correction(denoiser, pixels):
+    half, whole = (denoiser.denoise(pixels, strength) for strength in (0.5, 1.0))
+
+    np.testing.assert_allclose(half - pixels, (whole - pixels) / 2, atol=1e-6)
+
+
+def test_noise_of_the_trained_kind_is_reduced(denoiser):
+    rows = np.linspace(0, 1, 64, dtype=np.float32)
+    clean = np.tile(0.2 + 0.5 * rows[:, None] ** 2, (1, 64)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.07, clean.shape).astype(np.float32)
+
+    denoised = denoiser.denoise((clean + noise).clip(0, 1))
+
+    roughness = [np.diff(image, axis=1).std() for image in (clean + noise, denoised)]
+    assert roughness[1] < roughness[0] / 3
+
+
+def test_flat_image_stays_as_it_is(denoiser):
+    flat = np.full((20, 20), 0.4, dtype=np.float32)
+
+    np.testing.assert_allclose(denoiser.denoise(flat), flat, atol=1e-6)
+
+
+def test_frames_are_scaled_each_by_itself(denoiser, pixels):
+    frames = np.stack([pixels, 0.1 * pixels])
+
+    together = denoiser.denoise(frames)
+
+    np.testing.assert_allclose(together[1], denoiser.denoise(frames[1]), atol=1e-6)
+
+
+def test_median_variant_runs_without_weights(pixels):
+    denoised = Denoiser(find_bundle("dae"), "inference_median").denoise(pixels)
+
+    assert denoised.std() < pixels.std()
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_strength_outside_its_range_is_refused(denoiser, pixels, strength):
+    with pytest.raises(ValueError, match="strength is .*; need 0 to 1"):
+        denoiser.denoise(pixels, strength)
+
+
+def test_other_number_of_axes_is_refused(denoiser):
+    with pytest.raises(ValueError, match=r"need \(H, W\) or \(frames, H, W\)"):
+        denoiser.denoise(np.zeros((1, 1, 4, 4), dtype=np.float32))
+
+
+def test_missing_device_is_named():
+    with pytest.raises(BundleError, match="cuda:99: no such device here"):
+        Denoiser(find_bundle("dae"), device="cuda:99")
+
+
+def test_missing_weights_are_never_replaced_by_random_ones(bundle_copy):
+    (bundle_copy / "models" / "model.pt").unlink()
+
+    with pytest.raises(BundleError, match=r"model\.pt: no weights here"):
+        Denoiser(bundle_copy)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", None])
+def test_other_weights_are_refused(bundle_copy, content):
+    path = bundle_copy / "models" / "model.pt"
+    if content is None:
+        torch.save({"encoder.0.weight": torch.zeros(3)}, path)
+    else:
+        path.write_bytes(content)
+
+    with pytest.raises(BundleError, match="these are not weights of this bundle's network"):
+        Denoiser(bundle_copy)

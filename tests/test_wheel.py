@@ -1,0 +1,58 @@
+"""The wheel: what `pip install .` puts into another environment works there."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The folder of an installation, far from the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run(
+        [*command, "--quiet", "--wheel-dir", folder, CHECKOUT], check=True, capture_output=True
+    )
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_wheel_ships_bundles_and_type_marker_and_nothing_else(installed):
+    names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    bundle = installed / "monai_dental" / "shipped_bundles" / "dental_xray_denoising_dae"
+
+    assert names == {"monai_dental"}
+    assert (installed / "monai_dental" / "py.typed").is_file()
+    assert (bundle / "LICENSE").is_file()
+    assert (bundle / "configs" / "train.json").is_file()
+    assert [path.name for path in (bundle / "models").iterdir()] == ["model.pt"]
+    assert sorted(path.name for path in bundle.iterdir()) == [
+        "LICENSE",
+        "configs",
+        "docs",
+        "models",
+    ]
+
+
+def test_installed_command_finds_its_bundle(installed, radiograph_file, picture, tmp_path):
+    path = radiograph_file(picture(8), ".png")
+    code = f"import sys; sys.path.insert(0, {str(installed)!r}); import monai_dental.cli as cli; "
+    code += "print(cli.__file__); sys.exit(cli.main(sys.argv[1:]))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "denoise", path, "--output", tmp_path / "out"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(installed))
+    assert (tmp_path / "out" / path.name).is_file()
