@@ -15,6 +15,7 @@ from monai.transforms import MapTransform, SaveImaged
 from monai.utils import ensure_tuple
 
 from monai_dental.dicom.derive import Derivation
+from monai_dental.filters import low_pass
 from monai_dental.formats import read_radiograph, write_radiograph
 from monai_dental.noise import add_gaussian_noise
 from monai_dental.outputs import prepare_output_folder
@@ -96,6 +97,35 @@ class RestoreRanged(MapTransform):
         for key in self.key_iterator(result):
             image = result[key]
             result[key] = image * span.to(image.device) + low.to(image.device)
+        return result
+
+
+class KeepLowFrequenciesd(MapTransform):
+    """Take the low frequencies of an image from another one: of a denoised from the noisy image.
+
+    White noise has next to no power there, anatomy has most of its own; so whatever a network does
+    to slow changes of intensity is its error, and is undone.
+
+    Args:
+        keys: Keys of the images to correct, (C, H, W).
+        reference_key: Key of the image whose low frequencies are right.
+        sigma: Standard deviation in pixels of the Gaussian that divides low from high.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, reference_key: str = "image", sigma: float = 2.0
+    ) -> None:
+        super().__init__(keys)
+        self.reference_key = reference_key
+        self.sigma = sigma
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return `data` with the images of `keys` corrected."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            difference = torch.as_tensor(result[self.reference_key]).to(image.device) - image
+            result[key] = image + low_pass(difference, self.sigma)
         return result
 
 

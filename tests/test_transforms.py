@@ -11,6 +11,7 @@ from monai_dental.reader import RadiographReader
 from monai_dental.transforms import (
     Filterd,
     FixedGaussianNoised,
+    KeepLowFrequenciesd,
     RestoreRanged,
     SaveRadiographd,
     ScaleToUnitd,
@@ -62,6 +63,17 @@ def test_restoring_undoes_scaling(image, flat):
     restored = RestoreRanged("pred", "image")({**data, "pred": data["image"]})["pred"]
 
     torch.testing.assert_close(restored.as_tensor(), source.as_tensor())
+
+
+def test_low_frequencies_come_from_the_reference(image):
+    shifted = image + torch.linspace(0, 1, 7)
+
+    data = KeepLowFrequenciesd("pred", "image", sigma=1.0)({"image": image, "pred": shifted})
+
+    error = data["pred"] - image
+    assert error[..., 2:-2].abs().max() < 0.01
+    same = KeepLowFrequenciesd("pred", "image")({"image": image, "pred": image})
+    torch.testing.assert_close(same["pred"].as_tensor(), image.as_tensor())
 
 
 def test_filter_puts_its_result_under_another_key(image):

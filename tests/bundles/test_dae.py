@@ -57,10 +57,11 @@ def parse(*names: str, **overrides: object) -> ConfigParser:
         ([str(CONFIGS / "inference_median.json")], "infer"),
     ],
 )
-def test_configs_have_all_properties(files, workflow_type, phantoms):
+def test_configs_have_all_properties(files, workflow_type, phantoms, tmp_path):
     workflow = ConfigWorkflow(
         config_file=files, workflow_type=workflow_type, logging_file=False,
         bundle_root=str(ROOT), dataset_dir=str(phantoms / "clean"), validation_count=2,
+        output_dir=str(tmp_path),
     )  # fmt: skip
     workflow.initialize()
 
@@ -332,6 +333,7 @@ def test_onnx_export_agrees(monai_bundle, tmp_path):
 
 def test_bundle_loads_by_monai(tmp_path, monkeypatch):
     monkeypatch.setattr("monai_dental.datalists.PHANTOM_COUNT", 21)  # `load` reads the data too
+    monkeypatch.chdir(tmp_path)
     (tmp_path / BUNDLE).symlink_to(ROOT)
 
     network = load(name=BUNDLE, bundle_dir=str(tmp_path), source="local")
