@@ -59,8 +59,9 @@ def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
 
     Kept are the stored-value domain (bits, sign, rescale or Modality LUT, window), the photometric
     interpretation, spacing, patient and study; pixels that the source shows so, and padding pixels,
-    keep the source's stored value. New are the SOP Instance and Series UIDs, which depend on
-    nothing but the source, its pixels and the derivation: a second run makes the same instance.
+    keep the source's stored value. New are the SOP Instance and Series UIDs. The first depends on
+    the source, its pixels, the derivation and the result's pixels: a second run that computes the
+    same makes the same instance, and two different images never share a UID.
 
     Args:
         radiograph: The processed pixels, with header and stored values of the source as
@@ -118,21 +119,26 @@ def _derive(
     _referable(header, "SOPClassUID")
     derived = copy.deepcopy(header)
     _drop_stale(derived)
-    digest = _pixel_digest(source)
-    if stored.shape != source.shape:
-        digest += f" resampled to {stored.shape}"
-    put(derived, "SOPInstanceUID", _uid("instance", sop_instance_uid, digest, derivation.identity))
-    series = str(header.get("SeriesInstanceUID") or header.get("StudyInstanceUID") or "")
-    put(derived, "SeriesInstanceUID", _uid("series", series, derivation.identity))
+    is_resampled = stored.shape != source.shape
+    if is_resampled:
+        resample_header(derived, source.shape[-2:], stored.shape[-2:])
+    else:
+        stored = _with_padding(header, source, stored)
+    # With the result's own pixels too: what another processor, precision or version of this
+    # package makes of the same source is another instance.
+    digests = _pixel_digest(source), _pixel_digest(stored)
+    identity = derivation.identity
+    put(derived, "SOPInstanceUID", _uid("instance", sop_instance_uid, *digests, identity))
+    # Without either, strangers would come to share a series.
+    series = header.get("SeriesInstanceUID") or header.get("StudyInstanceUID") or sop_instance_uid
+    if is_resampled:
+        identity += f"\nresampled to {stored.shape[-2:]}"
+    put(derived, "SeriesInstanceUID", _uid("series", str(series), identity))
     record_series(derived, derivation)
     record_creation(derived, derivation)
     record_image_type(derived)
-    record_derivation(derived, header, derivation, is_resampled=stored.shape != source.shape)
+    record_derivation(derived, header, derivation, is_resampled=is_resampled)
     record_equipment(derived, derivation)
-    if stored.shape == source.shape:
-        stored = _with_padding(header, source, stored)
-    else:
-        resample_header(derived, source.shape[-2:], stored.shape[-2:])
     _set_pixels(derived, stored)
     derived.file_meta = _file_meta(derived)
     return derived

@@ -10,21 +10,35 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Image
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
-from monai_dental.formats.limits import MAX_PIXELS, check_size
+from monai_dental.formats.limits import check_size
 from monai_dental.radiograph import Encoding, Radiograph
 
-_MAX_BYTES = 8 * MAX_PIXELS + 2**20
+_HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
+_MAX_OFFSET = 2**24  # bytes before the voxels: the header and its extensions
+_CHUNK = 2**20
+_ERRORS = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    OSError,
+    EOFError,
+    zlib.error,
+    OverflowError,
+    ValueError,
+)
 _MM_PER_UNIT = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 
 
@@ -42,27 +56,20 @@ def read_nifti(path: Path) -> Radiograph:
         The radiograph, (rows, columns), or (frames, rows, columns) for three axes.
 
     Raises:
-        CorruptImageError: The file is truncated, or holds NaN or infinity.
+        CorruptImageError: The file is truncated, gunzips to more than its header declares, or holds
+            NaN or infinity.
         UnsupportedImageError: The image is too large, has more than three axes, or is not real.
     """
     try:
         image = _load(path)
         header = image.header
-        shape = header.get_data_shape()
-        while len(shape) > 2 and shape[-1] == 1:
-            shape = shape[:-1]
-        dtype = header.get_data_dtype()
-        if len(shape) not in (2, 3):
-            raise UnsupportedImageError(f"{path}: {len(shape)} axes; need 2 or 3")
-        if dtype.kind not in "uif" or dtype.itemsize > 8:
-            raise UnsupportedImageError(f"{path}: {dtype} voxels; need integers or floats")
-        check_size(str(path), shape)
+        shape = _checked_shape(path, header)
         stored = np.asarray(image.dataobj.get_unscaled()).reshape(shape, order="F")
         # nibabel moves the slope from the header to the array proxy; a missing one is 1 there.
         header = header.copy()
         header["scl_slope"], header["scl_inter"] = image.dataobj.slope, image.dataobj.inter
         spacing = _spacing(header)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+    except _ERRORS as error:
         raise CorruptImageError(f"{path}: cannot be decoded: {type(error).__name__}") from error
     stored = np.ascontiguousarray(stored.T, dtype=stored.dtype.newbyteorder("="))
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
@@ -112,13 +119,57 @@ def encode_nifti(radiograph: Radiograph, *, is_compressed: bool) -> bytes:
 
 
 def _load(path: Path) -> Any:
-    """The image, read whole: so that a gzip file's checksum is compared, as nibabel does not."""
-    with path.open("rb") as stream:
-        is_compressed = stream.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if is_compressed else path.open("rb") as stream:
-        content = stream.read(_MAX_BYTES)
-    kind = Nifti2Image if content[4:8] == b"n+2\0" else Nifti1Image
-    return kind.from_bytes(content)
+    """The image, read to its end: so that a gzip file's checksum is compared, as nibabel does not.
+
+    The header is looked at first, and no more is read and gunzipped than it declares.
+    """
+    with path.open("rb") as file:
+        is_compressed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if is_compressed else path.open("rb") as opened:
+        stream = cast(BinaryIO, opened)
+        start = stream.read(_HEADER_BYTES)
+        kind = Nifti2Image if start[4:8] == b"n+2\0" else Nifti1Image
+        size = _declared_size(path, kind.header_class, start)
+        content = io.BytesIO()
+        content.write(start)
+        # In chunks: read(size) would allocate all of it, however short the file is.
+        while chunk := stream.read(max(min(_CHUNK, size - content.tell()), 0)):
+            content.write(chunk)
+        if is_compressed and (content.tell() > size or stream.read(1)):
+            raise CorruptImageError(
+                f"{path}: gunzips to more than the {size} bytes that its NIfTI header declares"
+            )
+    if content.tell() < size:  # nibabel would allocate the voxels first
+        raise CorruptImageError(f"{path}: cut off: {content.tell()} bytes; need {size}")
+    content.seek(0)
+    return kind.from_stream(content)
+
+
+def _declared_size(path: Path, kind: Any, start: bytes) -> int:
+    """The bytes of the whole file, gunzipped, by its header; checked against the limits."""
+    header = kind(start[: kind.template_dtype.itemsize])
+    _checked_shape(path, header)
+    offset = header.get_data_offset()
+    if offset > _MAX_OFFSET:
+        raise UnsupportedImageError(
+            f"{path}: vox_offset is {offset} bytes; need at most {_MAX_OFFSET}"
+        )
+    voxels = math.prod(int(extent) for extent in header.get_data_shape())
+    return int(offset + voxels * header.get_data_dtype().itemsize)
+
+
+def _checked_shape(path: Path, header: Any) -> tuple[int, ...]:
+    """The shape without trailing axes of one, of an image that can be read."""
+    shape: tuple[int, ...] = header.get_data_shape()
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    dtype = header.get_data_dtype()
+    if len(shape) not in (2, 3):
+        raise UnsupportedImageError(f"{path}: {len(shape)} axes; need 2 or 3")
+    if dtype.kind not in "uif" or dtype.itemsize > 8:
+        raise UnsupportedImageError(f"{path}: {dtype} voxels; need integers or floats")
+    check_size(str(path), shape)
+    return shape
 
 
 def _spacing(header: Any) -> tuple[float, float] | None:

@@ -88,7 +88,7 @@ def test_record_says_what_was_done_to_what(dicom_dataset) -> None:
 def test_uids_depend_on_source_pixels_and_derivation_alone(dicom_dataset, picture) -> None:
     ds = dicom_dataset(picture(12), bits_stored=12)
     first = derive(to_radiograph(ds), DERIVATION)
-    again = derive(darker(to_radiograph(ds)), DERIVATION)
+    again = derive(to_radiograph(ds), DERIVATION)
     assert again.SOPInstanceUID == first.SOPInstanceUID
     assert again.SeriesInstanceUID == first.SeriesInstanceUID
     assert uid.UID(first.SOPInstanceUID).is_valid
@@ -103,6 +103,17 @@ def test_uids_depend_on_source_pixels_and_derivation_alone(dicom_dataset, pictur
     assert other.SeriesInstanceUID == first.SeriesInstanceUID
     ds.SeriesInstanceUID = "1.2.3.4.5.99"
     assert derive(to_radiograph(ds), DERIVATION).SeriesInstanceUID != first.SeriesInstanceUID
+
+
+def test_sources_without_series_and_study_do_not_share_a_series(dicom_dataset) -> None:
+    def series(sop_instance_uid: str) -> str:
+        ds = dicom_dataset(
+            SOPInstanceUID=sop_instance_uid, SeriesInstanceUID=None, StudyInstanceUID=None
+        )
+        return derive(to_radiograph(ds), DERIVATION).SeriesInstanceUID
+
+    assert series("1.2.3") == series("1.2.3")
+    assert series("1.2.3") != series("1.2.4")
 
 
 def test_same_source_gives_the_same_bytes_but_for_the_time(dicom_file) -> None:
@@ -315,7 +326,9 @@ def test_resampled_instance_keeps_the_field_of_view(dicom_dataset) -> None:
     assert 0x60003000 not in derived
     assert "ShutterShape" not in derived
     assert derived.SourceImageSequence[0].SpatialLocationsPreserved == "NO"
-    assert derived.SOPInstanceUID != derive(radiograph, DERIVATION).SOPInstanceUID
+    native = derive(radiograph, DERIVATION)
+    assert derived.SOPInstanceUID != native.SOPInstanceUID
+    assert derived.SeriesInstanceUID != native.SeriesInstanceUID
 
 
 def test_resampling_in_patient_coordinates_is_refused(dicom_dataset) -> None:
@@ -324,3 +337,12 @@ def test_resampling_in_patient_coordinates_is_refused(dicom_dataset) -> None:
 
     with pytest.raises(UnsupportedImageError, match=r"\(0020,0032\) Image Position \(Patient\) is"):
         derive(small, DERIVATION)
+
+
+def test_other_pixels_under_the_same_derivation_are_another_instance(dicom_dataset) -> None:
+    radiograph = to_radiograph(dicom_dataset())
+
+    one, other = derive(radiograph, DERIVATION), derive(darker(radiograph), DERIVATION)
+
+    assert one.SOPInstanceUID != other.SOPInstanceUID
+    assert one.SeriesInstanceUID == other.SeriesInstanceUID

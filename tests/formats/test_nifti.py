@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -120,6 +121,76 @@ def test_other_nifti_files_are_refused(tmp_path, values, message) -> None:
     path = save(tmp_path / "a.nii", values)
     with pytest.raises(UnsupportedImageError, match=message):
         read_radiograph(path)
+
+
+def refused_within(path: Path, limit: int, error: type[Exception], message: str) -> None:
+    """Check that reading is refused, and took fewer than `limit` bytes."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(error, match=message):
+            read_radiograph(path)
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_gzip_bomb_is_refused_without_its_memory(tmp_path, kind) -> None:
+    content = kind(np.zeros((16, 16), np.uint8), np.eye(4)).to_bytes()
+    bomb = tmp_path / "a.nii.gz"
+    bomb.write_bytes(gzip.compress(content + bytes(2**26)))
+    message = f"gunzips to more than the {len(content)} bytes that its NIfTI header declares"
+    refused_within(bomb, 2**22, CorruptImageError, rf"a\.nii\.gz: {message}")
+    bomb.write_bytes(gzip.compress(content + bytes(1)))
+    refused_within(bomb, 2**22, CorruptImageError, message)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error", "message"),
+    [
+        ("dim", [2, 2**14, 20000, 1, 1, 1, 1, 1], UnsupportedImageError, "need at most 268435456"),
+        ("dim", [4, 2, 2, 2, 2**14, 1, 1, 1], UnsupportedImageError, "4 axes; need 2 or 3"),
+        ("vox_offset", 2.0**25, UnsupportedImageError, "vox_offset is 33554432 bytes; need at"),
+        ("vox_offset", np.inf, CorruptImageError, "cannot be decoded: OverflowError"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_header_is_checked_before_the_rest_is_read(
+    tmp_path, suffix, field, value, error, message
+) -> None:
+    header = nib.Nifti1Image(np.zeros((16, 16), np.uint8), np.eye(4)).header
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    header[field] = value
+    content = header.binaryblock + bytes(2**26)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    refused_within(path, 2**22, error, message)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "length", "message"),
+    [
+        (".nii.gz", 100, "cannot be decoded: WrapStructError"),
+        (".nii.gz", 347, "cannot be decoded: WrapStructError"),
+        (".nii.gz", 352, "cut off: 352 bytes; need 67109216"),
+        (".nii", 352, "cut off: 352 bytes; need 67109216"),
+        (".nii", 1000, "cut off: 1000 bytes; need 67109216"),
+    ],
+)
+def test_truncated_file_takes_no_more_than_it_holds(tmp_path, suffix, length, message) -> None:
+    header = nib.Nifti1Image(np.zeros((16, 16), np.uint8), np.eye(4)).header
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    header["dim"] = [2, 2**13, 2**13, 1, 1, 1, 1, 1]
+    content = (header.binaryblock + bytes(1000))[:length]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    refused_within(path, 2**22, CorruptImageError, message)
+
+
+def test_bytes_after_the_voxels_of_a_plain_file_are_ignored(picture, tmp_path) -> None:
+    path = save(tmp_path / "a.nii", picture(8).T)
+    path.write_bytes(path.read_bytes() + bytes(1000))
+    assert np.array_equal(read_radiograph(path).stored, picture(8))
 
 
 @pytest.mark.parametrize("shape", [(40, 24), (40, 24, 3)])
