@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.inferers import Inferer, SlidingWindowInferer
+from monai.inferers import Inferer
 from torch import Tensor
+from torch.nn import functional
 
 from monai_dental.precision import fastest_dtype
 
 Network = Callable[..., Tensor]
+
+_GRID = 16  # tiles start on multiples of it, so that up to four poolings fall alike in all of them
 
 
 class AutocastInferer(Inferer):
@@ -29,7 +34,7 @@ class AutocastInferer(Inferer):
         self.precision = precision
 
     def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
-        """Return `network(inputs)` as float32, with the metadata of `inputs`.
+        """Return `network(inputs)` as float32, a plain tensor.
 
         Args:
             inputs: Images, (batch, C, H, W).
@@ -39,31 +44,43 @@ class AutocastInferer(Inferer):
         """
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         dtype = fastest_dtype(plain.device, self.precision)
-        with torch.autocast(plain.device.type, dtype, enabled=dtype != torch.float32):
+        is_reduced = dtype != torch.float32
+        context = torch.autocast(plain.device.type, dtype) if is_reduced else None
+        with context or contextlib.nullcontext():
             return network(plain, *args, **kwargs).float()
 
 
 class TiledInferer(AutocastInferer):
-    """Run the network over images of any size, each channel (frame) by itself.
+    """Run the network over images of any size, each channel (frame) by itself, without seams.
 
-    An image that fits into one tile is done whole. A larger one is done in overlapping tiles that
-    fade into each other (`SlidingWindowInferer`), so that memory stays bounded by the tile.
+    An image is continued beyond its borders by repeating the edge, and cut into tiles that overlap
+    by twice `halo`; of each result the middle is kept. Where `halo` is at least the network's reach
+    (half its receptive field), the result does not depend on the tiles. The network sees one tile
+    at a time, so that its memory is bounded by the tile. MONAI's `SlidingWindowInferer` blends
+    tiles whose borders the network has padded with zeros.
 
     Args:
-        tile_size: Height and width of a tile, in pixels.
-        overlap: Fraction of a tile that it shares with its neighbour.
+        tile_size: Height and width of a tile with its halo, in pixels, a multiple of 16.
+        halo: Width of the border that is thrown away, in pixels, a multiple of 16; 0 runs the
+            network on the whole image, padded as the network pads.
         precision: "auto", "float32" or "bfloat16"; see `fastest_dtype`.
+
+    Raises:
+        ValueError: A size is not a multiple of 16, or the halo leaves nothing of a tile.
     """
 
-    def __init__(
-        self, tile_size: int = 512, overlap: float = 0.125, precision: str = "auto"
-    ) -> None:
+    def __init__(self, tile_size: int = 512, halo: int = 32, precision: str = "auto") -> None:
         super().__init__(precision)
+        if tile_size % _GRID or halo % _GRID or not 0 <= 2 * halo < tile_size:
+            raise ValueError(
+                f"tile_size {tile_size} and halo {halo} must be multiples of {_GRID}, "
+                "and two halos smaller than a tile"
+            )
         self.tile_size = tile_size
-        self.overlap = overlap
+        self.halo = halo
 
     def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the denoised images as float32.
+        """Return the denoised images as float32, a plain tensor on the device of `inputs`.
 
         Args:
             inputs: Images, (batch, C, H, W); each channel goes through the network alone.
@@ -72,16 +89,19 @@ class TiledInferer(AutocastInferer):
             kwargs: Further named arguments of `network`.
         """
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        planes = plain.flatten(0, 1)[:, None, None]
-        tile = tuple(min(self.tile_size, length) for length in plain.shape[-2:])
-        sliding = SlidingWindowInferer(tile, overlap=self.overlap, mode="gaussian")
         run = super().__call__
-
-        def denoise(tiles: Tensor) -> Tensor:
-            return run(tiles, network, *args, **kwargs)
-
-        if tile == tuple(plain.shape[-2:]):
-            denoised = [denoise(plane) for plane in planes]
-        else:
-            denoised = [torch.as_tensor(sliding(plane, denoise)) for plane in planes]
-        return torch.cat(denoised).reshape(plain.shape)
+        frames = plain.flatten(0, 1)
+        if self.halo == 0:
+            results = [run(frame[None, None], network, *args, **kwargs) for frame in frames]
+            return torch.cat(results).reshape(plain.shape)
+        denoised = torch.empty_like(frames, dtype=torch.float32)
+        height, width = frames.shape[-2:]
+        step, halo = self.tile_size - 2 * self.halo, self.halo
+        for number, frame in enumerate(frames):
+            padded = functional.pad(frame[None, None], [halo] * 4, mode="replicate")
+            for top, left in itertools.product(range(0, height, step), range(0, width, step)):
+                bottom, right = min(top + step, height), min(left + step, width)
+                tile = padded[..., top : bottom + 2 * halo, left : right + 2 * halo]
+                result = run(tile, network, *args, **kwargs)[0, 0]
+                denoised[number, top:bottom, left:right] = result[halo:-halo, halo:-halo]
+        return denoised.reshape(plain.shape)
