@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ PREFIX = "dental_xray_denoising_"
 
 _PACKAGE = Path(__file__).parent
 # The wheel carries the bundles inside the package; in a checkout they stand beside it.
-_SHIPPED = (_PACKAGE / "shipped_bundles", _PACKAGE.parent / "bundles")
+_IN_WHEEL, _IN_CHECKOUT = _PACKAGE / "shipped_bundles", _PACKAGE.parent / "bundles"
+_SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
 
 
 def find_bundle(name: str) -> Path:
@@ -29,45 +30,47 @@ def find_bundle(name: str) -> Path:
 
     Args:
         name: The short name of a bundle that comes with the package ("dae"), its whole name, or
-            the path of a bundle's folder.
+            the path of a bundle's folder, which is told from a name by a slash ("./my_bundle"):
+            a folder that happens to be called "dae" is never run.
 
     Raises:
         BundleError: There is no such bundle.
     """
-    folders = [shipped / full for shipped in _SHIPPED for full in (PREFIX + name, name)]
-    for folder in [Path(name).expanduser(), *folders]:
+    is_path = Path(name).name != name
+    folders = (
+        [Path(name).expanduser()] if is_path else [_SHIPPED / (PREFIX + name), _SHIPPED / name]
+    )
+    for folder in folders:
         if (folder / "configs" / "metadata.json").is_file():
             return folder.resolve()
     raise BundleError(
-        f"{name}: no such bundle; need a bundle's folder (with configs/metadata.json in it) or "
-        f"one of: {', '.join(shipped_bundles())}"
+        f"{name}: no such bundle; need the path of a bundle's folder, with a slash in it "
+        f"(./my_bundle), or one of: {', '.join(shipped_bundles())}"
     )
 
 
 def shipped_bundles() -> list[str]:
     """Return the short names of the bundles that come with the package."""
-    found = {
-        folder.name.removeprefix(PREFIX)
-        for shipped in _SHIPPED
-        for folder in shipped.glob(f"{PREFIX}*")
-    }
-    return sorted(found)
+    return sorted(folder.name.removeprefix(PREFIX) for folder in _SHIPPED.glob(f"{PREFIX}*"))
 
 
-def load_config(bundle: Path, config_name: str, overrides: Mapping[str, Any]) -> Any:
+def load_config(
+    bundle: Path, config_name: str, overrides: Mapping[str, Any], required: Sequence[str] = ()
+) -> Any:
     """Load one of a bundle's configs, ready to be parsed.
 
     Args:
         bundle: The bundle's folder.
         config_name: For example "inference".
         overrides: New values of ids that the config has; `bundle_root` is set to `bundle`.
+        required: Ids that the caller is going to use.
 
     Returns:
         A `monai.bundle.ConfigParser`.
 
     Raises:
-        BundleError: No such config, it is not JSON, an override is not an id of it, or the
-            weights (`ckpt_path`) that it names do not exist.
+        BundleError: No such config, it is not JSON, an id of `overrides` or `required` is not in
+            it, or the weights (`ckpt_path`) that it names do not exist.
     """
     from monai.bundle import ConfigParser
 
@@ -76,11 +79,14 @@ def load_config(bundle: Path, config_name: str, overrides: Mapping[str, Any]) ->
         known = sorted(file.stem for file in path.parent.glob("*.json"))
         raise BundleError(f"{path}: no such config; this bundle has {', '.join(known)}")
     parser = ConfigParser()
+    read_metadata(bundle)
     try:
         parser.read_config(path)
-        parser.read_meta(bundle / "configs" / "metadata.json")
     except ValueError as error:
         raise BundleError(f"{path}: not a JSON config: {error}") from error
+    missing = [key for key in required if key not in parser]
+    if missing:
+        raise BundleError(f"{path}: it has no {', '.join(missing)}, which are needed here")
     unknown = [key for key in overrides if key not in parser]
     if unknown:
         raise BundleError(f"{path}: it has no {', '.join(unknown)} to override")
@@ -125,7 +131,7 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
 
 
 def derivation_of(
-    bundle_root: str, ckpt_path: str, *, description: str = "Noise reduction", strength: float = 1.0
+    bundle_root: str, ckpt_path: str, description: str = "Noise reduction"
 ) -> Derivation:
     """Return the record of what a bundle does to an image, for derived DICOM objects.
 
@@ -134,7 +140,9 @@ def derivation_of(
         ckpt_path: The file whose digest says what exactly ran: the weights, or the config of a
             filter that has none.
         description: What was done, in words.
-        strength: Share of the noise that was taken out, 0 to 1.
+
+    Returns:
+        The record for strength 1.
 
     Raises:
         BundleError: The metadata or the file are missing.
@@ -142,10 +150,12 @@ def derivation_of(
     from monai_dental.dicom.derive import Derivation
 
     metadata = read_metadata(Path(bundle_root))
+    if "version" not in metadata:
+        raise BundleError(f"{bundle_root}/configs/metadata.json: it has no version")
     return Derivation(
         description=description,
         model_name=Path(bundle_root).resolve().name,
         model_version=metadata["version"],
         weights_digest=weights_digest(ckpt_path),
-        strength=strength,
+        strength=1.0,
     )

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +18,7 @@ import monai_dental
 from monai_dental.errors import MonaiDentalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import NoReturn, TextIO
 
     from tqdm import tqdm
@@ -31,18 +36,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 = all done, 1 = some instances failed, 2 = wrong usage or configuration,
         130 = interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be of any alphabet
     arguments = _make_parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminable():
         warnings.showwarning = _show_warning
         try:
-            return command(arguments)
+            code = command(arguments)
+            sys.stdout.flush()
         except MonaiDentalError as error:
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {_printable(str(error))}\n")
             return 2
         except KeyboardInterrupt:
             sys.stderr.write("interrupted; what is written is complete\n")
             return 130
+        except BrokenPipeError:  # `monai-dental … | head`: the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        return code
 
 
 def denoise(arguments: argparse.Namespace) -> int:
@@ -66,8 +79,9 @@ def denoise(arguments: argparse.Namespace) -> int:
             progress.update()
             if outcome.reason is not None:
                 failed += 1
-                progress.write(f"failed: {outcome.path}: {outcome.reason}", file=sys.stdout)
-    print(f"{len(source) - failed} denoised, {failed} failed: {arguments.output}")
+                line = _printable(f"failed: {outcome.path}: {outcome.reason}")
+                progress.write(line, file=sys.stdout)
+    print(_printable(f"{len(source) - failed} denoised, {failed} failed: {arguments.output}"))
     return 1 if failed else 0
 
 
@@ -110,9 +124,11 @@ def _make_parser() -> argparse.ArgumentParser:
         "own UIDs. Sources are never changed.",
     )
     command.set_defaults(command=denoise)
-    command.add_argument("inputs", metavar="INPUT", type=Path, nargs="+", help="a file or a folder")
     command.add_argument(
-        "--output", metavar="DIR", type=Path, required=True, help="folder for the results"
+        "inputs", metavar="INPUT", type=_path, nargs="+", help="a file or a folder"
+    )
+    command.add_argument(
+        "--output", metavar="DIR", type=_path, required=True, help="folder for the results"
     )
     command.add_argument(
         "--bundle", metavar="NAME|DIR", default="dae",
@@ -136,7 +152,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=phantom)
     command.add_argument(
-        "--output", metavar="DIR", type=Path, required=True, help="folder, empty or new"
+        "--output", metavar="DIR", type=_path, required=True, help="folder, empty or new"
     )
     command.add_argument(
         "--count", metavar="N", type=_positive, default=120, help="how many (default: 120)"
@@ -154,26 +170,49 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=scores)
     command.add_argument(
-        "folders", metavar="DIR", type=Path, nargs="+", help="output folder of an evaluation"
+        "folders", metavar="DIR", type=_path, nargs="+", help="output folder of an evaluation"
     )
     command.add_argument(
-        "--output", metavar="FILE", type=Path, help="CSV file for the score of each image"
+        "--output", metavar="FILE", type=_path, help="CSV file for the score of each image"
     )
     return parser
 
 
+def _path(text: str) -> Path:
+    if not text:  # Path("") is the current folder: not what an unset variable meant
+        raise argparse.ArgumentTypeError("an empty name; need a file or a folder")
+    return Path(text)
+
+
 def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _printable(text: str) -> str:
+    """Return a line with what would break it, or steer the terminal, in escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, which service managers send, end a command as Ctrl-C does: with nothing half."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _progress(title: str, total: int) -> tqdm[NoReturn]:

@@ -31,6 +31,21 @@ def check_command_line() -> None:
         reject_unknown_overrides(sys.argv[1:])
 
 
+def is_true(value: bool | str) -> bool:
+    """Return a flag of a config, which the command line hands over as a string.
+
+    Args:
+        value: True or False, or "true" or "false" in any case.
+
+    Raises:
+        BundleError: It is anything else.
+    """
+    flags = {"true": True, "false": False}
+    if str(value).lower() not in flags:
+        raise BundleError(f"{value!r} is not a flag; need true or false")
+    return flags[str(value).lower()]
+
+
 def reject_unknown_overrides(arguments: Sequence[str]) -> None:
     """Check the overrides among the arguments of `python -m monai.bundle run`.
 
@@ -68,7 +83,7 @@ def _named_arguments(arguments: Sequence[str]) -> dict[str, str]:
         if argument.startswith("--"):
             name, is_pair, value = argument[2:].partition("=")
             following = arguments[index + 1 : index + 2]
-            named[name] = value if is_pair else "".join(following)
+            named[name.replace("-", "_")] = value if is_pair else "".join(following)
     return named
 
 
@@ -81,7 +96,7 @@ def _read_json(path: str | None) -> dict[str, Any]:
 
 def _has_component(parser: Any, key: str) -> bool:
     """Return whether `key` could be a further argument of a component of the config."""
-    parent = key.rpartition("#")[0].rpartition("::")[0] or key.rpartition("#")[0]
+    parent = key.replace("#", "::").rpartition("::")[0]
     return bool(parent) and parent in parser and "_target_" in parser[parent]
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import DatasetError
 from monai_dental.formats import SUFFIXES, is_supported_name
 from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
@@ -37,19 +37,18 @@ def find_images(folder: Path) -> list[Path]:
         Paths in natural order (1, 2, … 10), at least one.
 
     Raises:
-        DatasetError: There is no such folder, or no such file in it.
+        DatasetError: There is no such folder, no such file in it, or a folder in it cannot be
+            read: none is passed over in silence.
     """
     wanted = f"{', '.join(SUFFIXES)} or DICOM files without an ending"
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DatasetError(f"{folder}: need a folder of images ({wanted}), found {found}")
-    paths = [
-        path
-        for path in folder.rglob("*")
-        if is_supported_name(path)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
+    paths = []
+    for place, folders, names in os.walk(folder, onerror=_fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = (Path(place, name) for name in names)
+        paths += [path for path in files if is_supported_name(path) and path.is_file()]
     if not paths:
         raise DatasetError(f"{folder}: no images in this folder; looked for {wanted}")
     return sorted(paths, key=natural_key)
@@ -89,8 +88,11 @@ def split_datalist(datalist: Sequence[dict[str, str]], validation_count: int) ->
     """
     first, last = datalist[:-validation_count], datalist[-validation_count:]
     patients = {_patient(item["image"]) for item in last}
-    train = [item for item in first if _patient(item["image"]) not in patients]
-    validation = [item for item in first if item not in train] + list(last)
+    train: Datalist = []
+    validation: Datalist = []
+    for item in first:
+        (validation if _patient(item["image"]) in patients else train).append(item)
+    validation += last
     if validation_count < 1 or not train:
         raise DatasetError(
             f"{len(datalist)} images, of which the last {validation_count} (and others of the same "
@@ -132,10 +134,15 @@ def phantom_folder() -> Path:
     return folder
 
 
+def _fail(error: OSError) -> None:
+    raise DatasetError(f"{error.filename}: cannot read this folder: {error.strerror}") from error
+
+
 def _patient(path: str) -> str:
     """Return what tells patients apart: (0010,0020) Patient ID of a DICOM file, else its path."""
-    try:
-        dataset = pydicom.dcmread(path, specific_tags=["PatientID"], stop_before_pixels=True)
-        return str(dataset.get("PatientID") or path)
-    except (InvalidDicomError, OSError):
-        return path
+    with quiet_pydicom():
+        try:
+            dataset = pydicom.dcmread(path, specific_tags=["PatientID"], stop_before_pixels=True)
+            return str(dataset.get("PatientID") or path)
+        except PYDICOM_ERRORS:
+            return path

@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from monai_dental.bundles import load_config
 from monai_dental.errors import BundleError
 
+_IDS = (
+    "device", "network", "inferer", "array_transforms", "restore_transforms", "derivation",
+)  # fmt: skip
+
 
 class Denoiser:
     """A bundle's network with what comes before and after it, for arrays of any size.
@@ -35,7 +39,7 @@ class Denoiser:
     def __init__(
         self, bundle: Path, config_name: str = "inference", device: str | None = None
     ) -> None:
-        parser = load_config(bundle, config_name, {"native": True})
+        parser = load_config(bundle, config_name, {"native": True}, required=_IDS)
         if device is not None:
             parser["device"] = _checked_device(device)
         self._device: torch.device = parser.get_parsed_content("device")
@@ -67,7 +71,7 @@ class Denoiser:
             raise ValueError(f"strength is {strength}; need 0 to 1")
         if strength == 0:
             return np.array(pixels, dtype=np.float32)
-        frames = np.atleast_3d(pixels[None]) if pixels.ndim == 2 else pixels
+        frames = pixels[None] if pixels.ndim == 2 else pixels
         data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
         with torch.inference_mode():
             image = data["image"].to(self._device)
@@ -80,7 +84,7 @@ class Denoiser:
 def _checked_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise BundleError(f"{name}: no such device here; need cpu, or cuda with a GPU") from error
     return device
@@ -89,7 +93,15 @@ def _checked_device(name: str) -> torch.device:
 def _load_weights(network: torch.nn.Module, path: str, device: torch.device) -> None:
     try:
         network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
-    except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        UnpicklingError,
+    ) as error:
         raise BundleError(
             f"{path}: these are not weights of this bundle's network ({type(error).__name__})"
         ) from error

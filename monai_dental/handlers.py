@@ -36,6 +36,8 @@ def outputs_of(engine: Engine) -> list[dict[str, Any]]:
 class History:
     """Write one line of CSV, and log one, for each epoch: mean loss, validation loss and PSNR.
 
+    The fields of an epoch without validation stay empty.
+
     Attach it to the trainer after its `ValidationHandler`, whose results it reads.
 
     Args:
@@ -73,14 +75,16 @@ class History:
         epoch, epochs = engine.state.epoch, engine.state.max_epochs or 0
         loss = sum(self._losses) / len(self._losses)
         self._losses = []
-        validation = self.evaluator.state.metrics
         seconds = time.monotonic() - self._started
-        val_loss, val_psnr = validation.get("val_loss"), validation.get("val_psnr")
+        message = f"epoch {epoch}/{epochs}: loss {loss:.5f}"
+        val_loss: float | str = ""
+        val_psnr: float | str = ""
+        if self.evaluator.state.epoch == epoch:  # else this epoch was not validated
+            metrics = self.evaluator.state.metrics
+            val_loss, val_psnr = float(metrics["val_loss"]), float(metrics["val_psnr"])
+            message += f", validation loss {val_loss:.5f}, PSNR {val_psnr:.2f} dB (data range 1)"
         self._append((epoch, loss, val_loss, val_psnr, round(seconds, 2)), mode="a")
-        self.logger.info(
-            f"epoch {epoch}/{epochs}: loss {loss:.5f}, validation loss {val_loss:.5f}, validation "
-            f"PSNR {val_psnr:.2f} dB (data range 1), {seconds * (epochs / epoch - 1):.0f} s left"
-        )
+        self.logger.info(f"{message}; {seconds * (epochs / epoch - 1):.0f} s left")
 
     def _append(self, row: tuple[object, ...], mode: str) -> None:
         with self.path.open(mode, newline="", encoding="utf-8") as file:

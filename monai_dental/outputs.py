@@ -7,7 +7,7 @@ from pathlib import Path
 from monai_dental.errors import OutputError
 
 
-def prepare_output_folder(folder: Path, *, overwrite: bool = False) -> None:
+def prepare_output_folder(folder: Path | str, *, overwrite: bool = False) -> None:
     """Make a folder for results, or check that there is room for them.
 
     Args:
@@ -17,6 +17,7 @@ def prepare_output_folder(folder: Path, *, overwrite: bool = False) -> None:
     Raises:
         OutputError: The folder holds something and `overwrite` is false, or cannot be made.
     """
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_empty = next(folder.iterdir(), None) is None
@@ -25,5 +26,6 @@ def prepare_output_folder(folder: Path, *, overwrite: bool = False) -> None:
         raise OutputError(f"{folder}: cannot make this output folder: {reason}") from error
     if not is_empty and not overwrite:
         raise OutputError(
-            f"{folder}: the output folder is not empty; need an empty or new one, or --overwrite"
+            f"{folder}: the output folder is not empty; need an empty or new one, or the option to "
+            "overwrite"
         )

@@ -103,8 +103,9 @@ class RestoreRanged(MapTransform):
 class KeepLowFrequenciesd(MapTransform):
     """Take the low frequencies of an image from another one: of a denoised from the noisy image.
 
-    White noise has next to no power there, anatomy has most of its own; so whatever a network does
-    to slow changes of intensity is its error, and is undone.
+    For networks that shift slow changes of intensity, where anatomy has most of its power. The
+    price is the noise of those frequencies, which comes back: with a sigma of 1.5 pixels about a
+    fifth of the standard deviation of white noise, and more of correlated noise.
 
     Args:
         keys: Keys of the images to correct, (C, H, W).
@@ -112,9 +113,7 @@ class KeepLowFrequenciesd(MapTransform):
         sigma: Standard deviation in pixels of the Gaussian that divides low from high.
     """
 
-    def __init__(
-        self, keys: KeysCollection, reference_key: str = "image", sigma: float = 2.0
-    ) -> None:
+    def __init__(self, keys: KeysCollection, reference_key: str, sigma: float) -> None:
         super().__init__(keys)
         self.reference_key = reference_key
         self.sigma = sigma

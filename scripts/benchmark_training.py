@@ -8,7 +8,8 @@ imports or the reading of images. Keras lives in an environment of its own:
     .venv/bin/python scripts/benchmark_training.py --keras-python KERAS/bin/python \
         --dataset-dir DIR --output results/benchmark_training
 
-Prints the seconds of each run, the medians and their ratio.
+Prints the seconds of each run, the medians and their ratios: of the bundle in the precision that it
+picks ("auto": bfloat16 where the processor has units for it) and in float32, and of Keras (float32).
 """
 
 from __future__ import annotations
@@ -42,18 +43,20 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     images = arguments.output / "images.npy"
     save_images(arguments.dataset_dir, images)
-    seconds: dict[str, list[float]] = {"monai_dental": [], "keras": []}
+    seconds: dict[str, list[float]] = {"auto": [], "float32": [], "keras": []}
     for run in range(arguments.runs):
-        folder = arguments.output.resolve() / str(run)
-        seconds["monai_dental"].append(train_bundle(arguments.dataset_dir.resolve(), folder))
+        for precision in ("auto", "float32"):
+            folder = arguments.output.resolve() / f"{precision}_{run}"
+            taken = train_bundle(arguments.dataset_dir.resolve(), folder, precision)
+            seconds[precision].append(taken)
         worker = [arguments.keras_python, __file__, "--keras-worker", images]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(worker, env=environment, check=True, capture_output=True, text=True)
         seconds["keras"].append(float(done.stdout.split()[-1]))
         print(*(f"{name} {values[-1]:.1f} s" for name, values in seconds.items()), flush=True)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratio = medians["monai_dental"] / medians["keras"]
-    print(*(f"median {name} {value:.1f} s;" for name, value in medians.items()), f"{ratio:.2f}")
+    for name, value in medians.items():
+        print(f"median {name} {value:.1f} s, ratio to keras {value / medians['keras']:.2f}")
 
 
 def save_images(dataset_dir: Path, path: Path) -> None:
@@ -62,17 +65,17 @@ def save_images(dataset_dir: Path, path: Path) -> None:
 
     parser = ConfigParser()
     parser.read_config(BUNDLE / "configs" / "train.json")
-    parser.update({"dataset_dir": str(dataset_dir), "sigma": 0.0, "show_progress": False})
+    parser.update({"dataset_dir": str(dataset_dir), "sigma": 0.0})
     parts = [parser.get_parsed_content(f"{part}#dataset") for part in ("train", "validate")]
     np.save(path, np.stack([item["label"][0].numpy() for part in parts for item in part]))
 
 
-def train_bundle(dataset_dir: Path, folder: Path) -> float:
+def train_bundle(dataset_dir: Path, folder: Path, precision: str) -> float:
     """Train the bundle and return the seconds of its loop, from the history that it writes."""
     command = [
         sys.executable, "-m", "monai.bundle", "run", "training", "--config_file",
         "configs/train.json", "--dataset_dir", dataset_dir, "--ckpt_dir", folder,
-        "--output_dir", folder, "--max_epochs", EPOCHS,
+        "--output_dir", folder, "--max_epochs", EPOCHS, "--precision", precision,
     ]  # fmt: skip
     subprocess.run(list(map(str, command)), cwd=BUNDLE, check=True, capture_output=True)
     with (folder / "history.csv").open(newline="") as file:

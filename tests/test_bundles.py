@@ -33,8 +33,21 @@ def test_bundle_is_found_by_its_folder(bundle):
     assert find_bundle(str(bundle)) == bundle
 
 
+def test_folder_of_the_same_name_is_not_taken_for_a_shipped_bundle(bundle, monkeypatch):
+    bundle.rename(bundle.with_name("dae"))
+    monkeypatch.chdir(bundle.parent)
+
+    assert find_bundle("dae").name == "dental_xray_denoising_dae"
+    assert find_bundle("./dae") == bundle.with_name("dae")
+
+
+def test_config_without_what_is_needed_is_refused(bundle):
+    with pytest.raises(BundleError, match=r"inference\.json: it has no network, inferer, which"):
+        load_config(bundle, "inference", {}, required=["network", "native", "inferer"])
+
+
 def test_unknown_bundle_is_answered_with_the_known_ones():
-    with pytest.raises(BundleError, match="dea: no such bundle; need a bundle's folder .*: dae"):
+    with pytest.raises(BundleError, match="dea: no such bundle; need the path of a .*: dae"):
         find_bundle("dea")
 
 
@@ -79,11 +92,10 @@ def test_missing_metadata_is_named(bundle):
 
 
 def test_derivation_tells_bundle_version_and_weights(bundle):
-    derivation = derivation_of(str(bundle), str(bundle / "model.pt"), strength=0.5)
+    derivation = derivation_of(str(bundle), str(bundle / "model.pt"))
 
     assert derivation.model_name == "my_bundle"
     assert derivation.model_version == "1.2.3"
-    assert derivation.strength == 0.5
     # printf weights | sha256sum
     digest = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
     assert derivation.weights_digest == weights_digest(str(bundle / "model.pt")) == digest

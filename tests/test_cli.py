@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -119,7 +120,7 @@ def test_bad_files_get_a_line_each_and_do_not_stop_the_run(
         "no_pixels.dcm": "(7FE0,0010) Pixel Data",
         "text.png": "not a PNG file",
         "truncated.dcm": "(7FE0,0010) Pixel Data",
-        "truncated.jpg": "truncated",
+        "truncated.jpg": "end marker",
     }
     assert reasons.keys() == expected.keys()
     for name, text in expected.items():
@@ -142,7 +143,10 @@ def test_colour_image_is_folded_to_grey_with_a_warning(tmp_path, capsys):
     [
         (["nowhere.png"], "nowhere.png: no such file or folder"),
         (["empty"], "empty: no images in this folder; looked for .png"),
-        (["source.png", "--bundle", "dea"], "dea: no such bundle; need a bundle's folder"),
+        (
+            ["source.png", "--bundle", "dea"],
+            "dea: no such bundle; need the path of a bundle's folder",
+        ),
         (["source.png", "--device", "cuda:99"], "cuda:99: no such device here"),
         (["source.png", "again/source.png"], "both would be written as source.png"),
     ],
@@ -217,7 +221,63 @@ def test_interrupt_leaves_no_half_file(png, tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["--strength=2", "--nonsense"])
+def test_same_file_named_twice_is_done_once(png, tmp_path, capsys):
+    assert denoise(png, png.parent, png.parent / "." / png.name, "--output", tmp_path / "out") == 0
+    assert capsys.readouterr().out.startswith("1 denoised, 0 failed")
+
+
+def test_unreadable_folder_is_not_passed_over(png, tmp_path, monkeypatch, capsys):
+    (tmp_path / "in" / "locked").mkdir(parents=True)
+    (tmp_path / "in" / "a.png").write_bytes(png.read_bytes())
+    scandir = os.scandir
+
+    def deny(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+
+    assert denoise(tmp_path / "in", "--output", tmp_path / "out") == 2
+    assert "locked: cannot read this folder: Permission denied" in capsys.readouterr().err
+
+
+def test_pipe_is_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+
+    assert denoise(tmp_path / "pipe", "--output", tmp_path / "out") == 2
+    assert "pipe: no such file or folder" in capsys.readouterr().err
+
+
+def test_name_cannot_break_the_line_of_its_outcome(tmp_path, capsys):
+    (tmp_path / "new\nline\x1b[31m.png").write_text("not an image")
+
+    assert denoise(tmp_path / "new\nline\x1b[31m.png", "--output", tmp_path / "out") == 1
+    (line, _) = capsys.readouterr().out.splitlines()
+    assert "new\\nline\\x1b[31m.png" in line
+
+
+def test_termination_leaves_no_half_file(png, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(os, "fsync", lambda file: os.kill(os.getpid(), signal.SIGTERM))
+
+    assert denoise(png, "--output", tmp_path / "out") == 130
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_reader_that_goes_away_ends_the_command_quietly(tmp_path):
+    code = "import sys, monai_dental.cli as cli; sys.exit(cli.main(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "phantom", "--count", "1", "--output", tmp_path / "p"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("option", ["--strength=2", "--strength=nan", "--nonsense", ""])
 def test_wrong_option_ends_with_2(png, tmp_path, option):
     with pytest.raises(SystemExit) as ended:
         denoise(png, "--output", tmp_path / "out", option)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from monai_dental.command_line import reject_unknown_overrides
+from monai_dental.command_line import is_true, reject_unknown_overrides
 from monai_dental.errors import BundleError
 
 
@@ -22,6 +22,8 @@ def config(tmp_path):
         ["--train#trainer#max_epochs", "7"],
         ["--train::trainer::max_epochs", "7"],
         ["--train#trainer#amp", "True"],
+        ["--train::trainer::amp", "True"],
+        ["--max-epochs", "7"],
         ["--meta_file", "metadata.json"],
     ],
 )
@@ -54,3 +56,15 @@ def test_override_is_looked_up_in_all_config_files(config, tmp_path):
     reject_unknown_overrides(
         ["run", "--config_file", f"['{config}','{overlay}']", "--patience", "4"]
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(True, True), ("true", True), ("False", False), (False, False)]
+)
+def test_flags_may_be_strings(value, expected):
+    assert is_true(value) is expected
+
+
+def test_other_words_are_no_flags():
+    with pytest.raises(BundleError, match="'yes' is not a flag; need true or false"):
+        is_true("yes")

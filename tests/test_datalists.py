@@ -57,6 +57,14 @@ def test_no_patient_is_in_both_parts(dicom_file):
     assert [datalist.index(item) for item in validation] == [1, 3, 4]
 
 
+def test_broken_dicom_counts_as_a_patient_of_its_own(dicom_file):
+    path = dicom_file("0.dcm")
+    path.write_bytes(path.read_bytes()[:150])
+    datalist = [{"image": str(path)}, {"image": str(dicom_file("1.dcm"))}]
+
+    assert split_datalist(datalist, 1) == [datalist[:1], datalist[1:]]
+
+
 @pytest.mark.parametrize("count", [4, 5, 0])
 def test_split_with_an_empty_part_is_refused(count):
     datalist = [{"image": f"{i}.png"} for i in range(4)]

@@ -11,9 +11,7 @@ def test_low_pass_equals_that_of_opencv():
     blurred = low_pass(image, sigma=2.0)
 
     for plane, expected in zip(blurred, image, strict=True):
-        opencv = cv2.GaussianBlur(
-            expected.numpy(), (13, 13), 2.0, borderType=cv2.BORDER_REPLICATE
-        )
+        opencv = cv2.GaussianBlur(expected.numpy(), (13, 13), 2.0, borderType=cv2.BORDER_REPLICATE)
         torch.testing.assert_close(plane, torch.from_numpy(opencv))
 
 

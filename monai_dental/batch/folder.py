@@ -36,19 +36,20 @@ class FolderSource:
                 raise DatasetError(f"{path}: lies in the output folder; need another output folder")
             if path.is_dir():
                 found = [Instance(file, file.relative_to(path)) for file in find_images(path)]
-            elif path.exists():
+            elif path.is_file():
                 found = [Instance(path, Path(path.name))]
             else:
                 raise DatasetError(f"{path}: no such file or folder")
             self._instances += [item for item in found if not _is_below(item.path, excluded)]
-        by_name: dict[Path, Path] = {}
+        by_name: dict[Path, Instance] = {}
         for instance in self._instances:
-            other = by_name.setdefault(instance.name, instance.path)
-            if other != instance.path:
+            other = by_name.setdefault(instance.name, instance).path
+            if other.resolve() != instance.path.resolve():
                 raise DatasetError(
                     f"{instance.path} and {other}: both would be written as {instance.name}; "
                     "denoise them into two folders"
                 )
+        self._instances = list(by_name.values())
 
     def __len__(self) -> int:
         """Return the number of files."""

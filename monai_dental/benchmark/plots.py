@@ -90,18 +90,22 @@ def plot_training(output_dir: str) -> None:
     """
     with (Path(output_dir) / "history.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    epochs = [int(row["epoch"]) for row in rows]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, decibels = figure.subplots(1, 2)
-    losses.plot(epochs, [float(row["loss"]) for row in rows], label="training")
-    losses.plot(epochs, [float(row["val_loss"]) for row in rows], label="validation")
+    losses.plot(*_curve(rows, "loss"), label="training")
+    losses.plot(*_curve(rows, "val_loss"), label="validation")
     losses.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
     losses.legend()
-    decibels.plot(epochs, [float(row["val_psnr"]) for row in rows], color="C1")
+    decibels.plot(*_curve(rows, "val_psnr"), color="C1")
     decibels.set(xlabel="epoch", ylabel="validation PSNR in dB (data range 1)")
     for axis in (losses, decibels):
         axis.grid(alpha=0.3)
     _save(figure, Path(output_dir) / "figures" / "training.png")
+
+
+def _curve(rows: Sequence[Mapping[str, str]], field: str) -> tuple[list[int], list[float]]:
+    filled = [row for row in rows if row[field]]
+    return [int(row["epoch"]) for row in filled], [float(row[field]) for row in filled]
 
 
 def _save(figure: Figure, path: Path) -> None:

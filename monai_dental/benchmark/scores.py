@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -48,7 +49,7 @@ class Score:
     Attributes:
         protocol: "honest" or "published".
         method: A key of `METHOD_TITLES`, or another name.
-        image: File name of the image.
+        image: File name of the image, below the folder that holds all images.
         psnr: In dB, with a peak of `psnr_data_range`.
         psnr_data_range: 1, or 255 by the published protocol; the images are in [0, 1] in both.
         ssim: Structural similarity, with a data range of 1.
@@ -77,7 +78,9 @@ class ScoresWriter:
     def __init__(self, path: str, method: str, datalist: Sequence[dict[str, str]]) -> None:
         self.path = Path(path)
         self.method = method
-        self.images = [Path(item["image"]).name for item in datalist]
+        paths = [Path(item["image"]) for item in datalist]
+        root = os.path.commonpath([path.parent for path in paths])
+        self.images = [path.relative_to(root).as_posix() for path in paths]
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""

@@ -78,3 +78,12 @@ def test_writer_gives_each_image_its_scores(tmp_path):
         ("published", "median", "a.png", 68.0, 255.0),
         ("published", "median", "b.png", 69.0, 255.0),
     ]
+
+
+def test_images_of_one_name_in_two_folders_stay_apart(tmp_path):
+    datalist = [{"image": "/data/a/1.png"}, {"image": "/data/b/1.png"}]
+
+    assert ScoresWriter(str(tmp_path / "scores.csv"), "dae", datalist).images == [
+        "a/1.png",
+        "b/1.png",
+    ]

@@ -260,6 +260,46 @@ def test_native_inference_equals_the_denoiser(mixed_folder, tmp_path, monai_bund
     assert (derived.Rows, derived.Columns, derived.BitsStored) == (96, 80, 12)
 
 
+def test_inference_does_not_write_over_what_is_there(mixed_folder, tmp_path, monai_bundle):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.png").write_text("kept")
+
+    done = monai_bundle(
+        BUNDLE, "run", "inference", "--config_file", "configs/inference_median.json",
+        "--dataset_dir", mixed_folder, "--output_dir", tmp_path / "out", expect=1,
+    )  # fmt: skip
+
+    assert f"error: {tmp_path}/out: the output folder is not empty" in done.stderr
+    assert (tmp_path / "out" / "1.png").read_text() == "kept"
+
+
+def test_ranks_draw_different_noise():
+    first, *_ = [line for line in parse("train", "multi_gpu_train")["initialize"] if "seed" in line]
+
+    assert first == "$monai.utils.set_determinism(seed=@seed + torch.distributed.get_rank())"
+
+
+@pytest.mark.parametrize("native", ["false", False])
+def test_native_off_resizes_and_does_not_tile(native, phantoms):
+    parser = parse("inference", native=native, dataset_dir=str(phantoms / "noisy"))
+
+    assert parser.get_parsed_content("dataset")[0]["image"].shape == (1, 64, 64)
+    assert parser.get_parsed_content("inferer").halo == 0
+    assert len(parser.get_parsed_content("restore_transforms")) == 1
+
+
+def test_median_config_differs_from_inference_in_the_network_alone():
+    inference, median = parse("inference").get(), parse("inference_median").get()
+    own = {
+        "_desc_", "imports", "ckpt_dir", "ckpt_path", "output_dir", "low_frequency_sigma",
+        "network_def", "network", "restore_transforms", "derivation", "handlers", "initialize",
+    }  # fmt: skip
+
+    assert {k: v for k, v in inference.items() if k not in own} == {
+        k: v for k, v in median.items() if k not in own
+    }
+
+
 def test_training_runs_in_two_processes(tmp_path, phantoms, monai_bundle):
     monai_bundle(
         BUNDLE, "run", "training",
@@ -332,7 +372,7 @@ def test_onnx_export_agrees(monai_bundle, tmp_path):
 
 
 def test_bundle_loads_by_monai(tmp_path, monkeypatch):
-    monkeypatch.setattr("monai_dental.datalists.PHANTOM_COUNT", 21)  # `load` reads the data too
+    monkeypatch.setattr("monai_dental.datalists.phantom_folder", None)  # it must not be needed
     monkeypatch.chdir(tmp_path)
     (tmp_path / BUNDLE).symlink_to(ROOT)
 
@@ -342,3 +382,4 @@ def test_bundle_loads_by_monai(tmp_path, monkeypatch):
     weights = torch.load(ROOT / "models" / "model.pt", weights_only=True)
     for name, value in network.state_dict().items():
         assert torch.equal(value, weights[name])
+    assert [path.name for path in tmp_path.iterdir()] == [BUNDLE]
