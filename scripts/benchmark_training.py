@@ -8,8 +8,9 @@ imports or the reading of images. Keras lives in an environment of its own:
     .venv/bin/python scripts/benchmark_training.py --keras-python KERAS/bin/python \
         --dataset-dir DIR --output results/benchmark_training
 
-Prints the seconds of each run, the medians and their ratios: of the bundle in the precision that it
-picks ("auto": bfloat16 where the processor has units for it) and in float32, and of Keras (float32).
+Prints the seconds of each run, the medians and their ratios: of the bundle in the precision that
+it picks ("auto": bfloat16 where the processor has units for it) and in float32, and of Keras in
+float32.
 """
 
 from __future__ import annotations
