@@ -1,0 +1,143 @@
+"""What the noise of a radiograph is: its variance by intensity and its spatial correlation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CURVE_POINTS = 33
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseModel:
+    """Signal-dependent, spatially correlated, zero-mean noise of images in [0, 1].
+
+    Display curves bend the straight line of variance against intensity that a detector has: the
+    curve is what noise is drawn from, the line describes it.
+
+    Attributes:
+        gain: Slope of the line, variance = gain * intensity + electronic_variance.
+        electronic_variance: Variance of the line at intensity 0.
+        variances: Variance at equally spaced intensities from 0 to 1, (K,) float32; linear between
+            them, constant outside.
+        kernel: Filter that gives white noise the correlation of this noise, (2r+1, 2r+1) float32,
+            symmetric about its centre, sum of squares 1.
+    """
+
+    gain: float
+    electronic_variance: float
+    variances: Tensor
+    kernel: Tensor
+
+    @classmethod
+    def poisson_gaussian(
+        cls, gain: float, electronic_variance: float, blur: float = 0.0
+    ) -> NoiseModel:
+        """Return the model of a linear detector.
+
+        All of the noise gets the correlation of the blur; where electronic noise, which is white,
+        is not much smaller than quantum noise, the true correlation is weaker.
+
+        Args:
+            gain: Variance of the quantum noise at intensity 1.
+            electronic_variance: Variance of the rest, at every intensity.
+            blur: Standard deviation of the detector's Gaussian in pixels; 0 for white noise.
+
+        Raises:
+            ValueError: An argument is negative.
+        """
+        for name, value in (("gain", gain), ("electronic_variance", electronic_variance)):
+            if value < 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+        kernel = gaussian_kernel(blur)
+        return cls(
+            gain=gain,
+            electronic_variance=electronic_variance,
+            variances=electronic_variance + gain * torch.linspace(0, 1, CURVE_POINTS),
+            kernel=kernel / kernel.square().sum().sqrt(),
+        )
+
+    @property
+    def autocorrelation(self) -> Tensor:
+        """Correlation with the neighbour at each shift, (4r+1, 4r+1), 1 in the centre."""
+        side = self.kernel.shape[-1]
+        kernel = self.kernel[None, None]
+        return functional.conv2d(kernel, kernel, padding=side - 1)[0, 0]
+
+    def variance(self, image: Tensor) -> Tensor:
+        """Return the variance of the noise where the expected intensity is `image`."""
+        return interpolate_variance(image, self.variances)
+
+
+def correlated_noise(
+    guide: Tensor, variances: Tensor, kernel: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return noise with a given variance by intensity and a given correlation.
+
+    Args:
+        guide: Expected intensity, (..., H, W).
+        variances: As in `NoiseModel`, (K,).
+        kernel: As in `NoiseModel`, (2r+1, 2r+1).
+        generator: Source of randomness, on the device of `guide`; None for torch's own.
+
+    Returns:
+        Noise of the shape of `guide`, also at its borders of the right variance.
+    """
+    rows, columns = guide.shape[-2:]
+    margin = kernel.shape[-1] - 1
+    white = torch.randn(
+        (*guide.shape[:-2], rows + margin, columns + margin),
+        generator=generator,
+        dtype=guide.dtype,
+        device=guide.device,
+    )
+    return interpolate_variance(guide, variances).sqrt() * filter_valid(white, kernel)
+
+
+def interpolate_variance(image: Tensor, variances: Tensor) -> Tensor:
+    """Return the variance at each intensity of `image` from its values at equal steps, (K,)."""
+    variances = variances.to(image)
+    if len(variances) == 1:
+        return variances.expand(image.shape)
+    position = image.clamp(0, 1) * (len(variances) - 1)
+    below = position.floor().clamp(max=len(variances) - 2)
+    index = below.long()
+    return torch.lerp(variances[index], variances[index + 1], position - below)
+
+
+def filter_valid(image: Tensor, kernel: Tensor) -> Tensor:
+    """Return images, (..., H, W), filtered where the whole kernel lies within them."""
+    if kernel.shape[-1] == 1:
+        return image * kernel.to(image)[0, 0]
+    rows, columns = image.shape[-2:]
+    # Fourier transforms of sizes with small factors: much faster than a convolution of one channel.
+    size = [-(-side // 16) * 16 for side in (rows, columns)]
+    spectrum = torch.fft.rfft2(image, s=size) * torch.fft.rfft2(kernel.to(image), s=size)
+    margin = kernel.shape[-1] - 1
+    filtered: Tensor = torch.fft.irfft2(spectrum, s=size)
+    return filtered[..., margin:rows, margin:columns]
+
+
+def gaussian_kernel(blur: float) -> Tensor:
+    """Return a sampled Gaussian of sum 1, (2r+1, 2r+1).
+
+    Args:
+        blur: Standard deviation in pixels; 0 for the kernel that changes nothing.
+
+    Raises:
+        ValueError: `blur` is negative.
+    """
+    if blur < 0:
+        raise ValueError(f"blur must not be negative, got {blur}")
+    if blur == 0:
+        return torch.ones(1, 1)
+    radius = math.ceil(3.5 * blur)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    profile = torch.exp(-offsets.square() / (2 * blur**2))
+    kernel = profile[:, None] * profile
+    kernel /= kernel.sum()
+    return kernel
