@@ -1,81 +1,73 @@
-"""MONAI dictionary transforms of this package: thin wrappers."""
+"""Intensities: to the unit range and back, frequencies, filters."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, SaveImaged
+from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
+from torch import Tensor
 
-from monai_dental.dicom.derive import Derivation
+from monai_dental.errors import DatasetError
 from monai_dental.filters import low_pass
-from monai_dental.formats import read_radiograph, write_radiograph
-from monai_dental.noise import add_gaussian_noise
-from monai_dental.outputs import prepare_output_folder
 
 Data = Mapping[Hashable, Any]
 
 _RANGE = "intensity_range"
 
 
-class FixedGaussianNoised(MapTransform):
-    """Add white Gaussian noise that is the same for an image at every call.
-
-    The noise is drawn from `seed` and the image itself, so that every model and every epoch is
-    scored on the same noisy image, in any order and on any number of workers.
-
-    Args:
-        keys: Keys of the clean images, (C, H, W), nominally in [0, 1].
-        sigma: Standard deviation of the noise, in units of the [0, 1] image.
-        seed: Chooses another set of noise.
-    """
-
-    def __init__(self, keys: KeysCollection, sigma: float, seed: int = 0) -> None:
-        super().__init__(keys)
-        self.sigma = sigma
-        self.seed = seed
-
-    def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return `data` with noise on the images of `keys`."""
-        result = dict(data)
-        for key in self.key_iterator(result):
-            image = result[key]
-            content = torch.as_tensor(image).cpu().numpy().tobytes()
-            generator = torch.Generator(image.device)
-            generator.manual_seed(zlib.crc32(content, self.seed))  # 32 bits are all that it takes
-            result[key] = add_gaussian_noise(image, self.sigma, generator)
-        return result
-
-
 class ScaleToUnitd(MapTransform):
-    """Scale each channel to [0, 1] by its own minimum and maximum, and remember them.
+    """Scale each channel to [0, 1] by a minimum and a maximum, and remember them.
 
     The same numbers as MONAI's `ScaleIntensityd(channel_wise=True)`; a flat image becomes zero.
     The range is kept in the image's metadata for `RestoreRanged`.
 
     Args:
         keys: Keys of `MetaTensor` images, (C, H, W).
+        reference_key: Key of the image whose range scales all of them, so that a clean image stays
+            comparable with its noisy one; None scales each by its own.
     """
 
+    def __init__(self, keys: KeysCollection, reference_key: str | None = None) -> None:
+        super().__init__(keys)
+        self.reference_key = reference_key
+
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return `data` with the images of `keys` scaled."""
+        """Return `data` with the images of `keys` scaled.
+
+        Raises:
+            DatasetError: An image is not of the size of the reference.
+        """
         result = dict(data)
         for key in self.key_iterator(result):
             image: MetaTensor = result[key]
             plain = image.as_tensor()
-            low = plain.amin(dim=(-2, -1), keepdim=True)
-            span = plain.amax(dim=(-2, -1), keepdim=True) - low
+            reference = data[self.reference_key or key]
+            if plain.shape != reference.shape:
+                raise DatasetError(
+                    f"{_name(image)} has {tuple(plain.shape[-2:])} pixels, and {_name(reference)}, "
+                    f"which it belongs to, {tuple(reference.shape[-2:])}; need the same"
+                )
+            low, span = _range_of(torch.as_tensor(reference))
             scaled = (plain - low) / torch.where(span > 0, span, torch.ones_like(span))
             meta = {**image.meta, _RANGE: torch.stack([low, span])}
             result[key] = MetaTensor(scaled, meta=meta)
         return result
+
+
+def _name(image: MetaTensor) -> str:
+    return str(image.meta.get("filename_or_obj", "an image"))
+
+
+def _range_of(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return minimum and span of each channel, (C, 1, 1)."""
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    low = plain.amin(dim=(-2, -1), keepdim=True)
+    return low, plain.amax(dim=(-2, -1), keepdim=True) - low
 
 
 class RestoreRanged(MapTransform):
@@ -149,51 +141,4 @@ class Filterd(MapTransform):
         result = dict(data)
         for key, output_key in self.key_iterator(result, self.output_keys):
             result[output_key] = self.network(result[key][None])[0]
-        return result
-
-
-class SaveRadiographd(SaveImaged):
-    """Write images in the format, and with the bit depth, of the files that they were read from.
-
-    The tree below `source_dir` and the file names are kept. A subclass of `SaveImaged`, since
-    MONAI Label takes those out of a bundle and hands the image to the client itself.
-
-    Args:
-        keys: Keys of the images to write, (1, H, W) or (frames, H, W), in [0, 1].
-        output_dir: Folder to write to; made where it is missing.
-        derivation: How the images were made, for DICOM.
-        source_dir: Folder that the files were found in; default each file's own folder.
-        reference_key: Key of the image whose metadata name the file.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        output_dir: str,
-        derivation: Derivation,
-        source_dir: str | None = None,
-        reference_key: str = "image",
-    ) -> None:
-        MapTransform.__init__(self, keys)
-        self.output_dir = Path(output_dir)
-        self.derivation = derivation
-        self.source_dir = None if source_dir is None else Path(source_dir).expanduser()
-        self.reference_key = reference_key
-
-    def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Write the images of `keys`, and return `data` as it is.
-
-        Raises:
-            OutputError: A file cannot be written.
-        """
-        result = dict(data)
-        source = Path(result[self.reference_key].meta["filename_or_obj"])
-        name = source.relative_to(self.source_dir or source.parent)
-        for key in self.key_iterator(result):
-            pixels = np.clip(torch.as_tensor(result[key]).cpu().numpy(), 0, 1, dtype=np.float32)
-            radiograph = read_radiograph(source).with_pixels(
-                pixels[0] if len(pixels) == 1 else pixels
-            )
-            prepare_output_folder((self.output_dir / name).parent, overwrite=True)
-            write_radiograph(radiograph, self.output_dir / name, derivation=self.derivation)
         return result

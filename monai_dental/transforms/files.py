@@ -1,0 +1,65 @@
+"""Images back to files."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, SaveImaged
+
+from monai_dental.dicom.derive import Derivation
+from monai_dental.formats import read_radiograph, write_radiograph
+from monai_dental.outputs import prepare_output_folder
+
+Data = Mapping[Hashable, Any]
+
+
+class SaveRadiographd(SaveImaged):
+    """Write images in the format, and with the bit depth, of the files that they were read from.
+
+    The tree below `source_dir` and the file names are kept. A subclass of `SaveImaged`, since
+    MONAI Label takes those out of a bundle and hands the image to the client itself.
+
+    Args:
+        keys: Keys of the images to write, (1, H, W) or (frames, H, W), in [0, 1].
+        output_dir: Folder to write to; made where it is missing.
+        derivation: How the images were made, for DICOM.
+        source_dir: Folder that the files were found in; default each file's own folder.
+        reference_key: Key of the image whose metadata name the file.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str,
+        derivation: Derivation,
+        source_dir: str | None = None,
+        reference_key: str = "image",
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        self.output_dir = Path(output_dir)
+        self.derivation = derivation
+        self.source_dir = None if source_dir is None else Path(source_dir).expanduser()
+        self.reference_key = reference_key
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Write the images of `keys`, and return `data` as it is.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        result = dict(data)
+        source = Path(result[self.reference_key].meta["filename_or_obj"])
+        name = source.relative_to(self.source_dir or source.parent)
+        for key in self.key_iterator(result):
+            pixels = np.clip(torch.as_tensor(result[key]).cpu().numpy(), 0, 1, dtype=np.float32)
+            radiograph = read_radiograph(source).with_pixels(
+                pixels[0] if len(pixels) == 1 else pixels
+            )
+            prepare_output_folder((self.output_dir / name).parent, overwrite=True)
+            write_radiograph(radiograph, self.output_dir / name, derivation=self.derivation)
+        return result

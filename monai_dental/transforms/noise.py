@@ -1,0 +1,159 @@
+"""Noise on images, and what training from noisy images alone makes of it."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, RandomizableTransform
+from torch import Tensor
+
+from monai_dental.errors import UnsupportedImageError
+from monai_dental.filters import low_pass
+from monai_dental.noise import add_gaussian_noise, correlated_noise, estimate_noise
+
+Data = Mapping[Hashable, Any]
+
+_VARIANCES, _KERNEL = "noise_variances", "noise_kernel"
+_GUIDE_SIGMA = 2.0  # pixels: smooth enough to hide the noise, sharp enough to follow anatomy
+
+
+class FixedGaussianNoised(MapTransform):
+    """Add white Gaussian noise that is the same for an image at every call.
+
+    The noise is drawn from `seed` and the image itself, so that every model and every epoch is
+    scored on the same noisy image, in any order and on any number of workers.
+
+    Args:
+        keys: Keys of the clean images, (C, H, W), nominally in [0, 1].
+        sigma: Standard deviation of the noise, in units of the [0, 1] image.
+        seed: Chooses another set of noise.
+    """
+
+    def __init__(self, keys: KeysCollection, sigma: float, seed: int = 0) -> None:
+        super().__init__(keys)
+        self.sigma = sigma
+        self.seed = seed
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return `data` with noise on the images of `keys`."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            generator = torch.Generator(image.device).manual_seed(_seed_of(image, self.seed))
+            result[key] = add_gaussian_noise(image, self.sigma, generator)
+        return result
+
+
+class EstimateNoised(MapTransform):
+    """Estimate the noise of an image from itself, and keep the estimate beside it.
+
+    Adds `noise_variances` (K,) and `noise_kernel` (2r+1, 2r+1), which `Recorruptd` and
+    `FixedRecorruptd` take; see `monai_dental.noise.NoiseModel`.
+
+    Args:
+        keys: Key of the noisy image, (1, H, W), in [0, 1].
+    """
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return `data` with the estimate.
+
+        Raises:
+            UnsupportedImageError: The image is too small, or has values that are not finite.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+            try:
+                model = estimate_noise(torch.as_tensor(image)[0])
+            except ValueError as error:
+                raise UnsupportedImageError(f"{name or 'an image'}: {error}") from error
+            if not model.variances.any():
+                warnings.warn(f"{name or 'an image'}: no noise found to learn from", stacklevel=2)
+            result[_VARIANCES], result[_KERNEL] = model.variances, model.kernel
+        return result
+
+
+class Recorruptd(RandomizableTransform, MapTransform):
+    """Make an input and a target with independent noise out of one noisy image.
+
+    With z drawn from the noise's own distribution, y + tau z and y - z / tau are two images of the
+    same anatomy, and their noise is uncorrelated: where it is Gaussian, a network that learns to
+    map one to the other by the squared error learns what it would from clean targets. The noise may
+    be signal-dependent and correlated, as long as z is: it is drawn from the estimate of
+    `EstimateNoised`, which is taken out of the data. Pixels at 0 or 1 are clipped, behind metal for
+    instance, and have no noise: they are input and target as they are.
+
+    Args:
+        keys: Key of the noisy image, (1, H, W), scaled to [0, 1]; becomes the input.
+        label_key: Key for the target.
+        tau: More noise in the input makes less noise in the target: 0.5 gives 1.25 and 5 times the
+            variance of the noise.
+
+    Raises:
+        ValueError: `tau` is not positive.
+
+    References:
+        Pang et al., Recorrupted-to-Recorrupted: Unsupervised Deep Learning for Image Denoising,
+        CVPR 2021, theorem 1.
+    """
+
+    def __init__(self, keys: KeysCollection, label_key: str = "label", tau: float = 0.5) -> None:
+        if tau <= 0:
+            raise ValueError(f"tau must be positive, got {tau}")
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob=1.0)
+        self.label_key = label_key
+        self.tau = tau
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return `data` with the input, the target, and without the estimate."""
+        return self.recorrupt(data, seed=int(self.R.randint(2**31)))
+
+    def recorrupt(self, data: Data, seed: int) -> dict[Hashable, Any]:
+        """Return what a call does, with the noise of a seed; any number of threads may ask."""
+        result = dict(data)
+        variances, kernel = result.pop(_VARIANCES), result.pop(_KERNEL)
+        for key in self.key_iterator(result):
+            noisy = torch.as_tensor(result[key])
+            generator = torch.Generator(noisy.device).manual_seed(seed)
+            # The estimate of the variance must not follow the noise, or the two would correlate.
+            guide = low_pass(noisy, _GUIDE_SIGMA)
+            noise = correlated_noise(guide, variances, kernel, generator)
+            noise[(noisy <= 0) | (noisy >= 1)] = 0
+            result[key] = noisy + self.tau * noise
+            result[self.label_key] = noisy - noise / self.tau
+        return result
+
+
+class FixedRecorruptd(MapTransform):
+    """`Recorruptd` that draws the same noise for an image at every call, for validation.
+
+    Args:
+        keys: See `Recorruptd`.
+        label_key: See `Recorruptd`.
+        tau: See `Recorruptd`.
+        seed: Chooses another set of noise.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, label_key: str = "label", tau: float = 0.5, *, seed: int = 0
+    ) -> None:
+        super().__init__(keys)
+        self._random = Recorruptd(keys, label_key, tau)
+        self.seed = seed
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return what `Recorruptd` does."""
+        return self._random.recorrupt(data, seed=_seed_of(data[self.keys[0]], self.seed))
+
+
+def _seed_of(image: Tensor, seed: int) -> int:
+    """Return a seed, of 32 bits, that the image itself determines, and another one."""
+    return zlib.crc32(torch.as_tensor(image).cpu().numpy().tobytes(), seed)

@@ -1,0 +1,51 @@
+import cv2
+import numpy as np
+import pytest
+from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, SaveImaged
+
+from monai_dental.dicom.derive import Derivation
+from monai_dental.reader import RadiographReader
+from monai_dental.transforms import SaveRadiographd
+
+DERIVATION = Derivation("Noise reduction", "model", "1.0", "0" * 64, 1.0)
+
+
+def load_and_save(path, output_dir, change, **arguments):
+    load = [LoadImaged("image", reader=RadiographReader), EnsureChannelFirstd("image")]
+    data = Compose(load)({"image": str(path)})
+    save = SaveRadiographd("pred", str(output_dir), DERIVATION, **arguments)
+    return save({**data, "pred": change(data["image"])})
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".bmp", ".nii", ".nii.gz", ".dcm"])
+def test_saved_image_is_as_its_source_was(radiograph_file, picture, tmp_path, suffix):
+    path = radiograph_file(picture(8), suffix)
+
+    load_and_save(path, tmp_path / "out", lambda image: image)
+
+    reader = RadiographReader()
+    source, saved = (reader.get_data(reader.read(p)) for p in (path, tmp_path / "out" / path.name))
+    assert np.array_equal(saved[0], source[0])
+    assert saved[1]["bits_stored"] == source[1]["bits_stored"]
+
+
+def test_saved_tree_is_that_of_the_source(radiograph_file, picture, tmp_path):
+    (tmp_path / "in" / "below").mkdir(parents=True)
+    path = radiograph_file(picture(8), ".png").rename(tmp_path / "in" / "below" / "a.png")
+
+    load_and_save(path, tmp_path / "out", lambda image: image, source_dir=str(tmp_path / "in"))
+
+    assert (tmp_path / "out" / "below" / "a.png").is_file()
+
+
+def test_saved_image_is_clipped_to_the_range(radiograph_file, picture, tmp_path):
+    path = radiograph_file(picture(8), ".png")
+
+    load_and_save(path, tmp_path / "out", lambda image: 9 * image - 3)
+
+    saved = cv2.imread(str(tmp_path / "out" / path.name), cv2.IMREAD_UNCHANGED)
+    assert (saved.min(), saved.max()) == (0, 255)
+
+
+def test_saver_is_one_that_monai_label_takes_out():
+    assert issubclass(SaveRadiographd, SaveImaged)
