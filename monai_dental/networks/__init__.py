@@ -2,5 +2,6 @@
 
 from monai_dental.networks.autoencoder import DenoisingAutoencoder
 from monai_dental.networks.median import MedianFilter
+from monai_dental.networks.unet import DenoisingUNet
 
-__all__ = ["DenoisingAutoencoder", "MedianFilter"]
+__all__ = ["DenoisingAutoencoder", "DenoisingUNet", "MedianFilter"]
