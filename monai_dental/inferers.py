@@ -11,7 +11,6 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
-from torch.nn import functional
 
 from monai_dental.precision import fastest_dtype
 
@@ -53,8 +52,8 @@ class AutocastInferer(Inferer):
 class TiledInferer(AutocastInferer):
     """Run the network over images of any size, each channel (frame) by itself, without seams.
 
-    An image is continued beyond its borders by repeating the edge, and cut into tiles that overlap
-    by twice `halo`; of each result the middle is kept. Where `halo` is at least the network's reach
+    An image is continued beyond its borders by its mirror image, and cut into tiles that overlap by
+    twice `halo`; of each result the middle is kept. Where `halo` is at least the network's reach
     (half its receptive field), the result does not depend on the tiles. The network sees one tile
     at a time, so that its memory is bounded by the tile. MONAI's `SlidingWindowInferer` blends
     tiles whose borders the network has padded with zeros.
@@ -98,10 +97,20 @@ class TiledInferer(AutocastInferer):
         height, width = frames.shape[-2:]
         step, halo = self.tile_size - 2 * self.halo, self.halo
         for number, frame in enumerate(frames):
-            padded = functional.pad(frame[None, None], [halo] * 4, mode="replicate")
+            padded = _mirrored(frame, halo)[None, None]
             for top, left in itertools.product(range(0, height, step), range(0, width, step)):
                 bottom, right = min(top + step, height), min(left + step, width)
                 tile = padded[..., top : bottom + 2 * halo, left : right + 2 * halo]
                 result = run(tile, network, *args, **kwargs)[0, 0]
                 denoised[number, top:bottom, left:right] = result[halo:-halo, halo:-halo]
         return denoised.reshape(plain.shape)
+
+
+def _mirrored(image: Tensor, margin: int) -> Tensor:
+    """Return an image, (H, W), continued by its mirror image, which may be wider than itself."""
+    for axis in (0, 1):
+        last = image.shape[axis] - 1
+        offsets = torch.arange(-margin, last + margin + 1, device=image.device)
+        folded = (offsets % max(2 * last, 1) - last).abs()  # distance from the last pixel
+        image = image.index_select(axis, last - folded)
+    return image

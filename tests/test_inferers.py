@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from torch.nn import functional
 
 from monai_dental.bundles import find_bundle
 from monai_dental.inferers import AutocastInferer, TiledInferer
@@ -40,7 +42,38 @@ def test_median_of_tiles_is_that_of_the_image():
 
     tiled = TiledInferer(tile_size=64, halo=16)(image, MedianFilter(5))
 
-    assert torch.equal(tiled, MedianFilter(5)(image))
+    mirrored = functional.pad(image, [2, 2, 2, 2], mode="reflect")
+    assert torch.equal(tiled, MedianFilter(5)(mirrored)[..., 2:-2, 2:-2])
+
+
+class LeftNeighbor(torch.nn.Module):
+    """Each pixel becomes the one `shift` to its left; what is beyond the tile is 0."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, image):
+        return functional.pad(image, [self.shift, -self.shift])
+
+
+@pytest.mark.parametrize(("size", "shift"), [((40, 70), 10), ((5, 70), 10), ((3, 4), 10)])
+def test_image_goes_on_beyond_its_border_as_its_mirror_image(size, shift):
+    image = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))
+
+    shifted = TiledInferer(tile_size=64, halo=16)(image, LeftNeighbor(shift))
+
+    mirrored = np.pad(image.numpy(), [(0, 0)] * 3 + [(shift, 0)], mode="reflect")
+    np.testing.assert_array_equal(shifted.numpy(), mirrored[..., : size[1]])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 3), (100, 90)])
+def test_mean_of_neighbors_leaves_a_flat_image_alone_up_to_its_border(size):
+    image = torch.full((1, 1, *size), 0.3)
+
+    blurred = TiledInferer(tile_size=64, halo=16)(image, torch.nn.AvgPool2d(5, 1, padding=2))
+
+    torch.testing.assert_close(blurred, image)
 
 
 def test_without_halo_the_network_pads(network):
