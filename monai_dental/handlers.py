@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from ignite.engine import Engine, Events
-
-HISTORY_FIELDS = ("epoch", "loss", "val_loss", "val_psnr", "seconds")
+from monai.engines import IterationEvents
 
 
 def negative_metric(name: str) -> Callable[[Engine], float]:
@@ -33,38 +35,107 @@ def outputs_of(engine: Engine) -> list[dict[str, Any]]:
     return list(output)
 
 
-class History:
-    """Write one line of CSV, and log one, for each epoch: mean loss, validation loss and PSNR.
+class AutoClip:
+    """Clip each gradient to a percentile of the norms that gradients have had so far.
 
-    The fields of an epoch without validation stay empty.
+    Networks without normalization layers now and then meet a gradient many times as large as all
+    before it, and do not recover. What is large depends on the loss and on the noise: no fixed
+    limit fits.
+
+    Attach it to the trainer.
+
+    Args:
+        network: The network that is trained.
+        percentile: Of all norms so far, in percent.
+
+    References:
+        Seetharaman et al., AutoClip: Adaptive gradient clipping for source separation networks,
+        MLSP 2020.
+    """
+
+    def __init__(self, network: torch.nn.Module, percentile: float = 10.0) -> None:
+        self.network = network
+        self.percentile = percentile
+        self.norms: list[float] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Clip the gradient of this iteration; one that is not finite becomes zero."""
+        parameters = list(self.network.parameters())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if math.isfinite(norm):
+            self.norms.append(norm)
+            limit = float(np.percentile(self.norms, self.percentile))
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
+        else:
+            for gradient in gradients:
+                gradient.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the norms so far."""
+        return {"norms": self.norms}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the norms of an earlier run."""
+        self.norms = list(state["norms"])
+
+
+class History:
+    """Write one line of CSV, and log one, for each epoch: mean loss and metrics of the validation.
+
+    The fields of an epoch without validation stay empty. A resumed training goes on with the file
+    of the earlier run.
 
     Attach it to the trainer after its `ValidationHandler`, whose results it reads.
 
     Args:
-        path: The CSV file; an older one is replaced when the training starts.
-        evaluator: The engine whose metrics `val_loss` and `val_psnr` are written.
+        path: The CSV file; an older one is replaced when the first epoch starts.
+        evaluator: The engine whose metrics are written.
+        metrics: Names of these metrics.
         name: Name of the logger.
     """
 
-    def __init__(self, path: str, evaluator: Engine, name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        evaluator: Engine,
+        metrics: Sequence[str] = ("val_loss", "val_psnr"),
+        *,
+        name: str | None = None,
+    ) -> None:
         self.path = Path(path)
         self.evaluator = evaluator
+        self.metrics = tuple(metrics)
         self.logger = logging.getLogger(name or __name__)
         self._losses: list[float] = []
         self._started = 0.0
+        self._done: int | None = None  # epochs of earlier runs; None until the first epoch starts
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
         engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write_epoch)
 
     def start(self, engine: Engine) -> None:
-        """Begin a new file."""
+        """Start the clock."""
         self._started = time.monotonic()
+        self._done = None
+
+    def start_epoch(self, engine: Engine) -> None:
+        """Begin a new file before the first epoch, with the lines of the epochs that are done."""
         self._losses = []
+        if self._done is not None:
+            return
+        self._done = engine.state.epoch - 1
+        rows = self._read_rows(up_to=self._done) if self._done else []
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._append(HISTORY_FIELDS, mode="w")
+        self._write([("epoch", "loss", *self.metrics, "seconds"), *rows], mode="w")
 
     def add_loss(self, engine: Engine) -> None:
         """Take the loss of one iteration."""
@@ -74,18 +145,33 @@ class History:
         """Write and log the line of one epoch."""
         epoch, epochs = engine.state.epoch, engine.state.max_epochs or 0
         loss = sum(self._losses) / len(self._losses)
-        self._losses = []
         seconds = time.monotonic() - self._started
         message = f"epoch {epoch}/{epochs}: loss {loss:.5f}"
-        val_loss: float | str = ""
-        val_psnr: float | str = ""
+        values: list[float | str] = [""] * len(self.metrics)
         if self.evaluator.state.epoch == epoch:  # else this epoch was not validated
-            metrics = self.evaluator.state.metrics
-            val_loss, val_psnr = float(metrics["val_loss"]), float(metrics["val_psnr"])
-            message += f", validation loss {val_loss:.5f}, PSNR {val_psnr:.2f} dB (data range 1)"
-        self._append((epoch, loss, val_loss, val_psnr, round(seconds, 2)), mode="a")
-        self.logger.info(f"{message}; {seconds * (epochs / epoch - 1):.0f} s left")
+            values = [float(self.evaluator.state.metrics[name]) for name in self.metrics]
+            described = zip(self.metrics, values, strict=True)
+            message += "".join(f", {_describe(name, value)}" for name, value in described)
+        self._write([(epoch, loss, *values, round(seconds, 2))], mode="a")
+        left = seconds * (epochs - epoch) / (epoch - (self._done or 0))
+        self.logger.info(f"{message}; {left:.0f} s left")
 
-    def _append(self, row: tuple[object, ...], mode: str) -> None:
+    def _read_rows(self, up_to: int) -> list[tuple[str, ...]]:
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            rows = [tuple(row) for row in csv.reader(file)][1:]
+        whole = [
+            row for row in rows if len(row) == len(self.metrics) + 3
+        ]  # a kill may cut the last
+        return [row for row in whole if int(row[0]) <= up_to]
+
+    def _write(self, rows: Iterable[tuple[object, ...]], mode: str) -> None:
         with self.path.open(mode, newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row)
+            csv.writer(file).writerows(rows)
+
+
+def _describe(name: str, value: float | str) -> str:
+    if name == "val_psnr":
+        return f"PSNR {value:.2f} dB (data range 1)"
+    return f"{'validation loss' if name == 'val_loss' else name} {value:.5f}"

@@ -1,32 +1,145 @@
 import csv
+import logging
 from types import SimpleNamespace
 
-from monai_dental.handlers import History, negative_metric
+import pytest
+import torch
+
+from monai_dental.handlers import AutoClip, History, negative_metric
 
 
 def engine(epoch, **state):
-    return SimpleNamespace(state=SimpleNamespace(epoch=epoch, max_epochs=2, **state))
+    return SimpleNamespace(state=SimpleNamespace(epoch=epoch, max_epochs=4, **state))
 
 
-def test_history_has_a_line_for_each_epoch_and_none_of_an_older_validation(tmp_path):
-    evaluator = engine(0, metrics={})
-    history = History(str(tmp_path / "eval" / "history.csv"), evaluator)
-
+def run(history, epochs, validated):
+    """Let a history see epochs with a loss each, of which some are validated."""
     history.start(engine(0))
-    for epoch, losses in ((1, (0.6, 0.8)), (2, (0.5,))):
+    for epoch, losses in epochs.items():
+        history.start_epoch(engine(epoch))
         for loss in losses:
             history.add_loss(engine(epoch, output=[{"loss": loss}]))
-        if epoch == 1:
-            evaluator.state.epoch = 1
-            evaluator.state.metrics = {"val_loss": 0.7, "val_psnr": 21.0}
+        if epoch in validated:
+            history.evaluator.state.epoch = epoch
+            history.evaluator.state.metrics = validated[epoch]
         history.write_epoch(engine(epoch))
 
-    with (tmp_path / "eval" / "history.csv").open() as file:
-        rows = [(r["epoch"], r["loss"], r["val_loss"], r["val_psnr"]) for r in csv.DictReader(file)]
-    assert rows == [("1", "0.7", "0.7", "21.0"), ("2", "0.5", "", "")]
+
+def rows(path):
+    with path.open(newline="") as file:
+        return [tuple(row)[:-1] for row in csv.reader(file)]  # without the seconds
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "eval" / "history.csv"
+
+
+def test_history_has_a_line_for_each_epoch_and_none_of_an_older_validation(path):
+    history = History(str(path), engine(0, metrics={}))
+
+    run(history, {1: (0.6, 0.8), 2: (0.5,)}, {1: {"val_loss": 0.7, "val_psnr": 21.0}})
+
+    assert rows(path) == [
+        ("epoch", "loss", "val_loss", "val_psnr"),
+        ("1", "0.7", "0.7", "21.0"),
+        ("2", "0.5", "", ""),
+    ]
+
+
+def test_history_has_the_metrics_that_it_is_told(path, caplog):
+    caplog.set_level(logging.INFO)
+    history = History(str(path), engine(0, metrics={}), ["val_loss", "val_ssim"])
+
+    run(history, {1: (0.5,)}, {1: {"val_loss": 0.7, "val_ssim": 0.9, "val_psnr": 21.0}})
+
+    assert rows(path) == [("epoch", "loss", "val_loss", "val_ssim"), ("1", "0.5", "0.7", "0.9")]
+    assert "epoch 1/4: loss 0.50000, validation loss 0.70000, val_ssim 0.90000;" in caplog.text
+    assert "PSNR" not in caplog.text
+
+
+def test_history_of_another_training_is_replaced(path):
+    for loss in (0.5, 0.4):
+        run(History(str(path), engine(0), ["val_loss"]), {1: (loss,)}, {})
+
+    assert rows(path) == [("epoch", "loss", "val_loss"), ("1", "0.4", "")]
+
+
+@pytest.mark.parametrize("tail", ["", "3,0.1,,9\r\n", "3,0.1", "1"])
+def test_resumed_training_goes_on_with_the_lines_of_the_epochs_that_are_done(path, tail):
+    run(History(str(path), engine(0), ["val_loss"]), {1: (0.5,), 2: (0.4,)}, {1: {"val_loss": 1}})
+    with path.open("a", newline="") as file:
+        file.write(tail)  # of an epoch that was killed before its checkpoint
+
+    run(History(str(path), engine(0), ["val_loss"]), {3: (0.3,)}, {3: {"val_loss": 2}})
+
+    assert rows(path) == [
+        ("epoch", "loss", "val_loss"),
+        ("1", "0.5", "1.0"),
+        ("2", "0.4", ""),
+        ("3", "0.3", "2.0"),
+    ]
+
+
+def test_resumed_training_without_its_history_begins_one(path):
+    run(History(str(path), engine(0), ["val_loss"]), {3: (0.3,)}, {})
+
+    assert rows(path) == [("epoch", "loss", "val_loss"), ("3", "0.3", "")]
+
+
+def test_time_left_is_that_of_the_epochs_of_this_run(path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    clock = iter([100.0, 130.0])
+    monkeypatch.setattr("monai_dental.handlers.time.monotonic", lambda: next(clock))
+
+    run(History(str(path), engine(0), []), {3: (0.3,)}, {})
+
+    assert "epoch 3/4: loss 0.30000; 30 s left" in caplog.text
 
 
 def test_score_grows_as_the_metric_falls():
     score = negative_metric("val_loss")
 
     assert score(engine(1, metrics={"val_loss": 0.5})) > score(engine(1, metrics={"val_loss": 0.6}))
+
+
+@pytest.fixture
+def clip():
+    """A network with two weights, and a function that gives it a gradient and clips that."""
+    network = torch.nn.Linear(2, 1, bias=False)
+    handler = AutoClip(network, percentile=50)
+
+    def clipped(*gradient):
+        network.weight.grad = torch.tensor([gradient])
+        handler(engine(1))
+        return network.weight.grad[0].tolist()
+
+    return handler, clipped
+
+
+def test_gradient_is_clipped_to_a_percentile_of_those_before(clip):
+    handler, clipped = clip
+
+    assert clipped(3.0, 4.0) == pytest.approx([3, 4])
+    assert clipped(0.6, 0.8) == pytest.approx([0.6, 0.8])
+    assert clipped(3000.0, 4000.0) == pytest.approx([3, 4], rel=1e-4)
+    assert handler.norms == pytest.approx([5, 1, 5000])
+
+
+def test_gradient_that_is_not_finite_becomes_zero_and_is_forgotten(clip):
+    handler, clipped = clip
+    clipped(3.0, 4.0)
+
+    assert clipped(float("nan"), 1.0) == [0, 0]
+    assert clipped(float("inf"), 1.0) == [0, 0]
+    assert handler.norms == pytest.approx([5])
+
+
+def test_clipping_goes_on_with_the_norms_of_an_earlier_run(clip):
+    handler, clipped = clip
+    clipped(3.0, 4.0)
+    another = AutoClip(torch.nn.Linear(2, 1))
+
+    another.load_state_dict(handler.state_dict())
+
+    assert another.norms == handler.norms

@@ -1,0 +1,175 @@
+"""Trainings that go on after a kill as if nothing had been."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.handlers import EarlyStopHandler
+from monai.transforms import Compose
+
+from monai_dental.atomic import write_atomically
+from monai_dental.errors import BundleError
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class BestWeights:
+    """Write a network's weights whenever a metric of the validation is lower than ever before.
+
+    As MONAI's `CheckpointSaver` with `save_key_metric`, but what is the best is kept over a resumed
+    training, and a kill leaves no half-written file.
+
+    Attach it to the evaluator.
+
+    Args:
+        path: The file to write, a plain state dictionary.
+        network: The network.
+        metric: Name of a metric, the lower the better.
+    """
+
+    def __init__(self, path: str, network: torch.nn.Module, metric: str = "val_loss") -> None:
+        self.path = Path(path)
+        self.network = network
+        self.metric = metric
+        self.best: float | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the weights if they are the best so far."""
+        value = float(engine.state.metrics[self.metric])
+        if self.best is None or value < self.best:
+            self.best = value
+            _save(self.network.state_dict(), self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the best value of an earlier run."""
+        self.best = state["best"] if self.path.is_file() else None
+
+
+class ResumableEarlyStop(EarlyStopHandler):
+    """MONAI's `EarlyStopHandler` with a state that a resumed training can take up."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return for how long the score has not risen, and the best score."""
+        early_stopping: Any = self._handler
+        return {"counter": early_stopping.counter, "best_score": early_stopping.best_score}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the count of an earlier run."""
+        early_stopping: Any = self._handler
+        early_stopping.counter, early_stopping.best_score = state["counter"], state["best_score"]
+
+
+class ResumableTraining:
+    """Keep a checkpoint of a training; when it is started again, go on from there.
+
+    After each epoch the state of all parts goes into the checkpoint, in one step. A training that
+    finds one goes on after that epoch; one that ends removes it. Since every epoch has random
+    numbers of its own, which `seed` and its number determine, a training that was killed and
+    resumed ends with the same weights as one that was not.
+
+    Attach it to the trainer after its `ValidationHandler` and what writes a history: a kill
+    between the two then repeats an epoch, whose line is replaced, and none is missing.
+
+    Args:
+        path: The checkpoint.
+        parts: What to keep, by name: anything with `state_dict` and `load_state_dict`.
+        settings: What makes this training the one that it is, JSON-able: a checkpoint with other
+            settings is refused.
+        seed: Seed of all epochs.
+        transform: The random transforms of the training images.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        parts: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        transform: Compose,
+    ) -> None:
+        self.path = Path(path)
+        self.parts = dict(parts)
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self.seed = seed
+        self.transform = transform
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.STARTED, self.resume)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self.remove)
+
+    def resume(self, engine: Engine) -> None:
+        """Take up an earlier run's state, if there is any.
+
+        Raises:
+            BundleError: The checkpoint cannot be read, or belongs to another training.
+        """
+        if not self.path.is_file():
+            return
+        advice = "remove it to start anew, or set another ckpt_dir"
+        try:
+            checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
+            settings = checkpoint["settings"]
+        except Exception as error:  # noqa: BLE001 - whatever a damaged pickle or archive raises
+            raise BundleError(f"{self.path}: not a checkpoint of a training; {advice}") from error
+        names = sorted({*settings, *self.settings})
+        others = [name for name in names if settings.get(name) != self.settings.get(name)]
+        if others:
+            raise BundleError(
+                f"{self.path}: checkpoint of a training with other {', '.join(others)}; {advice}"
+            )
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(checkpoint["parts"][name])
+        except Exception as error:  # noqa: BLE001 - each part has errors of its own
+            raise BundleError(f"{self.path}: it does not fit this network; {advice}") from error
+        engine.state.epoch = checkpoint["epoch"]
+        engine.state.iteration = checkpoint["iteration"]
+        _LOGGER.info(f"going on after epoch {engine.state.epoch}, from {self.path}")
+
+    def seed_epoch(self, engine: Engine) -> None:
+        """Give the epoch its own random numbers."""
+        seed = int(np.random.SeedSequence([self.seed, engine.state.epoch]).generate_state(1)[0])
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        self.transform.set_random_state(seed=seed)
+
+    def save(self, engine: Engine) -> None:
+        """Write the checkpoint."""
+        checkpoint = {
+            "settings": self.settings,
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+        }
+        _save(checkpoint, self.path)
+
+    def remove(self, engine: Engine) -> None:
+        """Remove the checkpoint of a training that has ended."""
+        self.path.unlink(missing_ok=True)
+
+
+def _save(content: Mapping[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
