@@ -10,11 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from monai_dental.errors import BundleError
 
 if TYPE_CHECKING:
+    import torch
+
     from monai_dental.dicom.derive import Derivation
 
 PREFIX = "dental_xray_denoising_"
@@ -159,3 +162,33 @@ def derivation_of(
         weights_digest=weights_digest(ckpt_path),
         strength=1.0,
     )
+
+
+def load_weights(network: torch.nn.Module, path: str, device: torch.device) -> None:
+    """Load weights into a network.
+
+    Args:
+        network: The network that they belong to.
+        path: A file with a plain state dictionary.
+        device: Where the weights are loaded to.
+
+    Raises:
+        BundleError: There is no such file, or it does not fit the network.
+    """
+    import torch
+
+    require_weights(path)
+    try:
+        network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        UnpicklingError,
+    ) as error:
+        raise BundleError(
+            f"{path}: these are not weights of this bundle's network ({type(error).__name__})"
+        ) from error

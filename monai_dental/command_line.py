@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from monai_dental.errors import BundleError, MonaiDentalError
+from monai_dental.errors import BundleError, plain_cause
 
 _RUN_ARGUMENTS = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking",
@@ -103,9 +103,7 @@ def _has_component(parser: Any, key: str) -> bool:
 def _show_plainly(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, MonaiDentalError):
-        cause = cause.__cause__
+    cause = plain_cause(error)
     if cause is None:
         sys.__excepthook__(kind, error, traceback)
     else:

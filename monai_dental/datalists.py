@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pydicom
 
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import DatasetError
-from monai_dental.formats import SUFFIXES, is_supported_name
+from monai_dental.formats import SUFFIXES, is_supported_name, read_radiograph
 from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
 
 PHANTOM_COUNT = 120
@@ -71,6 +73,35 @@ def read_datalist(dataset_dir: str | None, phantom: str = "clean") -> Datalist:
     return [{"image": str(path)} for path in find_images(folder)]
 
 
+def read_pairs(dataset_dir: str | None, label_dir: str | None) -> Datalist:
+    """List noisy images with their clean references, which have the same names in another folder.
+
+    Args:
+        dataset_dir: Folder of noisy images; None, with `label_dir` None too, for the simulated
+            radiographs.
+        label_dir: Folder of clean images.
+
+    Returns:
+        One `{"image": path, "label": path}` for each noisy image, in natural order.
+
+    Raises:
+        DatasetError: A folder is missing or named alone, or a noisy image has no clean one.
+    """
+    if (dataset_dir is None) != (label_dir is None):
+        raise DatasetError("need dataset_dir (noisy images) and label_dir (clean ones), or neither")
+    if dataset_dir is None or label_dir is None:
+        noisy, clean = phantom_folder() / "noisy", phantom_folder() / "clean"
+    else:
+        noisy, clean = Path(dataset_dir).expanduser(), Path(label_dir).expanduser()
+    pairs = []
+    for image in find_images(noisy):
+        label = clean / image.relative_to(noisy)
+        if not label.is_file():
+            raise DatasetError(f"{image}: no clean image for it; looked for {label}")
+        pairs.append({"image": str(image), "label": str(label)})
+    return pairs
+
+
 def split_datalist(datalist: Sequence[dict[str, str]], validation_count: int) -> list[Datalist]:
     """Split a datalist into training and validation, no patient in both.
 
@@ -99,6 +130,31 @@ def split_datalist(datalist: Sequence[dict[str, str]], validation_count: int) ->
             f"patients) validate: need some of each; add images or change validation_count"
         )
     return [train, validation]
+
+
+def load_datalist(path: str) -> list[Any]:
+    """Return a datalist, or several, from a JSON file.
+
+    For file names that MONAI's configs would read as something else (`$`, `@`, `#`).
+    """
+    content: list[Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content
+
+
+def affordable_count(datalist: Sequence[dict[str, str]], limit_mb: float) -> int:
+    """Return how many items may be kept in memory, judged by up to eight of them.
+
+    Args:
+        datalist: The paths of the images of each item, by key.
+        limit_mb: Memory for them in megabytes, at four bytes a pixel.
+
+    Raises:
+        MonaiDentalError: One of the eight cannot be read.
+    """
+    sample = datalist[:: -(-len(datalist) // 8)]
+    paths = [Path(path) for item in sample for path in item.values()]
+    pixels = sum(read_radiograph(path).pixels.size for path in paths) / len(sample)
+    return int(limit_mb * 2**20 / (4 * pixels))
 
 
 def phantom_folder() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from monai_dental.bundles import load_config
+from monai_dental.bundles import load_config, load_weights
 from monai_dental.errors import BundleError
 
 _IDS = (
@@ -24,7 +23,8 @@ class Denoiser:
 
     Everything comes from the bundle's inference config: the transforms between the reader and the
     network (`array_transforms`), `inferer` and `network`, and the way back (`restore_transforms`).
-    So `python -m monai.bundle run inference` computes the same with `--native true`.
+    So `python -m monai.bundle run inference` computes the same (with `--native true`, where a
+    bundle was made for another size).
 
     Args:
         bundle: The bundle's folder.
@@ -39,7 +39,9 @@ class Denoiser:
     def __init__(
         self, bundle: Path, config_name: str = "inference", device: str | None = None
     ) -> None:
-        parser = load_config(bundle, config_name, {"native": True}, required=_IDS)
+        parser = load_config(bundle, config_name, {}, required=_IDS)
+        if "native" in parser:  # the config of a bundle that was made for another size
+            parser["native"] = True
         if device is not None:
             parser["device"] = _checked_device(device)
         self._device: torch.device = parser.get_parsed_content("device")
@@ -49,7 +51,7 @@ class Denoiser:
         self._network: torch.nn.Module = parser.get_parsed_content("network").eval()
         self.derivation = parser.get_parsed_content("derivation")
         if "ckpt_path" in parser:
-            _load_weights(self._network, parser.get_parsed_content("ckpt_path"), self._device)
+            load_weights(self._network, parser.get_parsed_content("ckpt_path"), self._device)
 
     def denoise(self, pixels: NDArray[np.float32], strength: float = 1.0) -> NDArray[np.float32]:
         """Denoise one image, or each frame of several.
@@ -88,20 +90,3 @@ def _checked_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise BundleError(f"{name}: no such device here; need cpu, or cuda with a GPU") from error
     return device
-
-
-def _load_weights(network: torch.nn.Module, path: str, device: torch.device) -> None:
-    try:
-        network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        UnpicklingError,
-    ) as error:
-        raise BundleError(
-            f"{path}: these are not weights of this bundle's network ({type(error).__name__})"
-        ) from error

@@ -31,3 +31,18 @@ class OutputError(MonaiDentalError):
 
 class BundleError(MonaiDentalError):
     """A bundle is missing, incomplete, without weights, or does not know an override."""
+
+
+class MissingPackageError(MonaiDentalError):
+    """A package that only an extra of this package installs is not there."""
+
+
+class TuningError(MonaiDentalError):
+    """The best parameter of a method lies at an end of all that were tried."""
+
+
+def plain_cause(error: BaseException | None) -> MonaiDentalError | None:
+    """Return the error of this package behind one that MONAI raised from it, if there is one."""
+    while error is not None and not isinstance(error, MonaiDentalError):
+        error = error.__cause__
+    return error

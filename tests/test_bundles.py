@@ -1,11 +1,13 @@
 import json
 
 import pytest
+import torch
 
 from monai_dental.bundles import (
     derivation_of,
     find_bundle,
     load_config,
+    load_weights,
     read_metadata,
     shipped_bundles,
     weights_digest,
@@ -99,3 +101,35 @@ def test_derivation_tells_bundle_version_and_weights(bundle):
     # printf weights | sha256sum
     digest = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
     assert derivation.weights_digest == weights_digest(str(bundle / "model.pt")) == digest
+
+
+@pytest.fixture
+def network():
+    return torch.nn.Linear(2, 1)
+
+
+def test_weights_are_those_of_the_file(network, tmp_path):
+    weights = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
+    torch.save(weights, tmp_path / "model.pt")
+
+    load_weights(network, str(tmp_path / "model.pt"), torch.device("cpu"))
+
+    assert network.weight.tolist() == [[1.0, 2.0]]
+    assert network.bias.tolist() == [3.0]
+
+
+def test_absent_weights_are_not_replaced_by_random_ones(network, tmp_path):
+    with pytest.raises(BundleError, match=r"model\.pt: no weights here"):
+        load_weights(network, str(tmp_path / "model.pt"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", {"weight": torch.zeros(3)}, [1]])
+def test_other_weights_are_refused(network, tmp_path, content):
+    path = tmp_path / "model.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+
+    with pytest.raises(BundleError, match="these are not weights of this bundle's network"):
+        load_weights(network, str(path), torch.device("cpu"))

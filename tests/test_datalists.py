@@ -1,6 +1,18 @@
+import json
+
+import cv2
+import numpy as np
 import pytest
 
-from monai_dental.datalists import find_images, phantom_folder, read_datalist, split_datalist
+from monai_dental.datalists import (
+    affordable_count,
+    find_images,
+    load_datalist,
+    phantom_folder,
+    read_datalist,
+    read_pairs,
+    split_datalist,
+)
 from monai_dental.errors import DatasetError
 
 
@@ -36,6 +48,34 @@ def test_empty_folder_is_named_with_what_was_looked_for(tmp_path):
     touch(tmp_path, "notes.txt")
     with pytest.raises(DatasetError, match=r"no images in this folder; looked for \.png, "):
         read_datalist(str(tmp_path))
+
+
+def test_pairs_are_of_one_name_in_two_folders(tmp_path):
+    touch(tmp_path / "noisy", "10.png", "2.png", "b/1.png")
+    touch(tmp_path / "clean", "2.png", "10.png", "b/1.png", "more.png")
+
+    pairs = read_pairs(str(tmp_path / "noisy"), str(tmp_path / "clean"))
+
+    assert pairs == [
+        {"image": f"{tmp_path}/noisy/{name}", "label": f"{tmp_path}/clean/{name}"}
+        for name in ("2.png", "10.png", "b/1.png")
+    ]
+
+
+def test_noisy_image_without_a_clean_one_is_named(tmp_path):
+    touch(tmp_path / "noisy", "1.png", "2.png")
+    touch(tmp_path / "clean", "1.png")
+
+    with pytest.raises(
+        DatasetError, match=r"noisy/2\.png: no clean image for it; looked for .*clean/2\.png"
+    ):
+        read_pairs(str(tmp_path / "noisy"), str(tmp_path / "clean"))
+
+
+@pytest.mark.parametrize("folders", [("here", None), (None, "here")])
+def test_one_folder_of_a_pair_alone_is_refused(folders):
+    with pytest.raises(DatasetError, match="need dataset_dir .* and label_dir .*, or neither"):
+        read_pairs(*folders)
 
 
 def test_last_images_validate():
@@ -92,4 +132,32 @@ def test_phantom_folder_is_made_once_and_whole(tmp_path, monkeypatch):
     assert [item["image"][-11:] for item in first] == ["clean/1.png", "clean/2.png"]
     assert [item["image"][-11:] for item in second] == ["noisy/1.png", "noisy/2.png"]
     assert times == [path.stat().st_mtime_ns for path in phantom_folder().rglob("*.png")]
+    assert read_pairs(None, None) == [
+        {"image": noisy["image"], "label": clean["image"]}
+        for noisy, clean in zip(second, first, strict=True)
+    ]
     assert not list(tmp_path.glob(".phantom-*"))
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 5), (9, 5)])
+def test_memory_bounds_how_many_images_are_kept(tmp_path, count, expected):
+    for number in range(count):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((256, 256), np.uint8))
+    datalist = [{"image": str(path)} for path in sorted(tmp_path.iterdir())]
+
+    assert affordable_count(datalist, limit_mb=5 * 256 * 256 * 4 / 2**20) == expected
+    assert affordable_count(datalist, limit_mb=0.1) == 0
+
+
+def test_label_counts_in_the_memory_of_an_item(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((256, 256), np.uint8))
+    item = {"image": str(tmp_path / "a.png"), "label": str(tmp_path / "a.png")}
+
+    assert affordable_count([item], limit_mb=1) == 2
+
+
+def test_datalist_from_a_file_keeps_any_name(tmp_path):
+    datalist = [[{"image": "$1/0 #3 @x %y.png"}], []]
+    (tmp_path / "list.json").write_text(json.dumps(datalist))
+
+    assert load_datalist(str(tmp_path / "list.json")) == datalist

@@ -18,7 +18,7 @@ from monai_dental.handlers import outputs_of
 from monai_dental.metrics import psnr
 
 COLUMNS = 5
-_ROWS = {"label": "original", "image": "noisy", "pred": "DAE", "median": "median 5 × 5"}
+_ROWS = {"label": "original", "image": "noisy", "pred": "denoised", "median": "median 5 × 5"}
 
 
 class ComparisonFigure:
@@ -28,10 +28,12 @@ class ComparisonFigure:
 
     Args:
         path: The PNG file to write.
+        title: What the denoised images are called.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, title: str = "denoised") -> None:
         self.path = Path(path)
+        self.title = title
         self._samples: list[Mapping[str, NDArray[Any]]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -53,22 +55,25 @@ class ComparisonFigure:
 
     def write(self, engine: Engine) -> None:
         """Write the figure."""
-        _save(draw_comparison(self._samples), self.path)
+        _save(draw_comparison(self._samples, self.title), self.path)
 
 
-def draw_comparison(samples: Sequence[Mapping[str, NDArray[Any]]]) -> Figure:
-    """Draw images in rows original, noisy, DAE, median; one column for each sample.
+def draw_comparison(
+    samples: Sequence[Mapping[str, NDArray[Any]]], title: str = "denoised"
+) -> Figure:
+    """Draw images in rows original, noisy, denoised, median; one column for each sample.
 
     Args:
         samples: For each column, images (H, W) in [0, 1] under `label`, `image`, `pred`, `median`.
+        title: What the denoised images are called.
 
     Returns:
         The figure.
     """
     figure = Figure(figsize=(2.1 * len(samples) + 0.4, 2.35 * len(_ROWS)), layout="constrained")
     axes = figure.subplots(len(_ROWS), len(samples), squeeze=False)
-    for row, (key, title) in zip(axes, _ROWS.items(), strict=True):
-        row[0].set_ylabel(title, fontsize=11)
+    for row, (key, name) in zip(axes, {**_ROWS, "pred": title}.items(), strict=True):
+        row[0].set_ylabel(name, fontsize=11)
         for axis, sample in zip(row, samples, strict=True):
             axis.imshow(sample[key], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axis.set_xticks([])
@@ -82,6 +87,90 @@ def draw_comparison(samples: Sequence[Mapping[str, NDArray[Any]]]) -> Figure:
     return figure
 
 
+class DenoisedFigures:
+    """Draw the first images of an inference: noisy, denoised, what was removed, and a detail.
+
+    Args:
+        output_dir: Folder for one PNG for each image, `1.png`, `2.png` and so on.
+        count: How many images are drawn.
+    """
+
+    def __init__(self, output_dir: str, count: int = 4) -> None:
+        self.output_dir = Path(output_dir)
+        self.count = count
+        self._drawn = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator whose outputs have `image` and `pred`."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def start(self, engine: Engine) -> None:
+        """Count from the first image again."""
+        self._drawn = 0
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw the images of this iteration, as long as some are wanted."""
+        for item in outputs_of(engine)[: self.count - self._drawn]:
+            self._drawn += 1
+            noisy, denoised = (
+                torch.as_tensor(item[key])[0].float().cpu().numpy() for key in ("image", "pred")
+            )
+            _save(draw_denoised(noisy, denoised), self.output_dir / f"{self._drawn}.png")
+
+
+def draw_denoised(noisy: NDArray[Any], denoised: NDArray[Any]) -> Figure:
+    """Draw an image before and after, the residual, and a detail of all three.
+
+    The residual is shown on a scale of four of its standard deviations to either side of grey: what
+    looks like noise there was noise; what looks like teeth was anatomy. The detail, of at most 128
+    × 128 pixels, lies where the denoised image varies most.
+
+    Args:
+        noisy: (H, W), in [0, 1].
+        denoised: The same image denoised, (H, W).
+
+    Returns:
+        The figure.
+    """
+    residual = noisy - denoised
+    reach = max(4 * float(residual.std()), 1e-6)
+    detail = _busiest(denoised, 128)
+    height, width = noisy.shape
+    figure = Figure(figsize=(13, 4.4 * (min(height / width, 2) + 1)), layout="constrained")
+    ratios = [min(height / width, 2), 1]
+    axes = figure.subplots(2, 3, squeeze=False, gridspec_kw={"height_ratios": ratios})
+    titles = ("noisy", "denoised", f"noisy - denoised, grey ± {reach:.4f} of the range")
+    low, high = float(denoised.min()), float(denoised.max())
+    for column, (title, image) in enumerate(zip(titles, (noisy, denoised, residual), strict=True)):
+        limits = (-reach, reach) if column == 2 else (low, high)
+        for row, shown in enumerate((image, image[detail])):
+            axis = axes[row][column]
+            axis.imshow(shown, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        axes[0][column].set_title(title, fontsize=11)
+    rows, columns = detail
+    axes[1][0].set_ylabel(
+        f"rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}"
+    )
+    return figure
+
+
+def _busiest(image: NDArray[Any], side: int) -> tuple[slice, slice]:
+    """Return the square of at most `side` pixels in which an image varies most."""
+    height, width = image.shape
+    side = min(side, height, width)
+    tops, lefts = (range(0, length - side + 1, max(side // 2, 1)) for length in image.shape)
+    top, left = max(
+        ((top, left) for top in tops for left in lefts),
+        key=lambda corner: float(
+            image[corner[0] : corner[0] + side, corner[1] : corner[1] + side].std()
+        ),
+    )
+    return slice(top, top + side), slice(left, left + side)
+
+
 def plot_training(output_dir: str) -> None:
     """Draw loss and PSNR per epoch: `history.csv` of a folder to `figures/training.png` in it.
 
@@ -90,15 +179,17 @@ def plot_training(output_dir: str) -> None:
     """
     with (Path(output_dir) / "history.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, decibels = figure.subplots(1, 2)
+    has_psnr = bool(rows) and "val_psnr" in rows[0]  # not where there is no clean image
+    figure = Figure(figsize=(9 if has_psnr else 5, 3.6), layout="constrained")
+    losses, *others = figure.subplots(1, 2 if has_psnr else 1, squeeze=False)[0]
     losses.plot(*_curve(rows, "loss"), label="training")
     losses.plot(*_curve(rows, "val_loss"), label="validation")
-    losses.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
+    losses.set(xlabel="epoch", ylabel="loss")
     losses.legend()
-    decibels.plot(*_curve(rows, "val_psnr"), color="C1")
-    decibels.set(xlabel="epoch", ylabel="validation PSNR in dB (data range 1)")
-    for axis in (losses, decibels):
+    for decibels in others:
+        decibels.plot(*_curve(rows, "val_psnr"), color="C1")
+        decibels.set(xlabel="epoch", ylabel="validation PSNR in dB (data range 1)")
+    for axis in (losses, *others):
         axis.grid(alpha=0.3)
     _save(figure, Path(output_dir) / "figures" / "training.png")
 

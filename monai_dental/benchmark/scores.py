@@ -26,6 +26,11 @@ METHOD_TITLES = {
     "noisy": "noisy image",
     "dae": "DAE, trained noisy -> clean",
     "dae_noisy_target": "DAE, trained noisy -> noisy",
+    "unet": "U-Net, trained on noisy images alone",
+    "unet_identity_target": "U-Net, trained to return its input",
+    "unet_neighbor2neighbor": "U-Net, Neighbor2Neighbor",
+    "unet_ssim_loss": "U-Net, SSIM loss",
+    "unet_supervised": "U-Net, trained on clean targets",
     "median": "median filter 5 x 5",
 }
 """What the tables call the methods, in their order."""
@@ -142,7 +147,7 @@ def read_scores(folders: Iterable[Path]) -> list[Score]:
 
 
 def format_scores(folders: Iterable[str]) -> str:
-    """Return the tables of both protocols: mean ± standard deviation over the images.
+    """Return a table for each protocol scored: mean ± standard deviation over the images.
 
     Args:
         folders: Output folders of `evaluating` runs.
@@ -151,7 +156,8 @@ def format_scores(folders: Iterable[str]) -> str:
         DatasetError: A folder holds no scores.
     """
     scores = read_scores(Path(folder) for folder in folders)
-    tables = [_format_protocol(protocol, scores) for protocol in _CAPTIONS]
+    given = {score.protocol for score in scores}
+    tables = [_format_protocol(protocol, scores) for protocol in _CAPTIONS if protocol in given]
     return "\n\n".join([*tables, _SSIM_NOTE])
 
 

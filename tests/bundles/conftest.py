@@ -1,15 +1,22 @@
-"""What the tests of the bundles share: four small phantoms, and MONAI's command line."""
+"""What the tests of the bundles share: four small phantoms, configs, MONAI's command line."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pytest
+from monai.bundle import ConfigParser
 
+from monai_dental.bundles import find_bundle
 from monai_dental.phantom import write_phantoms
 
 CHECKOUT = Path(__file__).parents[2]
@@ -31,6 +38,40 @@ def dicom_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "noisy" / "1.dcm"
 
 
+@pytest.fixture
+def bundle(request: pytest.FixtureRequest) -> str:
+    """The bundle that the tests of a module are of: its `BUNDLE`."""
+    name: str = request.module.BUNDLE
+    return name
+
+
+@pytest.fixture
+def parse(bundle: str) -> Callable[..., ConfigParser]:
+    """Factory of the bundle's configs: parse("train", "an_overlay", max_epochs=1)."""
+    root = find_bundle(bundle)
+
+    def make(*names: str, **overrides: object) -> ConfigParser:
+        parser = ConfigParser()
+        parser.read_config([str(root / "configs" / f"{name}.json") for name in names])
+        parser.update({"bundle_root": str(root), **overrides})
+        return parser
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mixed_folder(
+    tmp_path_factory: pytest.TempPathFactory, phantoms: Path, dicom_phantom: Path
+) -> Path:
+    """A folder with a PNG, a JPG below it, and a DICOM file."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "below").mkdir()
+    shutil.copy(phantoms / "noisy" / "1.png", folder)
+    cv2.imwrite(str(folder / "below" / "2.jpg"), cv2.imread(str(phantoms / "noisy" / "2.png"), 0))
+    shutil.copy(dicom_phantom, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def monai_bundle() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python -m monai.bundle …` in a bundle's folder, and expect it to succeed."""
@@ -39,9 +80,7 @@ def monai_bundle() -> Callable[..., subprocess.CompletedProcess[str]]:
         bundle: str, *arguments: object, launcher: tuple[str, ...] = (), expect: int = 0
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", *launcher, "monai.bundle", *map(str, arguments)],
-            cwd=CHECKOUT / "bundles" / bundle,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(CHECKOUT)},
+            **_command(bundle, *launcher, "monai.bundle", *arguments),
             capture_output=True,
             text=True,
             timeout=300,
@@ -51,3 +90,32 @@ def monai_bundle() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture
+def killed_monai_bundle() -> Callable[..., None]:
+    """Run `python -m monai.bundle …` in a bundle's folder, and kill it when a file appears."""
+
+    def run(path: Path, bundle: str, *arguments: object) -> None:
+        command = _command(bundle, "monai.bundle", *arguments)
+        with subprocess.Popen(
+            **command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                deadline = time.monotonic() + 120
+                while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            finally:
+                process.kill()
+        assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
+        assert path.exists(), "it did not get that far in two minutes"
+
+    return run
+
+
+def _command(bundle: str, *arguments: object) -> dict[str, Any]:
+    return {
+        "args": [sys.executable, "-m", *map(str, arguments)],
+        "cwd": CHECKOUT / "bundles" / bundle,
+        "env": {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(CHECKOUT)},
+    }

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
-import shutil
-from pathlib import Path
 
 import cv2
-import jsonschema
 import numpy as np
-import onnxruntime
 import pydicom
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, load
+from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 
 from monai_dental.bundles import find_bundle
@@ -41,13 +36,6 @@ def trained(tmp_path_factory, phantoms, monai_bundle):
     return folder
 
 
-def parse(*names: str, **overrides: object) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config([str(CONFIGS / f"{name}.json") for name in names])
-    parser.update({"bundle_root": str(ROOT), **overrides})
-    return parser
-
-
 @pytest.mark.parametrize(
     ("files", "workflow_type"),
     [
@@ -68,7 +56,7 @@ def test_configs_have_all_properties(files, workflow_type, phantoms, tmp_path):
     assert workflow.check_properties() == []
 
 
-def test_recipe_is_the_published_one():
+def test_recipe_is_the_published_one(parse):
     parser = parse("train")
 
     expected = {
@@ -81,12 +69,7 @@ def test_recipe_is_the_published_one():
     assert noise["prob"] == 1.0
 
 
-def test_network_is_the_same_in_training_and_inference():
-    assert parse("train")["network_def"] == parse("inference")["network_def"]
-    assert parse("train")["network"] == parse("inference")["network"]
-
-
-def test_image_reaches_the_network_alike_in_training_and_inference(phantoms):
+def test_image_reaches_the_network_alike_in_training_and_inference(phantoms, parse):
     item = {"image": str(phantoms / "clean" / "1.png")}
 
     trained_on = Compose(parse("train").get_parsed_content("train#deterministic_transforms"))(item)
@@ -99,7 +82,7 @@ def test_image_reaches_the_network_alike_in_training_and_inference(phantoms):
     assert torch.equal(trained_on["image"], trained_on["label"])
 
 
-def test_whole_config_trains_once(phantoms, tmp_path, monkeypatch):
+def test_whole_config_trains_once(phantoms, tmp_path, monkeypatch, parse):
     # MONAI Label's train button evaluates the whole config, where `run` and `training` both stand.
     parser = parse(
         "train", dataset_dir=str(phantoms / "clean"), validation_count=2,
@@ -115,7 +98,7 @@ def test_whole_config_trains_once(phantoms, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("names", [("train", "evaluate"), ("train", "evaluate", "noisy_target")])
-def test_evaluation_scores_against_the_clean_image(names, phantoms):
+def test_evaluation_scores_against_the_clean_image(names, phantoms, parse):
     parser = parse(*names, dataset_dir=str(phantoms / "clean"), validation_count=2)
 
     item = parser.get_parsed_content("validate#dataset")[0]
@@ -126,7 +109,7 @@ def test_evaluation_scores_against_the_clean_image(names, phantoms):
     assert noise == pytest.approx(0.07, rel=0.05)
 
 
-def test_noisy_target_is_the_noisy_image(phantoms):
+def test_noisy_target_is_the_noisy_image(phantoms, parse):
     parser = parse("train", "noisy_target", dataset_dir=str(phantoms / "clean"), validation_count=2)
 
     for part in ("train", "validate"):
@@ -135,7 +118,7 @@ def test_noisy_target_is_the_noisy_image(phantoms):
         assert item["label"].min() < 0
 
 
-def test_training_noise_is_new_each_time_and_validation_noise_is_not(phantoms):
+def test_training_noise_is_new_each_time_and_validation_noise_is_not(phantoms, parse):
     parser = parse("train", dataset_dir=str(phantoms / "clean"), validation_count=2)
     train, validation = (parser.get_parsed_content(f"{p}#dataset") for p in ("train", "validate"))
 
@@ -212,17 +195,6 @@ def test_wrong_dataset_dir_is_named(tmp_path, monai_bundle):
     assert not (tmp_path / "eval").exists()
 
 
-@pytest.fixture
-def mixed_folder(tmp_path, phantoms, dicom_phantom):
-    """A folder with a PNG, a JPG below it, and a DICOM file."""
-    folder = tmp_path / "mixed"
-    (folder / "below").mkdir(parents=True)
-    shutil.copy(phantoms / "noisy" / "1.png", folder)
-    cv2.imwrite(str(folder / "below" / "2.jpg"), cv2.imread(str(phantoms / "noisy" / "2.png"), 0))
-    shutil.copy(dicom_phantom, folder)
-    return folder
-
-
 @pytest.mark.parametrize("config", ["inference", "inference_median"])
 def test_inference_denoises_at_64_pixels_as_published(config, mixed_folder, tmp_path, monai_bundle):
     monai_bundle(
@@ -273,14 +245,14 @@ def test_inference_does_not_write_over_what_is_there(mixed_folder, tmp_path, mon
     assert (tmp_path / "out" / "1.png").read_text() == "kept"
 
 
-def test_ranks_draw_different_noise():
+def test_ranks_draw_different_noise(parse):
     first, *_ = [line for line in parse("train", "multi_gpu_train")["initialize"] if "seed" in line]
 
     assert first == "$monai.utils.set_determinism(seed=@seed + torch.distributed.get_rank())"
 
 
 @pytest.mark.parametrize("native", ["false", False])
-def test_native_off_resizes_and_does_not_tile(native, phantoms):
+def test_native_off_resizes_and_does_not_tile(native, phantoms, parse):
     parser = parse("inference", native=native, dataset_dir=str(phantoms / "noisy"))
 
     assert parser.get_parsed_content("dataset")[0]["image"].shape == (1, 64, 64)
@@ -288,7 +260,7 @@ def test_native_off_resizes_and_does_not_tile(native, phantoms):
     assert len(parser.get_parsed_content("restore_transforms")) == 1
 
 
-def test_median_config_differs_from_inference_in_the_network_alone():
+def test_median_config_differs_from_inference_in_the_network_alone(parse):
     inference, median = parse("inference").get(), parse("inference_median").get()
     own = {
         "_desc_", "imports", "ckpt_dir", "ckpt_path", "output_dir", "low_frequency_sigma",
@@ -313,73 +285,3 @@ def test_training_runs_in_two_processes(tmp_path, phantoms, monai_bundle):
     DenoisingAutoencoder().load_state_dict(weights)
     assert len((tmp_path / "eval" / "history.csv").read_text().splitlines()) == 3
     assert len(list((tmp_path / "eval").glob("events.out.tfevents.*"))) == 2  # of one process
-
-
-def test_metadata_is_of_the_model_zoos_form(monai_bundle, tmp_path):
-    # `verify_metadata` downloads the schema; where the file is there already, it takes that.
-    schema = Path(__file__).with_name("metadata_schema.json")
-    shutil.copy(schema, tmp_path)
-    done = monai_bundle(
-        BUNDLE, "verify_metadata", "--meta_file", "configs/metadata.json",
-        "--filepath", tmp_path / schema.name,
-    )  # fmt: skip
-    assert "metadata is verified with no error" in done.stdout + done.stderr
-
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    del metadata["network_data_format"]
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(metadata, json.loads(schema.read_text()))
-
-
-def test_network_has_the_input_and_output_of_the_metadata(monai_bundle):
-    done = monai_bundle(
-        BUNDLE, "verify_net_in_out", "--net_id", "network_def", "--n", 16,
-        "--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json",
-    )  # fmt: skip
-    assert "data shape of network is verified with no error" in done.stdout + done.stderr
-
-
-def test_torchscript_export_agrees(monai_bundle, tmp_path):
-    monai_bundle(
-        BUNDLE, "ckpt_export", "--net_id", "network_def", "--filepath", tmp_path / "model.ts",
-        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
-        "--config_file", "['configs/inference.json']",
-    )  # fmt: skip
-    image = torch.rand(1, 1, 66, 47)
-    network = DenoisingAutoencoder()
-    network.load_state_dict(torch.load(ROOT / "models" / "model.pt", weights_only=True))
-
-    exported = torch.jit.load(tmp_path / "model.ts")
-
-    torch.testing.assert_close(exported(image), network(image), atol=1e-5, rtol=0)
-
-
-def test_onnx_export_agrees(monai_bundle, tmp_path):
-    monai_bundle(
-        BUNDLE, "onnx_export", "--net_id", "network_def", "--filepath", tmp_path / "model.onnx",
-        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
-        "--config_file", "['configs/inference.json']", "--input_shape", "[1,1,64,64]",
-    )  # fmt: skip
-    image = torch.rand(1, 1, 64, 64)
-    network = DenoisingAutoencoder()
-    network.load_state_dict(torch.load(ROOT / "models" / "model.pt", weights_only=True))
-
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    (exported,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-
-    np.testing.assert_allclose(exported, network(image).detach().numpy(), atol=1e-5)
-
-
-def test_bundle_loads_by_monai(tmp_path, monkeypatch):
-    monkeypatch.setattr("monai_dental.datalists.phantom_folder", None)  # it must not be needed
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / BUNDLE).symlink_to(ROOT)
-
-    network = load(name=BUNDLE, bundle_dir=str(tmp_path), source="local")
-
-    assert isinstance(network, DenoisingAutoencoder)
-    weights = torch.load(ROOT / "models" / "model.pt", weights_only=True)
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, weights[name])
-    assert [path.name for path in tmp_path.iterdir()] == [BUNDLE]

@@ -1,0 +1,128 @@
+"""What each shipped bundle promises alike."""
+
+from __future__ import annotations
+
+import json
+import pydoc
+import shutil
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, load
+
+from monai_dental.bundles import PREFIX, find_bundle, shipped_bundles
+
+BUNDLES = [f"{PREFIX}{name}" for name in sorted(shipped_bundles())]
+
+
+@pytest.fixture(params=BUNDLES)
+def bundle(request):
+    return request.param
+
+
+@pytest.fixture
+def network(bundle, parse):
+    """The network with the shipped weights."""
+    weights = torch.load(find_bundle(bundle) / "models" / "model.pt", weights_only=True)
+    network = parse("inference", device=torch.device("cpu")).get_parsed_content("network_def")
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def components(config):
+    """All components of a config, at any depth."""
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield config
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            yield from components(part)
+
+
+def test_all_bundles_are_tested():
+    assert {f"{PREFIX}dae", f"{PREFIX}unet"} <= set(BUNDLES)
+
+
+def test_each_component_can_be_imported(bundle):
+    locator = ComponentLocator()
+    for path in sorted((find_bundle(bundle) / "configs").glob("*.json")):
+        for config in components(ConfigParser.load_config_file(path)):
+            name = ConfigComponent(config, locator=locator).resolve_module_name()
+            assert callable(pydoc.locate(name)), f"{path.name}: {name}"
+
+
+def test_network_is_the_same_in_training_and_inference(parse):
+    assert parse("train")["network_def"] == parse("inference")["network_def"]
+    assert parse("train")["network"] == parse("inference")["network"]
+
+
+def test_metadata_is_of_the_model_zoos_form(bundle, monai_bundle, tmp_path):
+    # `verify_metadata` downloads the schema; where the file is there already, it takes that.
+    schema = Path(__file__).with_name("metadata_schema.json")
+    shutil.copy(schema, tmp_path)
+    done = monai_bundle(
+        bundle, "verify_metadata", "--meta_file", "configs/metadata.json",
+        "--filepath", tmp_path / schema.name,
+    )  # fmt: skip
+    assert "metadata is verified with no error" in done.stdout + done.stderr
+
+    metadata = json.loads((find_bundle(bundle) / "configs" / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    del metadata["network_data_format"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(metadata, json.loads(schema.read_text()))
+
+
+def test_network_has_the_input_and_output_of_the_metadata(bundle, monai_bundle):
+    done = monai_bundle(
+        bundle, "verify_net_in_out", "--net_id", "network_def", "--n", 16,
+        "--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json",
+    )  # fmt: skip
+    assert "data shape of network is verified with no error" in done.stdout + done.stderr
+
+
+def test_torchscript_export_agrees(bundle, network, monai_bundle, tmp_path):
+    monai_bundle(
+        bundle, "ckpt_export", "--net_id", "network_def", "--filepath", tmp_path / "model.ts",
+        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
+        "--config_file", "['configs/inference.json']",
+    )  # fmt: skip
+    image = torch.rand(1, 1, 66, 47)
+
+    exported = torch.jit.load(tmp_path / "model.ts")
+
+    torch.testing.assert_close(exported(image), network(image), atol=1e-5, rtol=0)
+
+
+def test_onnx_export_agrees(bundle, network, monai_bundle, tmp_path):
+    monai_bundle(
+        bundle, "onnx_export", "--net_id", "network_def", "--filepath", tmp_path / "model.onnx",
+        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
+        "--config_file", "['configs/inference.json']", "--input_shape", "[1,1,64,64]",
+    )  # fmt: skip
+    image = torch.rand(1, 1, 64, 64)
+
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (exported,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+
+    np.testing.assert_allclose(exported, network(image).detach().numpy(), atol=1e-5)
+
+
+def test_bundle_loads_by_monai(bundle, network, tmp_path, monkeypatch):
+    monkeypatch.setattr("monai_dental.datalists.phantom_folder", None)  # it must not be needed
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / bundle).symlink_to(find_bundle(bundle))
+
+    loaded = load(name=bundle, bundle_dir=str(tmp_path), source="local")
+
+    assert type(loaded) is type(network)
+    weights = network.state_dict()
+    assert loaded.state_dict().keys() == weights.keys()
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, weights[name])
+    assert [path.name for path in tmp_path.iterdir()] == [bundle]
