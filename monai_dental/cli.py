@@ -85,6 +85,34 @@ def denoise(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def adapt(arguments: argparse.Namespace) -> int:
+    """Fine-tune a bundle on one's own noisy images."""
+    from monai_dental.bundles import find_bundle
+
+    bundle = find_bundle(arguments.bundle)
+
+    from monai_dental.adapt import adapt, check_adaptable, readable_images
+
+    check_adaptable(bundle, arguments.output)
+    images, reasons = readable_images(arguments.images)
+    for reason in reasons:
+        print(_printable(f"left out: {reason}"))
+    with _progress("adapting", 0, unit="epoch") as progress:
+        result = adapt(
+            bundle,
+            images,
+            arguments.output,
+            max_epochs=arguments.epochs,
+            progress=lambda epoch, epochs: _advance(progress, epoch, epochs),
+        )
+    print(
+        f"validation loss {result.loss_before:.6f} before, {result.loss_after:.6f} after; most of "
+        "it is noise that no denoiser can foretell"
+    )
+    print(_printable(f"{result.image_count} images, {len(reasons)} left out: {arguments.output}"))
+    return 1 if reasons else 0
+
+
 def phantom(arguments: argparse.Namespace) -> int:
     """Simulate radiographs."""
     from monai_dental.phantom import write_phantoms
@@ -131,9 +159,9 @@ def _make_parser() -> argparse.ArgumentParser:
         "--output", metavar="DIR", type=_path, required=True, help="folder for the results"
     )
     command.add_argument(
-        "--bundle", metavar="NAME|DIR", default="dae",
-        help="the bundle: one that comes with the package, or a bundle's folder, whose configs run "
-        "as code (default: dae)",
+        "--bundle", metavar="NAME|DIR", default="unet",
+        help="the bundle: one that comes with the package (unet, dae), or a bundle's folder, whose "
+        "configs run as code (default: unet)",
     )  # fmt: skip
     command.add_argument(
         "--strength", metavar="SHARE", type=_share, default=1.0,
@@ -142,6 +170,28 @@ def _make_parser() -> argparse.ArgumentParser:
     command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
     command.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty"
+    )
+
+    command = commands.add_parser(
+        "adapt",
+        help="fine-tune a bundle on your own noisy images",
+        description="Fine-tune a bundle on radiographs of your own machine, as they are: no clean "
+        "images are needed. The result is a bundle of its own, for denoise --bundle ./MY_BUNDLE. "
+        "The images should come from one machine; 20 or more are better than few.",
+    )
+    command.set_defaults(command=adapt)
+    command.add_argument("images", metavar="DIR", type=_path, help="folder of noisy images")
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", default="unet",
+        help="the bundle to start from: one that comes with the package, or a bundle's folder, "
+        "whose configs run as code (default: unet)",
+    )  # fmt: skip
+    command.add_argument(
+        "--output", metavar="DIR", type=_path, required=True,
+        help="folder for the new bundle, empty or new",
+    )  # fmt: skip
+    command.add_argument(
+        "--epochs", metavar="N", type=_positive, help="default: what the bundle says"
     )
 
     command = commands.add_parser(
@@ -215,13 +265,14 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _progress(title: str, total: int) -> tqdm[NoReturn]:
+def _progress(title: str, total: int, unit: str = "image") -> tqdm[NoReturn]:
     from tqdm import tqdm
 
-    return tqdm(desc=title, total=total, unit="image", disable=None)
+    return tqdm(desc=title, total=total, unit=unit, disable=None)
 
 
-def _advance(progress: tqdm[NoReturn], count: int) -> None:
+def _advance(progress: tqdm[NoReturn], count: int, total: int | None = None) -> None:
+    progress.total = total or progress.total
     progress.update(count - progress.n)
 
 

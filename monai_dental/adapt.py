@@ -1,0 +1,210 @@
+"""A bundle for one's own machine: fine-tuned on its noisy images, with no clean ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+
+from monai_dental.bundles import read_metadata, require_weights
+from monai_dental.datalists import find_images, split_datalist
+from monai_dental.errors import (
+    BundleError,
+    DatasetError,
+    MonaiDentalError,
+    OutputError,
+    plain_cause,
+)
+from monai_dental.formats import read_radiograph
+from monai_dental.noise import SMALLEST_SIDE
+from monai_dental.outputs import prepare_output_folder
+
+_VALIDATION_SHARE = 0.1
+_PARTS = ("configs", "docs", "LICENSE")
+_WEIGHTS = "models/model.pt"
+_SUFFIX = "+adapted"
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What came of adapting a bundle.
+
+    Attributes:
+        loss_before: Loss of the bundle's own weights on the images held out for validation.
+        loss_after: Loss of the adapted weights on them; never higher, since the better of the two
+            are kept.
+        image_count: How many images it was adapted on, those held out among them.
+    """
+
+    loss_before: float
+    loss_after: float
+    image_count: int
+
+
+def readable_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the images to adapt to in a folder, and for each other file its name and the reason.
+
+    Raises:
+        DatasetError: There is no such folder, or no file that may be an image.
+    """
+    images, reasons = [], []
+    for path in find_images(folder):
+        try:
+            shape = read_radiograph(path).pixels.shape
+        except MonaiDentalError as error:
+            reasons.append(str(error))
+            continue
+        if len(shape) > 2 and shape[0] > 1:
+            reasons.append(f"{path}: {shape[0]} frames; need one")
+        elif min(shape[-2:]) < SMALLEST_SIDE:
+            size = f"{shape[-2]} x {shape[-1]}"
+            reasons.append(f"{path}: {size} pixels; need {SMALLEST_SIDE} or more")
+        else:
+            images.append(path)
+    return images, reasons
+
+
+def check_adaptable(bundle: Path, output: Path) -> None:
+    """Check all that can be checked before any image is read, and make the output folder.
+
+    Raises:
+        BundleError: The bundle cannot be adapted, or has no weights to start from.
+        OutputError: The output folder holds something, or cannot be made.
+    """
+    if not all((bundle / "configs" / f"{name}.json").is_file() for name in ("train", "adapt")):
+        raise BundleError(f"{bundle.name}: it cannot be adapted, it has no configs/adapt.json")
+    require_weights(str(bundle / _WEIGHTS))
+    for path in (bundle.resolve(), output.resolve()):
+        if "#" in str(path):
+            raise OutputError(f"{path}: MONAI's configs cannot hold a path with # in it; rename it")
+    prepare_output_folder(output, overwrite=False)
+
+
+def adapt(
+    bundle: Path,
+    images: Sequence[Path],
+    output: Path,
+    *,
+    max_epochs: int | None = None,
+    progress: Callable[[int, int], None] = lambda epoch, epochs: None,
+) -> Adaptation:
+    """Fine-tune a bundle on noisy images, and write the result as a bundle of its own.
+
+    The bundle's overlay `adapt.json` says how. A tenth of the images, the last ones, only validate,
+    with others of their patients; if all are of one patient (or anonymized), these alone. The new
+    bundle appears whole or not at all.
+
+    Args:
+        bundle: The bundle's folder.
+        images: Noisy images, all from one's own machine.
+        output: Folder for the new bundle, empty or new.
+        max_epochs: How long; None for what the bundle says.
+        progress: Is called with the number of the epoch done, and of all.
+
+    Raises:
+        BundleError: The bundle cannot be adapted, or has no weights to start from.
+        DatasetError: Fewer than two images.
+        OutputError: The output folder holds something, or cannot be written.
+    """
+    if len(images) < 2:
+        raise DatasetError(f"{len(images)} images to adapt to; need at least 2, better 20 or more")
+    check_adaptable(bundle, output)
+    bundle, output = bundle.resolve(), output.resolve()
+    try:
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".adapt-") as folder:
+            made = Path(folder) / "bundle"
+            _copy_bundle(bundle, made, len(images))
+            file = Path(folder) / "splits.json"
+            file.write_text(json.dumps(_split(images)), encoding="utf-8")
+            splits = {"_target_": "monai_dental.datalists.load_datalist", "path": str(file)}
+            overrides: dict[str, Any] = {} if max_epochs is None else {"max_epochs": max_epochs}
+            with _quiet():
+                workflow = ConfigWorkflow(
+                    config_file=[str(bundle / "configs" / f"{n}.json") for n in ("train", "adapt")],
+                    workflow_type="train", logging_file=False, bundle_root=str(made),
+                    initial_weights=str(bundle / _WEIGHTS), ckpt_name=Path(_WEIGHTS).name,
+                    datalist=[], splits=splits, **overrides,
+                )  # fmt: skip
+                before, after = _train(workflow, progress)
+            require_weights(str(made / _WEIGHTS))
+            made.replace(output)  # in one step: the output folder is there, and empty
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from error
+    return Adaptation(before, after, len(images))
+
+
+def _split(images: Sequence[Path]) -> list[list[dict[str, str]]]:
+    """Return a datalist to train on, and one to validate on."""
+    datalist = [{"image": str(path.resolve())} for path in images]
+    count = max(1, round(_VALIDATION_SHARE * len(images)))
+    try:
+        return split_datalist(datalist, count)
+    except DatasetError:
+        return [datalist[:-count], datalist[-count:]]
+
+
+def _copy_bundle(bundle: Path, target: Path, image_count: int) -> None:
+    """Copy all of a bundle but its weights, and say in its metadata and docs what it becomes."""
+    target.mkdir()
+    for name in _PARTS:
+        source = bundle / name
+        if source.is_dir():
+            shutil.copytree(source, target / name)
+        elif source.is_file():
+            shutil.copy(source, target / name)
+    change = f"weights adapted to {image_count} noisy images of one's own"
+    metadata = read_metadata(bundle)
+    version = f"{str(metadata.get('version', '0')).removesuffix(_SUFFIX)}{_SUFFIX}"
+    metadata |= {"version": version, "data_source": change, "eval_metrics": {}}
+    metadata["changelog"] = {**metadata.get("changelog", {}), version: change}
+    content = json.dumps(metadata, indent=4) + "\n"
+    (target / "configs" / "metadata.json").write_text(content, encoding="utf-8")
+    readme = target / "docs" / "README.md"
+    if readme.is_file():
+        about = f"*This is a copy with {change}; figures below are of the original.*\n\n"
+        readme.write_text(about + readme.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MONAI's warnings from the terminal, and bring this package's errors to the surface."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    except Exception as error:
+        cause = plain_cause(error)
+        if cause is None:
+            raise
+        raise cause from None
+    finally:
+        logging.disable(disabled)
+
+
+def _train(workflow: ConfigWorkflow, progress: Callable[[int, int], None]) -> tuple[float, float]:
+    """Run the training; return the validation loss before it, and the best one."""
+    workflow.initialize()
+    trainer = workflow.parser.get_parsed_content("train#trainer")
+    evaluator = workflow.parser.get_parsed_content("validate#evaluator")
+    losses: list[float] = []
+    evaluator.add_event_handler(
+        Events.COMPLETED, lambda engine: losses.append(engine.state.metrics["val_loss"])
+    )
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda engine: progress(engine.state.epoch, engine.state.max_epochs)
+    )
+    workflow.run()
+    workflow.finalize()
+    return losses[0], min(losses)
