@@ -40,7 +40,7 @@ def add_landmarks(
         _add_mental_foramen(canvas, premolars[-1], draws)
 
 
-def _take_bone(canvas: Canvas, part: Field) -> None:
+def take_bone(canvas: Canvas, part: Field) -> None:
     """Take a part, 0 to 1, of the trabecular bone and half of that of the cortical bone out."""
     canvas.layer("trabecular_bone")[...] *= 1 - part
     canvas.layer("cortical_bone")[...] *= 1 - np.float32(0.5) * part
@@ -64,7 +64,7 @@ def _add_sinus(
         (30.0, -3.0),
     )
     above = np.float32(apex + 1.0 * draws[6] - 1.0) + curve(floor, along) - canvas.y
-    _take_bone(canvas, smooth_step(above, 0.0, 1.0) * np.float32(0.42 + 0.15 * draws[7]))
+    take_bone(canvas, smooth_step(above, 0.0, 1.0) * np.float32(0.42 + 0.15 * draws[7]))
     canvas.layer("cortical_bone")[...] += 1.1 * np.exp(-np.square((above - 0.1) / 0.28))
 
 
@@ -88,12 +88,12 @@ def _add_suture(canvas: Canvas, centrals: Sequence[Tooth], draws: Field) -> None
     across = np.abs(canvas.x - middle - np.float32(0.15) * np.sin(1.7 * canvas.y))
     line = np.exp(-np.square(across / 0.16)) * smooth_step(above, 0.0, 2.0)
     edges = np.exp(-np.square((across - 0.5) / 0.2)) * smooth_step(above, 0.0, 2.0)
-    _take_bone(canvas, 0.55 * line)
+    take_bone(canvas, 0.55 * line)
     canvas.layer("cortical_bone")[...] += 0.5 * edges
     radius = np.float32(1.8 + 0.6 * draws[10])
     up = (above - np.float32(7.0 + draws[11])) / (1.6 * radius)
     foramen = smooth_step(1 - np.square(across / radius) - np.square(up), 0.0, 0.7)
-    _take_bone(canvas, np.float32(0.35 + 0.15 * draws[12]) * foramen)
+    take_bone(canvas, np.float32(0.35 + 0.15 * draws[12]) * foramen)
 
 
 def _add_canal(canvas: Canvas, molars: Sequence[Tooth], draws: Field) -> None:
@@ -105,7 +105,7 @@ def _add_canal(canvas: Canvas, molars: Sequence[Tooth], draws: Field) -> None:
     middle = middle + np.float32(0.006) * along * along
     across = np.abs(canvas.y - middle)
     reach = smooth_step(along, -9.0, -4.0)
-    _take_bone(canvas, np.float32(0.28) * smooth_step(1.5 - across, -0.1, 0.5) * reach)
+    take_bone(canvas, np.float32(0.28) * smooth_step(1.5 - across, -0.1, 0.5) * reach)
     wall = np.exp(-np.square((across - 1.6) / 0.25)) * reach
     canvas.layer("cortical_bone")[...] += np.float32(0.55) * wall
 
@@ -116,4 +116,4 @@ def _add_mental_foramen(canvas: Canvas, premolar: Tooth, draws: Field) -> None:
     across = (canvas.x - np.float32(x)) / np.float32(1.9)
     down = (canvas.y - np.float32(y)) / np.float32(1.4)
     oval = smooth_step(1 - np.square(across) - np.square(down), 0.0, 0.8)
-    _take_bone(canvas, np.float32(0.45) * oval)
+    take_bone(canvas, np.float32(0.45) * oval)

@@ -64,7 +64,7 @@ def draw_lesions(
         side = 1 if a < 0.5 else -1
         severity = 0.25 + 0.35 * c
         is_back = tooth.tooth_class in (ToothClass.MOLAR, ToothClass.PREMOLAR)
-        if kind < 0.3 and view == "periapical":
+        if kind < 0.3 and view != "bitewing":
             root = int(a * max(len(tooth.roots), 1))
             lesions.append(
                 Lesion("periapical_lesion", tooth.number, root, 1.8 + 2.6 * b * b, 0.0, 1.0)
@@ -139,11 +139,14 @@ def periapical_cavity(canvas: Canvas, tooth: Tooth, lesion: Lesion) -> Field:
     else:
         offset, end = tooth.root_bend, tooth.length
     x, y = tooth.place(offset, end + 0.35 * lesion.depth)
-    dx, dy = canvas.x - np.float32(x), canvas.y - np.float32(y)
+    cavity = np.zeros(canvas.shape, dtype=np.float32)
+    window = canvas.window((x, y), (1.2 * lesion.depth, 1.2 * lesion.depth))
+    dx, dy = canvas.x[window] - np.float32(x), canvas.y[window] - np.float32(y)
     angle = np.arctan2(dy, dx)
     radius = lesion.depth * (1 + 0.08 * np.cos(2 * angle + x) + 0.05 * np.cos(3 * angle + y))
     reach = np.maximum(radius * radius - dx * dx - dy * dy, 0)
-    return np.asarray(2 * np.sqrt(reach), dtype=np.float32)
+    cavity[window] = 2 * np.sqrt(reach)
+    return cavity
 
 
 def is_visible_cavity(cavity: Field) -> Mask:

@@ -119,7 +119,9 @@ def chord(
 def project_tooth(tooth: Tooth, canvas: Canvas) -> ToothProjection | None:
     """Return the path lengths through a tooth, or None where it lies outside of the image."""
     middle = tooth.place(0.0, tooth.length / 2)
-    window = canvas.window(middle, (tooth.width / 2 + 3.5, tooth.length / 2 + 2.0))
+    # A tooth that lies, as impacted ones do, is as wide as it is long.
+    lying = max(abs(float(np.sin(tooth.lean))) - 0.25, 0.0) * tooth.length / 2
+    window = canvas.window(middle, (tooth.width / 2 + 3.5 + lying, tooth.length / 2 + 2.0))
     x, y = canvas.x[window], canvas.y[window]
     if x.size == 0 or min(x.shape) < 4:
         return None
@@ -150,7 +152,7 @@ def project_tooth(tooth: Tooth, canvas: Canvas) -> ToothProjection | None:
         outer=outer,
         half_width=half_width,
         layers={"enamel": outer - inside, "dentin": inside - pulp, "soft_tissue": pulp},
-        root_distance=_signed_distance((outer > 0) & (v > tooth.crown_length - 1.0), canvas.pitch),
+        root_distance=signed_distance((outer > 0) & (v > tooth.crown_length - 1.0), canvas.pitch),
     )
 
 
@@ -244,7 +246,7 @@ def _chamber(tooth: Tooth, u: Field, v: Field) -> Field:
     return chord(u, np.full_like(u, half), np.float32(0.3 * pulp * tooth.depth) * shape)
 
 
-def _signed_distance(mask: Mask, pitch: float) -> Field:
+def signed_distance(mask: Mask, pitch: float) -> Field:
     """Return the distance from the outline of a mask in mm, negative inside."""
     inside = mask.astype(np.uint8)
     outward = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)

@@ -18,7 +18,8 @@ class Restoration:
     """What was done to one tooth.
 
     Attributes:
-        kind: `"amalgam"`, `"composite"`, `"crown"`, `"root_filling"` or `"implant"`.
+        kind: `"amalgam"`, `"composite"`, `"crown"`, `"root_filling"`, `"implant"` or `"pontic"`,
+            the part of a bridge that stands for a missing tooth.
         number: FDI number of the tooth.
         center: Middle of a filling in half widths of the crown, mesial positive.
         reach: Half width of a filling in half widths of the crown; beyond 1 - |center| it is
@@ -75,6 +76,8 @@ def restore(projection: ToothProjection, restoration: Restoration) -> ToothProje
         return _implant(projection)
     if restoration.kind == "crown":
         return _crown(projection)
+    if restoration.kind == "pontic":
+        return _pontic(projection)
     if restoration.kind == "root_filling":
         return _filling(_root_filling(projection, restoration), restoration, "composite")
     return _filling(projection, restoration, restoration.kind)
@@ -122,6 +125,19 @@ def _crown(projection: ToothProjection) -> ToothProjection:
     layers["dentin"] = dentin
     layers["zirconia"] = 0.75 * shell
     return replace(projection, layers=layers)
+
+
+def _pontic(projection: ToothProjection) -> ToothProjection:
+    """Leave a crown without a root, rounded where it rests on the gum."""
+    tooth = projection.tooth
+    end = np.float32(tooth.crown_length - 1.0)
+    body = projection.outer * np.sqrt(np.clip((end - projection.v) / 1.5, 0, 1))
+    return replace(
+        projection,
+        outer=body,
+        layers={"zirconia": np.float32(0.35) * body, "composite": np.float32(0.3) * body},
+        root_distance=np.full_like(body, 100.0),
+    )
 
 
 def _root_filling(projection: ToothProjection, restoration: Restoration) -> ToothProjection:

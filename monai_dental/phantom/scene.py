@@ -16,7 +16,7 @@ from monai_dental.phantom.dentition import (
 )
 from monai_dental.phantom.streams import random_stream
 
-VIEWS = ("periapical", "bitewing")
+INTRAORAL_VIEWS = ("periapical", "bitewing")
 
 # Teeth in the middle of periapical views and how often they are, typical of practice.
 PERIAPICAL_FOCI = ((6, 0.36), (7, 0.12), (5, 0.14), (4, 0.12), (3, 0.1), (1, 0.16))
@@ -28,9 +28,10 @@ class Scene:
     """What lies in the beam, before it is drawn; lengths in mm.
 
     Attributes:
-        view: `"periapical"` or `"bitewing"`.
-        focus: FDI number of the tooth in the middle; in a bitewing, the lower one.
-        field: Height and width of the image at the sensor.
+        view: `"periapical"`, `"bitewing"` or `"panoramic"`.
+        focus: FDI number of the tooth in the middle; in a bitewing, the lower one; 0 in a
+            panoramic view.
+        field: Height and width of the image at the anatomy.
         tilt: Angle of the anatomy against the image, radians.
         teeth: Teeth in or near the image.
         jaws: Bone of the arches in the image.
@@ -58,7 +59,7 @@ def draw_scene(index: int, size: tuple[int, int], view: str | None = None) -> Sc
     Args:
         index: Number of the phantom in the set.
         size: Rows and columns of the image; only their ratio matters.
-        view: One of `VIEWS`, or None for the one that the index draws.
+        view: One of `INTRAORAL_VIEWS`, or None for the one that the index draws.
 
     Raises:
         ValueError: The view is not known.
@@ -66,8 +67,8 @@ def draw_scene(index: int, size: tuple[int, int], view: str | None = None) -> Sc
     generator = random_stream(index, "scene")
     is_periapical = generator.random() < 0.62
     view = view or ("periapical" if is_periapical else "bitewing")
-    if view not in VIEWS:
-        raise ValueError(f"view is {view!r}; need one of {VIEWS}")
+    if view not in INTRAORAL_VIEWS:
+        raise ValueError(f"view is {view!r}; need one of {INTRAORAL_VIEWS}")
     age = float(generator.beta(2.0, 2.0))
     bone_loss = float(max(0.0, generator.normal(-0.3 + 1.8 * age, 0.8)))
     tilt = float(np.radians(np.clip(generator.normal(0.0, 3.0), -8, 8)))

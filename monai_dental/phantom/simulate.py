@@ -13,9 +13,11 @@ from monai_dental.phantom.attenuation import TUBE_VOLTAGES_KV, transmit
 from monai_dental.phantom.canvas import Field, Mask
 from monai_dental.phantom.detector import Detector, DisplayCurve, to_stored_values
 from monai_dental.phantom.drawing import METALS, Drawing, draw
-from monai_dental.phantom.scene import Scene, draw_scene
+from monai_dental.phantom.panorama import PANORAMIC, Panorama, draw_panorama
+from monai_dental.phantom.scene import INTRAORAL_VIEWS, Scene, draw_scene
 from monai_dental.phantom.streams import PHANTOM_VERSION, random_stream
 
+VIEWS = (*INTRAORAL_VIEWS, PANORAMIC)
 SMALLEST_SIDE = 16
 _DRAWN_SIDE = 400  # below this many pixels anatomy is drawn finer and its signal averaged
 
@@ -32,6 +34,7 @@ class Exposure:
         parameters: What was drawn, JSON-able.
         pixel_spacing: Row and column pitch at the detector in mm.
         bits_stored: Bits of the stored values.
+        markings: Where `markings.mark` burned something in, (rows, columns); None if it did not.
     """
 
     clean: NDArray[np.uint8] | NDArray[np.uint16]
@@ -40,6 +43,7 @@ class Exposure:
     parameters: dict[str, Any]
     pixel_spacing: tuple[float, float]
     bits_stored: int
+    markings: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,29 @@ def draw_technique(index: int) -> Technique:
     )
 
 
+def draw_panoramic_technique(index: int) -> Technique:
+    """Return the technique of phantom `index` as a panoramic radiograph.
+
+    A head takes more out of the beam than a jaw alone does, and the exposure makes up for it.
+    """
+    generator = random_stream(index, "panoramic technique")
+    a = generator.random(8)
+    return Technique(
+        tube_voltage_kv=TUBE_VOLTAGES_KV[1 + int(2 * a[0])],
+        scatter=float(0.03 + 0.03 * a[1]),
+        falloff=(float(0.12 * (a[2] - 0.5)), float(0.12 * (a[3] - 0.5))),
+        detector=Detector(
+            photons=float(500 * 10 ** (0.9 * a[4])),
+            blur=float(0.35 + 0.2 * a[5]),
+            electronic_noise=float(0.0001 + 0.0004 * a[6]),
+            gain=1.0,
+        ),
+        curve_kind="log",
+        gamma=float(0.85 + 0.3 * a[7]),
+        margin=(0.02, -0.06),
+    )
+
+
 def simulate_exposure(
     index: int,
     *,
@@ -99,7 +126,8 @@ def simulate_exposure(
         index: Number of the phantom, 0 or more; it does not depend on how many there are.
         size: Rows and columns.
         bits_stored: 8, 10, 12 or 16.
-        view: `"periapical"` or `"bitewing"`; None for the one that the index draws.
+        view: `"periapical"`, `"bitewing"` or `"panoramic"`; None for the intraoral one that the
+            index draws.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -108,8 +136,14 @@ def simulate_exposure(
         raise ValueError(f"index is {index}; need 0 or more")
     if min(size) < SMALLEST_SIDE:
         raise ValueError(f"size is {size}; need at least {SMALLEST_SIDE} rows and columns")
-    scene = draw_scene(index, size, view)
-    technique = draw_technique(index)
+    if view is not None and view not in VIEWS:
+        raise ValueError(f"view is {view!r}; need one of {VIEWS}")
+    scene: Scene
+    if view == PANORAMIC:
+        scene, technique = draw_panorama(index, size), draw_panoramic_technique(index)
+        magnification = scene.magnification
+    else:
+        scene, technique, magnification = draw_scene(index, size, view), draw_technique(index), 1.0
     factor = max(1, -(-_DRAWN_SIDE // min(size)))
     drawing = draw(index, scene, (size[0] * factor, size[1] * factor))
     signal = primary_signal(drawing, technique)
@@ -118,7 +152,7 @@ def simulate_exposure(
     detector = technique.detector
     clean = curve.show(detector.record(signal))
     noisy = curve.show(detector.record_noisy(signal, random_stream(index, "noise")))
-    pitch = scene.field[0] / size[0]
+    pitch = scene.field[0] * magnification / size[0]
     return Exposure(
         clean=to_stored_values(clean, bits_stored),
         noisy=to_stored_values(noisy, bits_stored),
@@ -183,12 +217,17 @@ def _parameters(
     pitch: float,
 ) -> dict[str, Any]:
     detector = technique.detector
+    own = {}
+    magnification = 1.0
+    if isinstance(scene, Panorama):
+        magnification = scene.magnification
+        own = {"magnification": magnification, "brackets": scene.has_brackets}
     return {
         "phantom_version": PHANTOM_VERSION,
         "index": index,
         "view": scene.view,
         "focus": scene.focus,
-        "field_mm": list(scene.field),
+        "field_mm": [side * magnification for side in scene.field],
         "tilt_rad": scene.tilt,
         "age": scene.age,
         "teeth": [tooth.number for tooth in drawing.teeth],
@@ -206,4 +245,5 @@ def _parameters(
             "white": curve.white,
             "gamma": curve.gamma,
         },
+        **own,
     }
