@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from monai_dental.errors import BundleError
@@ -180,15 +179,7 @@ def load_weights(network: torch.nn.Module, path: str, device: torch.device) -> N
     require_weights(path)
     try:
         network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        UnpicklingError,
-    ) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a damaged pickle or archive raises
         raise BundleError(
             f"{path}: these are not weights of this bundle's network ({type(error).__name__})"
         ) from error

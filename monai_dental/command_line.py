@@ -21,7 +21,8 @@ def check_command_line() -> None:
     """Check the command line of `python -m monai.bundle run`, and end it plainly where it fails.
 
     A bundle calls this first (`initialize`). Errors of this package then end the run with their
-    message as the last line, not above a page of traceback. Under another program nothing is done.
+    message as the last line, not above a page of traceback; of other errors the last line is what
+    they began with. Under another program nothing is done.
 
     Raises:
         BundleError: An override is not in the config; see `reject_unknown_overrides`.
@@ -56,7 +57,7 @@ def reject_unknown_overrides(arguments: Sequence[str]) -> None:
 
     Raises:
         BundleError: An override is neither an id of the config files nor an argument of one of
-            their components.
+            their components, or is a path that MONAI would read as something else.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigParser
@@ -72,6 +73,10 @@ def reject_unknown_overrides(arguments: Sequence[str]) -> None:
         for key in given
         if key not in _RUN_ARGUMENTS and key not in parser and not _has_component(parser, key)
     ]
+    for key, value in given.items():
+        is_plain = str(value)[:1] not in ("@", "$", "%")
+        if key.endswith(("_dir", "_path")) and is_plain and "#" in str(value):
+            raise BundleError(f"--{key} {value}: MONAI's configs cannot hold a path with # in it")
     if unknown:
         raise BundleError(f"{files}: no {', '.join(unknown)} in the config to override")
 
@@ -103,8 +108,15 @@ def _has_component(parser: Any, key: str) -> bool:
 def _show_plainly(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    cause = plain_cause(error)
+    cause: BaseException | None = plain_cause(error)
     if cause is None:
         sys.__excepthook__(kind, error, traceback)
-    else:
-        sys.stderr.write(f"error: {cause}\n")
+        cause = _first_cause(error)
+    sys.stderr.write(f"error: {cause}\n" if str(cause) else f"error: {type(cause).__name__}\n")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what all began with: MONAI says of most errors only which expression they were in."""
+    while (earlier := error.__cause__) is not None:
+        error = earlier
+    return error

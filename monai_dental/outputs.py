@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from monai_dental.errors import OutputError
@@ -15,15 +16,19 @@ def prepare_output_folder(folder: Path | str, *, overwrite: bool = False) -> Non
         overwrite: Whether it may hold something already.
 
     Raises:
-        OutputError: The folder holds something and `overwrite` is false, or cannot be made.
+        OutputError: The folder holds something and `overwrite` is false, cannot be made,
+            or cannot be written to.
     """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_empty = next(folder.iterdir(), None) is None
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError(f"{folder}: cannot make this output folder: {reason}") from error
+        verb = "write into" if folder.is_dir() else "make"
+        raise OutputError(f"{folder}: cannot {verb} this output folder: {reason}") from error
     if not is_empty and not overwrite:
         raise OutputError(
             f"{folder}: the output folder is not empty; need an empty or new one, or the option to "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ class BestWeights:
     """Write a network's weights whenever a metric of the validation is lower than ever before.
 
     As MONAI's `CheckpointSaver` with `save_key_metric`, but what is the best is kept over a resumed
-    training, and a kill leaves no half-written file.
+    training, and a kill leaves no half-written file. Weights that an earlier training left under
+    the same name are kept, as `model.previous.pt`. Values that are not finite are passed over.
 
     Attach it to the evaluator.
 
@@ -48,9 +50,27 @@ class BestWeights:
     def __call__(self, engine: Engine) -> None:
         """Write the weights if they are the best so far."""
         value = float(engine.state.metrics[self.metric])
+        if not math.isfinite(value):
+            return
+        if self.best is None and self.path.is_file():
+            kept = self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}")
+            self.path.replace(kept)
+            _LOGGER.info(f"weights of an earlier training are kept as {kept}")
         if self.best is None or value < self.best:
             self.best = value
             _save(self.network.state_dict(), self.path)
+
+    def require(self) -> None:
+        """Check, after a training, that there was anything to write.
+
+        Raises:
+            BundleError: The metric was never a finite number, or nothing was validated.
+        """
+        if self.best is None:
+            raise BundleError(
+                f"{self.path}: no weights written, since no epoch had a finite {self.metric}; need "
+                "a lower learning_rate, or a val_interval within max_epochs"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far."""

@@ -123,7 +123,9 @@ def test_absent_weights_are_not_replaced_by_random_ones(network, tmp_path):
         load_weights(network, str(tmp_path / "model.pt"), torch.device("cpu"))
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", {"weight": torch.zeros(3)}, [1]])
+@pytest.mark.parametrize(
+    "content", [b"", b"no weights", b"hello", b"\x80\x02.", {"weight": torch.zeros(3)}, [1]]
+)
 def test_other_weights_are_refused(network, tmp_path, content):
     path = tmp_path / "model.pt"
     if isinstance(content, bytes):

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -39,6 +41,34 @@ def test_unknown_override_is_rejected(config, override):
     name = override[0].removeprefix("--").split("=")[0]
     with pytest.raises(BundleError, match=rf"train\.json: no {name} in the config to override"):
         reject_unknown_overrides(["run", "training", "--config_file", config, *override])
+
+
+def test_path_that_a_config_cannot_hold_is_refused(tmp_path):
+    config = tmp_path / "train.json"
+    config.write_text(json.dumps({"output_dir": "eval", "root": "."}))
+    arguments = ["run", "training", "--config_file", str(config), "--output_dir"]
+
+    with pytest.raises(BundleError, match=r"--output_dir o # x: .*cannot hold a path with #"):
+        reject_unknown_overrides([*arguments, "o # x"])
+    reject_unknown_overrides([*arguments, "@train#folder"])
+    reject_unknown_overrides([*arguments, "2024"])
+
+
+def test_run_ends_with_what_was_wrong_first(tmp_path):
+    config = tmp_path / "train.json"
+    config.write_text(json.dumps({
+        "imports": ["$from monai_dental.command_line import check_command_line"],
+        "tau": 0.5,
+        "objective": {"_target_": "monai_dental.transforms.Recorruptd", "keys": "x", "tau": "@tau"},
+        "initialize": ["$check_command_line()"],
+        "run": ["$len(@objective)"],
+    }))  # fmt: skip
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)]
+
+    result = subprocess.run([*command, "--tau", "0"], capture_output=True, text=True, check=False)
+
+    assert result.returncode != 0
+    assert result.stderr.splitlines()[-1] == "error: tau must be positive, got 0"
 
 
 def test_override_in_an_arguments_file_is_checked(config, tmp_path):

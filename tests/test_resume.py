@@ -186,6 +186,34 @@ def test_best_of_an_earlier_run_is_not_written_over_by_a_worse_one(tmp_path):
     assert torch.equal(weights["weight"], network.weight)
 
 
+def test_weights_of_an_earlier_training_are_kept_aside(tmp_path):
+    network = torch.nn.Linear(1, 1)
+    earlier, later = (BestWeights(str(tmp_path / "model.pt"), network) for _ in range(2))
+    earlier(evaluator(0.4))
+    before = earlier.path.read_bytes()
+    network.weight.data.add_(1)
+
+    later(evaluator(0.5))
+    later(evaluator(0.3))
+
+    assert (tmp_path / "model.previous.pt").read_bytes() == before
+    assert later.path.read_bytes() != before
+
+
+def test_weights_of_a_diverged_training_are_never_written(tmp_path):
+    best = BestWeights(str(tmp_path / "model.pt"), torch.nn.Linear(1, 1))
+
+    best(evaluator(float("nan")))
+    best(evaluator(float("inf")))
+
+    with pytest.raises(BundleError, match=r"model\.pt: no weights written.*finite val_loss"):
+        best.require()
+    assert list(tmp_path.iterdir()) == []
+    best(evaluator(0.5))
+    best.require()
+    assert best.path.is_file()
+
+
 def test_early_stop_counts_on_after_a_resume():
     def handler():
         stop = ResumableEarlyStop(patience=3, score_function=negative_metric("val_loss"))
