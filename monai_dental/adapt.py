@@ -87,6 +87,8 @@ def check_adaptable(bundle: Path, output: Path) -> None:
     for path in (bundle.resolve(), output.resolve()):
         if "#" in str(path):
             raise OutputError(f"{path}: MONAI's configs cannot hold a path with # in it; rename it")
+    if output.is_mount():
+        raise OutputError(f"{output}: a mounted volume; need a folder in it, which can be renamed")
     prepare_output_folder(output, overwrite=False)
 
 
@@ -123,7 +125,7 @@ def adapt(
     try:
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".adapt-") as folder:
             made = Path(folder) / "bundle"
-            _copy_bundle(bundle, made, len(images))
+            _copy_bundle(bundle, made)
             file = Path(folder) / "splits.json"
             file.write_text(json.dumps(_split(images)), encoding="utf-8")
             splits = {"_target_": "monai_dental.datalists.load_datalist", "path": str(file)}
@@ -136,7 +138,10 @@ def adapt(
                     datalist=[], splits=splits, **overrides,
                 )  # fmt: skip
                 before, after = _train(workflow, progress)
-            require_weights(str(made / _WEIGHTS))
+            if before == 0:
+                raise DatasetError(f"{images[-1]}: no noise found in it; there is nothing to learn")
+            if after < before:
+                _tell_of_change(made, len(images))
             made.replace(output)  # in one step: the output folder is there, and empty
     except OSError as error:
         raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from error
@@ -153,8 +158,8 @@ def _split(images: Sequence[Path]) -> list[list[dict[str, str]]]:
         return [datalist[:-count], datalist[-count:]]
 
 
-def _copy_bundle(bundle: Path, target: Path, image_count: int) -> None:
-    """Copy all of a bundle but its weights, and say in its metadata and docs what it becomes."""
+def _copy_bundle(bundle: Path, target: Path) -> None:
+    """Copy all of a bundle but its weights."""
     target.mkdir()
     for name in _PARTS:
         source = bundle / name
@@ -162,14 +167,18 @@ def _copy_bundle(bundle: Path, target: Path, image_count: int) -> None:
             shutil.copytree(source, target / name)
         elif source.is_file():
             shutil.copy(source, target / name)
+
+
+def _tell_of_change(bundle: Path, image_count: int) -> None:
+    """Say in the metadata and docs of a bundle that its weights are other ones now."""
     change = f"weights adapted to {image_count} noisy images of one's own"
     metadata = read_metadata(bundle)
     version = f"{str(metadata.get('version', '0')).removesuffix(_SUFFIX)}{_SUFFIX}"
     metadata |= {"version": version, "data_source": change, "eval_metrics": {}}
     metadata["changelog"] = {**metadata.get("changelog", {}), version: change}
     content = json.dumps(metadata, indent=4) + "\n"
-    (target / "configs" / "metadata.json").write_text(content, encoding="utf-8")
-    readme = target / "docs" / "README.md"
+    (bundle / "configs" / "metadata.json").write_text(content, encoding="utf-8")
+    readme = bundle / "docs" / "README.md"
     if readme.is_file():
         about = f"*This is a copy with {change}; figures below are of the original.*\n\n"
         readme.write_text(about + readme.read_text(encoding="utf-8"), encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from monai_dental.adapt import adapt, readable_images
-from monai_dental.bundles import find_bundle
+from monai_dental.bundles import find_bundle, read_metadata
 from monai_dental.cli import main
 from monai_dental.denoiser import Denoiser
 from monai_dental.errors import BundleError, DatasetError, MonaiDentalError, OutputError
@@ -196,3 +196,37 @@ def test_failed_adaptation_leaves_nothing(tmp_path, bundle, noisy_images):
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_mounted_volume_is_refused_before_the_training(tmp_path, bundle, noisy_images, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "volume")
+
+    with pytest.raises(OutputError, match="volume: a mounted volume; need a folder in it"):
+        adapt(bundle, readable_images(noisy_images)[0], tmp_path / "volume")
+
+
+def test_bundle_that_did_not_get_better_does_not_claim_it(
+    tmp_path, bundle, noisy_images, monkeypatch
+):
+    def train_in_vain(workflow, progress):
+        weights = Path(workflow.parser["bundle_root"]) / "models" / "model.pt"
+        weights.parent.mkdir()
+        shutil.copy(bundle / "models" / "model.pt", weights)
+        return 0.5, 0.5
+
+    monkeypatch.setattr("monai_dental.adapt._train", train_in_vain)
+    result = adapt(bundle, readable_images(noisy_images)[0], tmp_path / "mine")
+
+    assert result.loss_after == result.loss_before
+    before, after = (read_metadata(folder) for folder in (bundle, tmp_path / "mine"))
+    assert after == before
+
+
+def test_images_without_noise_teach_nothing(tmp_path, bundle):
+    for name in ("1.png", "2.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((64, 64), 90, np.uint8))
+
+    with pytest.raises(
+        DatasetError, match=r"2\.png: no noise found in it; there is nothing to learn"
+    ):
+        adapt(bundle, readable_images(tmp_path)[0], tmp_path / "mine", max_epochs=1)
