@@ -68,9 +68,21 @@ class NoiseModel:
         kernel = self.kernel[None, None]
         return functional.conv2d(kernel, kernel, padding=side - 1)[0, 0]
 
+    @property
+    def lag_one(self) -> float:
+        """Correlation of neighbours, the mean of those down and across."""
+        return lag_one_correlation(self.kernel)
+
     def variance(self, image: Tensor) -> Tensor:
         """Return the variance of the noise where the expected intensity is `image`."""
         return interpolate_variance(image, self.variances)
+
+
+def lag_one_correlation(kernel: Tensor) -> float:
+    """Return the correlation of neighbours that a kernel of unit energy makes."""
+    down = (kernel[1:] * kernel[:-1]).sum()
+    across = (kernel[:, 1:] * kernel[:, :-1]).sum()
+    return float(down + across) / 2
 
 
 def correlated_noise(

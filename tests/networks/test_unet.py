@@ -10,17 +10,17 @@ from monai_dental.inferers import TiledInferer
 from monai_dental.networks import DenoisingUNet
 
 
-def woken(features):
+def woken(*features):
     """Return a network that is no longer the identity as which it begins."""
     torch.manual_seed(0)
     network = DenoisingUNet(features=features).eval()
-    torch.nn.init.normal_(network.network.conv_final[-1].conv.weight, std=0.3)
+    torch.nn.init.normal_(network.last.weight, std=0.3)
     return network
 
 
 @pytest.fixture
 def network():
-    return woken(features=8)
+    return woken(8, 16, 32)
 
 
 @pytest.fixture
@@ -36,10 +36,22 @@ def test_unet_keeps_any_size(network, size):
         assert network(image).shape == image.shape
 
 
-@pytest.mark.parametrize("blocks", [(1, 1), (1, 1, 1, 1)])
-def test_unet_of_another_depth_keeps_any_size(image, blocks):
+@pytest.mark.parametrize("features", [(4,), (4, 6), (4, 6, 8, 10)])
+def test_unet_of_another_depth_keeps_any_size(image, features):
     with torch.no_grad():
-        assert DenoisingUNet(features=4, blocks=blocks)(image).shape == image.shape
+        assert DenoisingUNet(features, blocks=1)(image).shape == image.shape
+
+
+def test_what_is_told_of_the_noise_counts(image):
+    network = DenoisingUNet((8, 16), blocks=1, noise_channels=2)
+    torch.nn.init.normal_(network.last.weight, std=0.3)
+    weak, strong = (torch.cat([image, level * torch.ones(2, 2, 33, 47)], 1) for level in (0.1, 0.2))
+
+    with torch.no_grad():
+        results = network(weak), network(strong)
+
+    assert results[0].shape == image.shape
+    assert not torch.allclose(*results)
 
 
 def test_unet_has_no_biases(network):
@@ -55,20 +67,20 @@ def test_result_scales_with_the_image(network, image, factor):
 
 
 def test_unet_begins_as_the_identity_and_can_leave_it(image):
-    network = DenoisingUNet(features=8)
+    network = DenoisingUNet(features=(8, 16, 32))
     result = network(image)
     result.square().mean().backward()
 
     assert torch.equal(result, image)
-    assert network.network.conv_final[-1].conv.weight.grad.abs().sum() > 0
+    assert network.last.weight.grad.abs().sum() > 0
 
 
 def test_default_unet_has_the_documented_size():
-    assert sum(parameter.numel() for parameter in DenoisingUNet().parameters()) == 1_082_624
+    assert sum(parameter.numel() for parameter in DenoisingUNet().parameters()) == 1_042_688
 
 
 def test_every_weight_learns_and_the_image_is_not_written_to(image):
-    network = woken(features=8)
+    network = woken(8, 16, 32)
     before = image.clone()
 
     network(image).square().mean().backward()
@@ -79,7 +91,6 @@ def test_every_weight_learns_and_the_image_is_not_written_to(image):
 
 
 def test_gradient_is_that_of_the_function(network, image):
-    # An activation in place writes into a block's shortcut, and the gradient is another's.
     precise = copy.deepcopy(network).double()
     start, step = image[:1].double(), torch.rand_like(image[:1], dtype=torch.float64)
     start.requires_grad_()
@@ -94,7 +105,7 @@ def test_gradient_is_that_of_the_function(network, image):
 
 @pytest.mark.parametrize("size", [(200, 170), (131, 257)])
 def test_result_does_not_depend_on_the_tiles(size):
-    network = woken(features=4)  # as deep, and thus as far-reaching, as the default
+    network = woken(4, 8, 16)  # as deep, and thus as far-reaching, as the default
     for parameter in network.parameters():
         parameter.data *= 1.5  # what lies far away counts more than in a fresh network
     image = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))
