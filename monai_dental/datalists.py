@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import DatasetError
 from monai_dental.formats import SUFFIXES, is_supported_name, read_radiograph
 from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
+from monai_dental.synthetic import write_images
 
 PHANTOM_COUNT = 120
 
@@ -33,7 +35,8 @@ def find_images(folder: Path) -> list[Path]:
     """Find the files in a folder and its subfolders whose names may be those of images.
 
     Args:
-        folder: The folder. Hidden files and folders, and DICOMDIRs, are passed over.
+        folder: The folder. Hidden files and folders, and DICOMDIRs, are passed over; a linked
+            folder is searched once.
 
     Returns:
         Paths in natural order (1, 2, … 10), at least one.
@@ -47,21 +50,35 @@ def find_images(folder: Path) -> list[Path]:
         found = "a file" if folder.exists() else "nothing"
         raise DatasetError(f"{folder}: need a folder of images ({wanted}), found {found}")
     paths = []
-    for place, folders, names in os.walk(folder, onerror=_fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    seen = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, onerror=_fail, followlinks=True):
+        folders[:] = [name for name in folders if _is_new(Path(place, name), seen)]
         files = (Path(place, name) for name in names)
-        paths += [path for path in files if is_supported_name(path) and path.is_file()]
+        # A link to nothing is listed: to read it fails, and says so.
+        paths += [p for p in files if is_supported_name(p) and (p.is_file() or p.is_symlink())]
     if not paths:
         raise DatasetError(f"{folder}: no images in this folder; looked for {wanted}")
     return sorted(paths, key=natural_key)
 
 
-def read_datalist(dataset_dir: str | None, phantom: str = "clean") -> Datalist:
+def _is_new(folder: Path, seen: set[str]) -> bool:
+    """Return whether a folder is to be searched, and note that it was."""
+    place = os.path.realpath(folder)
+    if folder.name.startswith(".") or place in seen:
+        return False
+    seen.add(place)
+    return True
+
+
+def read_datalist(
+    dataset_dir: str | None, phantom: str = "clean", excluded: Sequence[str] = ()
+) -> Datalist:
     """List the images of a folder; without a folder, those of the phantom.
 
     Args:
         dataset_dir: Folder of images, or None for the simulated radiographs.
         phantom: Which of these: "clean" or "noisy".
+        excluded: Folders whose files are passed over: the output, where it lies in the input.
 
     Returns:
         One `{"image": path}` for each file, in natural order.
@@ -69,8 +86,16 @@ def read_datalist(dataset_dir: str | None, phantom: str = "clean") -> Datalist:
     Raises:
         DatasetError: There is no such folder, or no image in it.
     """
-    folder = phantom_folder() / phantom if dataset_dir is None else Path(dataset_dir).expanduser()
-    return [{"image": str(path)} for path in find_images(folder)]
+    folder = phantom_folder() / phantom if dataset_dir is None else _folder(dataset_dir)
+    outputs = [_folder(name).resolve() for name in excluded]
+    images = [
+        path
+        for path in find_images(folder)
+        if not any(path.resolve().is_relative_to(output) for output in outputs)
+    ]
+    if not images:
+        raise DatasetError(f"{folder}: holds nothing but the output; need a folder of images")
+    return [{"image": str(path)} for path in images]
 
 
 def read_pairs(dataset_dir: str | None, label_dir: str | None) -> Datalist:
@@ -92,7 +117,7 @@ def read_pairs(dataset_dir: str | None, label_dir: str | None) -> Datalist:
     if dataset_dir is None or label_dir is None:
         noisy, clean = phantom_folder() / "noisy", phantom_folder() / "clean"
     else:
-        noisy, clean = Path(dataset_dir).expanduser(), Path(label_dir).expanduser()
+        noisy, clean = _folder(dataset_dir), _folder(label_dir)
     pairs = []
     for image in find_images(noisy):
         label = clean / image.relative_to(noisy)
@@ -100,6 +125,11 @@ def read_pairs(dataset_dir: str | None, label_dir: str | None) -> Datalist:
             raise DatasetError(f"{image}: no clean image for it; looked for {label}")
         pairs.append({"image": str(image), "label": str(label)})
     return pairs
+
+
+def hold_out(datalist: Sequence[dict[str, str]], count: int) -> list[Datalist]:
+    """Return all but the last images of a datalist, which may be none, and the last."""
+    return [list(datalist[:-count]), list(datalist[-count:])]
 
 
 def split_datalist(datalist: Sequence[dict[str, str]], validation_count: int) -> list[Datalist]:
@@ -157,6 +187,24 @@ def affordable_count(datalist: Sequence[dict[str, str]], limit_mb: float) -> int
     return int(limit_mb * 2**20 / (4 * pixels))
 
 
+def read_clean_datalist(dataset_dir: str | None, synthetic_count: int) -> Datalist:
+    """List clean images to learn from; without a folder, synthetic ones.
+
+    Args:
+        dataset_dir: Folder of images, or None.
+        synthetic_count: How many synthetic images, made when they are first asked for.
+
+    Returns:
+        One `{"image": path}` for each file, in natural order.
+
+    Raises:
+        DatasetError: There is no such folder, or no image in it.
+    """
+    if dataset_dir is not None:
+        return read_datalist(dataset_dir)
+    return read_datalist(str(synthetic_folder(synthetic_count)))
+
+
 def phantom_folder() -> Path:
     """Return the folder of the simulated radiographs, made when it is first asked for.
 
@@ -166,21 +214,36 @@ def phantom_folder() -> Path:
     Raises:
         DatasetError: The folder cannot be made.
     """
+    name = f"phantom-{PHANTOM_VERSION}-{PHANTOM_COUNT}"
+    return _cached_folder(name, partial(write_phantoms, count=PHANTOM_COUNT))
+
+
+def synthetic_folder(count: int) -> Path:
+    """Return the folder of synthetic images, made beside `phantom_folder` when first asked for.
+
+    Raises:
+        DatasetError: The folder cannot be made.
+    """
+    name = f"synthetic-{PHANTOM_VERSION}-{count}"
+    return _cached_folder(name, partial(write_images, count=count))
+
+
+def _cached_folder(name: str, write: Callable[[Path], object]) -> Path:
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai_dental"
     cache = Path(os.environ.get("MONAI_DENTAL_CACHE") or default)
-    folder = cache / f"phantom-{PHANTOM_VERSION}-{PHANTOM_COUNT}"
+    folder = cache / name
     if folder.is_dir():
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".phantom-", dir=cache))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
     except OSError as error:
         raise DatasetError(
-            f"{cache}: cannot keep the simulated radiographs here: {error.strerror}; "
+            f"{cache}: cannot keep simulated images here: {error.strerror}; "
             "set MONAI_DENTAL_CACHE to a folder that can be written"
         ) from error
     try:
-        write_phantoms(temporary, count=PHANTOM_COUNT)
+        write(temporary)
         temporary.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
@@ -188,6 +251,10 @@ def phantom_folder() -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _folder(name: str) -> Path:
+    return Path(str(name)).expanduser()  # a command line makes a number of 2024
 
 
 def _fail(error: OSError) -> None:

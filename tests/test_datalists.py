@@ -7,6 +7,7 @@ import pytest
 from monai_dental.datalists import (
     affordable_count,
     find_images,
+    hold_out,
     load_datalist,
     phantom_folder,
     read_datalist,
@@ -29,6 +30,42 @@ def test_images_come_in_natural_order(tmp_path):
     names = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
 
     assert names == ["1.png", "2.png", "10.png", "b/3.JPG"]
+
+
+def test_links_are_followed_once_and_broken_ones_listed(tmp_path):
+    touch(tmp_path, "studies/1.png", "links/2.png")
+    (tmp_path / "links" / "studies").symlink_to(tmp_path / "studies")
+    (tmp_path / "links" / "studies" / "loop").symlink_to(tmp_path / "links")
+    (tmp_path / "links" / "gone.png").symlink_to(tmp_path / "nothing.png")
+
+    found = [str(path.relative_to(tmp_path / "links")) for path in find_images(tmp_path / "links")]
+
+    assert found == ["2.png", "gone.png", "studies/1.png"]
+
+
+def test_output_within_the_input_is_passed_over(tmp_path):
+    touch(tmp_path, "1.png", "out/1.png", "out_figures/1.png")
+    outputs = [str(tmp_path / "out"), str(tmp_path / "out_figures")]
+
+    datalist = read_datalist(str(tmp_path), excluded=outputs)
+
+    assert datalist == [{"image": str(tmp_path / "1.png")}]
+    with pytest.raises(DatasetError, match="holds nothing but the output"):
+        read_datalist(str(tmp_path), excluded=[str(tmp_path)])
+
+
+def test_folder_may_be_called_by_a_number(tmp_path, monkeypatch):
+    touch(tmp_path, "2024/1.png")
+    monkeypatch.chdir(tmp_path)
+
+    assert read_datalist(2024) == [{"image": "2024/1.png"}]  # as Fire hands it over
+
+
+def test_all_images_may_be_held_out():
+    datalist = [{"image": "1.png"}, {"image": "2.png"}]
+
+    assert hold_out(datalist, 1) == [datalist[:1], datalist[1:]]
+    assert hold_out(datalist, 10) == [[], datalist]
 
 
 def test_missing_folder_is_named(tmp_path):
@@ -117,7 +154,7 @@ def test_phantom_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MONAI_DENTAL_CACHE", str(tmp_path / "file"))
 
-    with pytest.raises(DatasetError, match="cannot keep the simulated radiographs here"):
+    with pytest.raises(DatasetError, match="cannot keep simulated images here"):
         phantom_folder()
 
 

@@ -1,0 +1,72 @@
+"""A folder of images to learn from."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from monai_dental.atomic import write_atomically
+from monai_dental.outputs import prepare_output_folder
+from monai_dental.synthetic.images import NEIGHBORS, draw_image
+
+
+def write_images(
+    output_dir: Path,
+    *,
+    count: int,
+    side: int = 320,
+    progress: Callable[[int], None] | None = None,
+) -> list[Path]:
+    """Write images without noise, as PNG of 16 bits: `1.png` and so on.
+
+    Args:
+        output_dir: Folder to write to, empty or new.
+        count: How many images.
+        side: Rows and columns of each.
+        progress: Called now and then with how many are done.
+
+    Returns:
+        Paths of the images, by rising index.
+
+    Raises:
+        ValueError: `count` is not positive.
+        OutputError: The folder is not empty or cannot be written.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; need 1 or more")
+    prepare_output_folder(output_dir)
+    parts = [range(first, min(first + NEIGHBORS, count)) for first in range(0, count, NEIGHBORS)]
+    paths: list[Path] = []
+    # Processes that are spawned: torch's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    workers = min(os.cpu_count() or 1, len(parts))
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            for part in pool.map(partial(_write_part, output_dir, side), parts):
+                paths += part
+                if progress is not None:
+                    progress(len(paths))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return paths
+
+
+def _write_part(output_dir: Path, side: int, indices: range) -> list[Path]:
+    cv2.setNumThreads(1)
+    return [_write_image(output_dir, side, index) for index in indices]
+
+
+def _write_image(output_dir: Path, side: int, index: int) -> Path:
+    stored = np.rint(draw_image(index, side) * np.float32(65535)).astype(np.uint16)
+    _, content = cv2.imencode(".png", stored)
+    path = output_dir / f"{index + 1}.png"
+    write_atomically(path, content.tobytes())
+    return path
