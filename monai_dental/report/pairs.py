@@ -1,0 +1,114 @@
+"""Reading an original and its result, so that equal pixels mean equal stored values."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from monai_dental.batch.source import Instance
+from monai_dental.errors import DatasetError, MonaiDentalError
+from monai_dental.formats import read_radiograph
+from monai_dental.radiograph import PixelArray, Radiograph
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One frame of an original and of its result.
+
+    Attributes:
+        original: The original, (H, W).
+        denoised: Its result, the same shape.
+        reference: The image without noise, the same shape, where there is one.
+        notes: What a reader of the figures should know, a sentence each; no file names.
+    """
+
+    original: PixelArray = field(repr=False)
+    denoised: PixelArray = field(repr=False)
+    reference: PixelArray | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def read_pair(instance: Instance, denoised_dir: Path, reference_dir: Path | None = None) -> Pair:
+    """Read an original, its result, and its reference where there is one.
+
+    Of several frames the middle one is taken. A reference that is missing or does not fit is left
+    out, with a note.
+
+    Args:
+        instance: The original, and its name in the other folders.
+        denoised_dir: Folder of the results.
+        reference_dir: Folder of clean images.
+
+    Raises:
+        MonaiDentalError: The original or the result is missing, unreadable, or does not fit. The
+            message holds no path.
+    """
+    notes: list[str] = []
+    original = _read(instance.path, "original", notes)
+    denoised = _read(denoised_dir / instance.name, "result", notes)
+    _check_shape(denoised, original, "result")
+    if not is_same_scale(denoised, original):
+        notes.append("The result stores its values in another way: both are shown as they say.")
+    if original.frames > 1:
+        notes.append(f"Frame {original.frames // 2 + 1} of {original.frames}: the middle one.")
+    reference = None
+    if reference_dir is not None:
+        try:
+            clean = _read(reference_dir / instance.name, "reference", notes)
+            _check_shape(clean, original, "reference")
+            reference = _middle_frame(clean, original)
+        except MonaiDentalError as error:
+            notes.append(f"No PSNR and SSIM: {error}.")
+    frame = _middle_frame(original, original)
+    return Pair(frame, _middle_frame(denoised, original), reference, tuple(notes))
+
+
+def is_same_scale(radiograph: Radiograph, original: Radiograph) -> bool:
+    """Whether the stored values of two radiographs mean the same."""
+    one, other = radiograph.encoding, original.encoding
+    return (
+        (one.dtype, one.bits_stored, one.zero > one.one, one.table)
+        == (other.dtype, other.bits_stored, other.zero > other.one, other.table)
+    ) and radiograph.image_format == original.image_format
+
+
+def _middle_frame(radiograph: Radiograph, original: Radiograph) -> PixelArray:
+    """One frame in the scale of the original: formats without a fixed range have one per file."""
+    values = radiograph.pixels
+    stored = radiograph.stored
+    is_rescaled = stored is not None and stored.shape == values.shape
+    if is_rescaled and is_same_scale(radiograph, original) and stored is not None:
+        frame = original.encoding.decode(stored if stored.ndim == 2 else stored[len(stored) // 2])
+    else:
+        frame = values if values.ndim == 2 else values[len(values) // 2]
+    return np.array(frame, np.float32, order="C")  # a copy: the other frames can go
+
+
+def _read(path: Path, role: str, notes: list[str]) -> Radiograph:
+    """Read a file; what its format's reader warns of, such as colour, becomes a note."""
+    if not path.is_file():
+        raise DatasetError(f"there is no {role} of this name")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            radiograph = read_radiograph(path)
+        except MonaiDentalError as error:
+            raise type(error)(f"{role}: {_without_path(error, path)}") from error
+    own = (str(each.message) for each in caught)
+    notes += [
+        f"The {role}: {_without_path(text, path)}." for text in own if text.startswith(f"{path}: ")
+    ]
+    return radiograph
+
+
+def _without_path(text: object, path: Path) -> str:
+    return str(text).removeprefix(f"{path}: ").replace(str(path), "the file")
+
+
+def _check_shape(radiograph: Radiograph, original: Radiograph, role: str) -> None:
+    if radiograph.pixels.shape != original.pixels.shape:
+        found, wanted = (" x ".join(map(str, each.pixels.shape)) for each in (radiograph, original))
+        raise DatasetError(f"{role}: {found} pixels, where the original has {wanted}")

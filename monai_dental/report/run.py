@@ -1,0 +1,164 @@
+"""The loop: read a pair, compare it, write it to its page; one entry for each image."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from monai_dental.batch.source import Instance
+from monai_dental.errors import MonaiDentalError, OutputError
+from monai_dental.report.compare import compare
+from monai_dental.report.entry import Entry
+from monai_dental.report.page import article, overview, page_foot, page_head, page_name
+from monai_dental.report.pairs import read_pair
+from monai_dental.report.pictures import pair_pictures
+
+_DIGEST_LENGTH = 16
+_LATER_PAGE = re.compile(r"page-([0-9]+)\.html")
+
+
+def sample_evenly(instances: Sequence[Instance], count: int | None) -> list[Instance]:
+    """Return some instances, evenly spread over all, the first and the last among them.
+
+    Args:
+        instances: All of them.
+        count: How many; None, or more than there are, for all.
+    """
+    if count is None or count >= len(instances):
+        return list(instances)
+    places = np.linspace(0, len(instances) - 1, count).round().astype(int)
+    return [instances[place] for place in places]
+
+
+def write_report(
+    instances: Sequence[Instance],
+    denoised_dir: Path,
+    output_dir: Path,
+    *,
+    reference_dir: Path | None = None,
+    page_size: int = 10,
+    total: int | None = None,
+    hash_paths: bool = False,
+) -> Iterator[Entry]:
+    """Write pages that show originals beside their results.
+
+    One pair is in memory at a time. `index.html`, with a table of all images, appears last, when
+    the other pages are complete; later pages of an earlier report are removed.
+
+    Args:
+        instances: The originals, at least one.
+        denoised_dir: Folder of the results, which have the names of the instances.
+        output_dir: Folder for the pages; it exists.
+        reference_dir: Folder of clean images of the same names.
+        page_size: Images on a page.
+        total: How many images there are, where `instances` is a sample of them.
+        hash_paths: Whether a digest stands for each name.
+
+    Yields:
+        One entry for each image, in order. A bad image does not stop the loop; an unforeseen error
+        is told by its kind alone: its text could quote patient data.
+
+    Raises:
+        OutputError: A page cannot be written.
+    """
+    size = page_size
+    parts = [instances[start : start + size] for start in range(0, len(instances), size)]
+    entries: list[Entry] = []
+    try:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", dir=output_dir) as first:
+            for page, part in enumerate(parts, 1):
+                with contextlib.ExitStack() as stack:
+                    stream: TextIO = first
+                    if page > 1:
+                        stream = stack.enter_context(_open_whole(output_dir / page_name(page)))
+                        stream.write(page_head(page, len(parts)))
+                    for instance in part:
+                        name = shown_name(instance.name, is_hashed=hash_paths)
+                        entry = Entry(instance.path, len(entries) + 1, page, name)
+                        entry = _write_entry(entry, instance, denoised_dir, reference_dir, stream)
+                        entries.append(entry)
+                        yield entry
+                    if page > 1:
+                        stream.write(page_foot(page, len(parts)))
+            with _open_whole(output_dir / page_name(1)) as index:
+                index.write(page_head(1, len(parts)))
+                index.writelines(overview(entries, total or len(entries)))
+                first.seek(0)
+                shutil.copyfileobj(first, index)
+                index.write(page_foot(1, len(parts)))
+        _remove_later_pages(output_dir, len(parts))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(f"{output_dir}: the report cannot be written: {reason}") from error
+
+
+def shown_name(name: Path, *, is_hashed: bool) -> str:
+    """Return how a report calls an image.
+
+    Args:
+        name: Path below the source.
+        is_hashed: Whether to return a digest: the first 16 hexadecimal digits of the SHA-256 of the
+            path, with slashes, in UTF-8.
+
+    Returns:
+        The digest, or the path with what is not printable in escapes.
+    """
+    if is_hashed:
+        content = name.as_posix().encode("utf-8", "surrogateescape")
+        return hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]
+    text = name.as_posix()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _write_entry(
+    entry: Entry,
+    instance: Instance,
+    denoised_dir: Path,
+    reference_dir: Path | None,
+    stream: TextIO,
+) -> Entry:
+    """Write one image to a page, as an article that says why if it cannot be compared."""
+    pictures = None
+    try:
+        pair = read_pair(instance, denoised_dir, reference_dir)
+        comparison = compare(pair.original, pair.denoised, pair.reference)
+        pictures = pair_pictures(pair, comparison)
+        entry = entry.with_figures(comparison.figures, pair.notes)
+    except MonaiDentalError as error:
+        entry = entry.with_reason(str(error))
+    except Exception as error:
+        entry = entry.with_reason(f"unforeseen {type(error).__name__}")
+    stream.write(article(entry, pictures))
+    return entry
+
+
+@contextlib.contextmanager
+def _open_whole(path: Path) -> Iterator[TextIO]:
+    """Open a text file that gets its name only when all is written; see `write_atomically`."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _remove_later_pages(folder: Path, pages: int) -> None:
+    for path in folder.iterdir():
+        match = _LATER_PAGE.fullmatch(path.name)
+        if match and int(match[1]) > pages:
+            path.unlink()

@@ -1,0 +1,134 @@
+"""Headless Chromium, spoken to by WebDriver (W3C), which is HTTP and JSON: no package is needed."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WINDOW = "--window-size=1400,1000"
+
+
+class Browser:
+    """One session of a browser; see https://www.w3.org/TR/webdriver2/."""
+
+    def __init__(self, port: int, arguments: list[str]) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        options = {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": options}})
+        self._url += f"/session/{answer['sessionId']}"
+
+    def open(self, page: Path) -> None:
+        self._call("POST", "/url", {"url": page.resolve().as_uri()})
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self._call("POST", "/execute/sync", {"script": script, "args": arguments})
+
+    def wait_for(self, script: str) -> Any:
+        """Return the first true value of an expression; the page is asked, nothing sleeps here."""
+        poll = (
+            "const done = arguments[0]; const ask = () => { const value = "
+            f"({script}); value ? done(value) : requestAnimationFrame(ask); }}; ask();"
+        )
+        return self._call("POST", "/execute/async", {"script": poll, "args": []})
+
+    def press(self, selector: str, *keys: str) -> None:
+        element = self._find(selector)
+        self._call("POST", f"/element/{element}/value", {"text": "".join(keys)})
+
+    def click(self, selector: str) -> None:
+        self._call("POST", f"/element/{self._find(selector)}/click", {})
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        moves = [
+            {"type": "pointerMove", "duration": 0, "x": round(start[0]), "y": round(start[1])},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerMove", "duration": 50, "x": round(end[0]), "y": round(end[1])},
+            {"type": "pointerUp", "button": 0},
+        ]
+        self._call(
+            "POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]}
+        )
+
+    def wheel(self, at: tuple[float, float], delta: int) -> None:
+        scroll = {"type": "scroll", "x": round(at[0]), "y": round(at[1])}
+        scroll |= {"deltaX": 0, "deltaY": delta}
+        self._call(
+            "POST", "/actions", {"actions": [{"type": "wheel", "id": "wheel", "actions": [scroll]}]}
+        )
+
+    def errors(self) -> list[str]:
+        """Return what the console says since the last call: violations of the policy too."""
+        return [line["message"] for line in self._call("POST", "/se/log", {"type": "browser"})]
+
+    def requests(self) -> list[str]:
+        """Return every address that was asked for since the last call."""
+        lines = self._call("POST", "/se/log", {"type": "performance"})
+        events = [json.loads(line["message"])["message"] for line in lines]
+        sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [event["params"]["request"]["url"] for event in sent]
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
+
+    def close(self) -> None:
+        self._call("DELETE", "")
+
+    def _find(self, selector: str) -> str:
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        return next(iter(found.values()))
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self._url + path, data, headers, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=120) as answer:
+            return json.load(answer)["value"]
+
+
+@contextlib.contextmanager
+def open_browser(chromium: str, chromedriver: str, profile: Path) -> Iterator[Browser]:
+    """Start a driver on a free port and a browser; both end with the context."""
+    arguments = ["--headless=new", WINDOW, "--disable-gpu", f"--user-data-dir={profile}"]
+    arguments += ["--disable-dev-shm-usage", "--hide-scrollbars", "about:blank"]
+    if os.geteuid() == 0:
+        arguments.append("--no-sandbox")  # Chromium has no sandbox for root
+    command = [chromedriver, "--port=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        try:
+            lines = iter(driver.stdout.readline, "")
+            port = next(int(m[1]) for m in map(re.compile(r"port (\d+)\.").search, lines) if m)
+            browser = Browser(port, arguments)
+            yield browser
+            browser.close()
+        finally:
+            driver.terminate()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium; where it is absent the test is skipped, or fails if it is required."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        message = "no chromium and chromedriver; apt-get install chromium chromium-driver"
+        if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
+            pytest.fail(message)
+        pytest.skip(message)
+    profile = tmp_path_factory.mktemp("chromium")
+    with open_browser(chromium, chromedriver, profile) as opened:
+        yield opened
