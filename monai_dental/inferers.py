@@ -12,6 +12,8 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
+from monai_dental.errors import UnsupportedImageError
+from monai_dental.noise import NoiseModel, estimate_noise, noise_map
 from monai_dental.precision import fastest_dtype
 
 Network = Callable[..., Tensor]
@@ -78,12 +80,16 @@ class TiledInferer(AutocastInferer):
         self.tile_size = tile_size
         self.halo = halo
 
+    def input_of(self, frame: Tensor) -> Tensor:
+        """Return what the network gets of an image, (H, W): its channels, (C, H, W)."""
+        return frame[None]
+
     def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
         """Return the denoised images as float32, a plain tensor on the device of `inputs`.
 
         Args:
             inputs: Images, (batch, C, H, W); each channel goes through the network alone.
-            network: Takes and returns (batch, 1, H, W).
+            network: Takes (batch, C, H, W) of `input_of`, and returns (batch, 1, H, W).
             args: Further arguments of `network`.
             kwargs: Further named arguments of `network`.
         """
@@ -91,13 +97,13 @@ class TiledInferer(AutocastInferer):
         run = super().__call__
         frames = plain.flatten(0, 1)
         if self.halo == 0:
-            results = [run(frame[None, None], network, *args, **kwargs) for frame in frames]
+            results = [run(self.input_of(f)[None], network, *args, **kwargs) for f in frames]
             return torch.cat(results).reshape(plain.shape)
         denoised = torch.empty_like(frames, dtype=torch.float32)
         height, width = frames.shape[-2:]
         step, halo = self.tile_size - 2 * self.halo, self.halo
         for number, frame in enumerate(frames):
-            padded = _mirrored(frame, halo)[None, None]
+            padded = _mirrored(self.input_of(frame), halo)[None]
             for top, left in itertools.product(range(0, height, step), range(0, width, step)):
                 bottom, right = min(top + step, height), min(left + step, width)
                 tile = padded[..., top : bottom + 2 * halo, left : right + 2 * halo]
@@ -106,9 +112,46 @@ class TiledInferer(AutocastInferer):
         return denoised.reshape(plain.shape)
 
 
+class NoiseAwareInferer(TiledInferer):
+    """Tell the network of the noise of each image, which is estimated from the whole of it.
+
+    Args:
+        tile_size: See `TiledInferer`.
+        halo: See `TiledInferer`.
+        precision: See `TiledInferer`.
+        noise: The noise of all images, where it is known, in units of the inputs; None estimates
+            that of each.
+    """
+
+    def __init__(
+        self,
+        tile_size: int = 512,
+        halo: int = 32,
+        precision: str = "auto",
+        *,
+        noise: NoiseModel | None = None,
+    ) -> None:
+        super().__init__(tile_size, halo, precision)
+        self.noise = noise
+
+    def input_of(self, frame: Tensor) -> Tensor:
+        """Return an image, (H, W), with its `noise_map`, (3, H, W).
+
+        Raises:
+            UnsupportedImageError: The image is too small to tell noise from anatomy, or has values
+                that are not finite.
+        """
+        try:
+            noise = self.noise or estimate_noise(frame)
+        except ValueError as error:
+            raise UnsupportedImageError(f"its noise cannot be estimated: {error}") from error
+        told = noise_map(frame, noise.variances, noise.lag_one)
+        return torch.cat([frame[None], told])
+
+
 def _mirrored(image: Tensor, margin: int) -> Tensor:
-    """Return an image, (H, W), continued by its mirror image, which may be wider than itself."""
-    for axis in (0, 1):
+    """Return an image, (C, H, W), continued by its mirror, which may be wider than itself."""
+    for axis in (1, 2):
         last = image.shape[axis] - 1
         offsets = torch.arange(-margin, last + margin + 1, device=image.device)
         folded = (offsets % max(2 * last, 1) - last).abs()  # distance from the last pixel

@@ -1,5 +1,6 @@
 """MONAI dictionary transforms of this package: thin wrappers."""
 
+from monai_dental.transforms.exposure import FixedExposured, RandExposured
 from monai_dental.transforms.files import SaveRadiographd
 from monai_dental.transforms.intensity import (
     Filterd,
@@ -11,6 +12,7 @@ from monai_dental.transforms.noise import (
     EstimateNoised,
     FixedGaussianNoised,
     FixedRecorruptd,
+    NoiseMapd,
     Recorruptd,
 )
 from monai_dental.transforms.patches import RandOrientationd, RandPatchesd
@@ -18,9 +20,12 @@ from monai_dental.transforms.patches import RandOrientationd, RandPatchesd
 __all__ = [
     "EstimateNoised",
     "Filterd",
+    "FixedExposured",
     "FixedGaussianNoised",
     "FixedRecorruptd",
     "KeepLowFrequenciesd",
+    "NoiseMapd",
+    "RandExposured",
     "RandOrientationd",
     "RandPatchesd",
     "Recorruptd",

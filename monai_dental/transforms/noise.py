@@ -15,7 +15,8 @@ from torch import Tensor
 
 from monai_dental.errors import UnsupportedImageError
 from monai_dental.filters import low_pass
-from monai_dental.noise import add_gaussian_noise, correlated_noise, estimate_noise
+from monai_dental.noise import add_gaussian_noise, correlated_noise, estimate_noise, noise_map
+from monai_dental.noise.model import lag_one_correlation
 
 Data = Mapping[Hashable, Any]
 
@@ -45,7 +46,7 @@ class FixedGaussianNoised(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[key]
-            generator = torch.Generator(image.device).manual_seed(_seed_of(image, self.seed))
+            generator = torch.Generator(image.device).manual_seed(seed_of(image, self.seed))
             result[key] = add_gaussian_noise(image, self.sigma, generator)
         return result
 
@@ -77,6 +78,31 @@ class EstimateNoised(MapTransform):
             if not model.variances.any():
                 warnings.warn(f"{name or 'an image'}: no noise found to learn from", stacklevel=2)
             result[_VARIANCES], result[_KERNEL] = model.variances, model.kernel
+        return result
+
+
+class NoiseMapd(MapTransform):
+    """Put the noise map of an image beside it, from the estimate of `EstimateNoised`.
+
+    Args:
+        keys: Key of the noisy image, (1, H, W), in [0, 1].
+        output_key: Key for the map, (2, H, W); see `monai_dental.noise.noise_map`.
+        excess: How many times as large the variance is told, for images that get more noise.
+    """
+
+    def __init__(self, keys: KeysCollection, output_key: str, excess: float = 1.0) -> None:
+        super().__init__(keys)
+        self.output_key = output_key
+        self.excess = excess
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return `data` with the map."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            correlation = lag_one_correlation(result[_KERNEL])
+            image = torch.as_tensor(result[key])[0]
+            variances = self.excess * result[_VARIANCES]
+            result[self.output_key] = noise_map(image, variances, correlation)
         return result
 
 
@@ -151,9 +177,9 @@ class FixedRecorruptd(MapTransform):
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         """Return what `Recorruptd` does."""
-        return self._random.recorrupt(data, seed=_seed_of(data[self.keys[0]], self.seed))
+        return self._random.recorrupt(data, seed=seed_of(data[self.keys[0]], self.seed))
 
 
-def _seed_of(image: Tensor, seed: int) -> int:
+def seed_of(image: Tensor, seed: int) -> int:
     """Return a seed, of 32 bits, that the image itself determines, and another one."""
     return zlib.crc32(torch.as_tensor(image).cpu().numpy().tobytes(), seed)

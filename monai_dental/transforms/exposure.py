@@ -1,0 +1,184 @@
+"""Noise of many detectors on clean images, to train a denoiser for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+from torch import Tensor
+from torch.nn import functional
+
+from monai_dental.noise import NoiseModel, correlated_noise, noise_map
+from monai_dental.noise.model import CURVE_POINTS, gaussian_kernel
+from monai_dental.transforms.noise import seed_of
+
+Data = Mapping[Hashable, Any]
+
+_BALANCE_SIGMA, _BALANCE = 0.03, 0.6
+_SIGMA_ERROR, _CORRELATION_ERROR = 0.08, 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class _Detector:
+    """Quantum noise with a correlation, white noise beside it, and what the file format does."""
+
+    quantum: NoiseModel
+    electronic_sigma: float
+    is_clipped: bool
+    levels: int | None
+    jpeg_quality: int | None
+
+    @property
+    def variances(self) -> Tensor:
+        return self.quantum.variances + self.electronic_sigma**2
+
+    @property
+    def correlation(self) -> float:
+        middle = float(self.quantum.variances[CURVE_POINTS // 2])
+        share = middle / max(middle + self.electronic_sigma**2, 1e-12)
+        return share * self.quantum.lag_one
+
+
+class RandExposured(RandomizableTransform, MapTransform):
+    """Add the noise of a random detector to a clean image, and say what the noise is.
+
+    The variance depends on the intensity or does not; the noise is white, blurred or sharpened,
+    with white noise beside it; in some images it is clipped to [0, 1], rounded to 8 bits, or has
+    been through JPEG compression. The input becomes the noisy image with its `noise_map`, as if
+    estimated, with the errors of an estimate. Input and label are scaled by a power of the noise,
+    so that with a squared error weak noise, as clinical noise is, counts as much as strong noise; a
+    network without biases does the same at every scale.
+
+    Args:
+        keys: Key of the clean image, (1, H, W), in [0, 1]; becomes the input, (3, H, W).
+        label_key: Key for the target, (1, H, W).
+        sigma_range: Least and largest standard deviation at intensity 0.5, drawn log-uniformly.
+
+    Raises:
+        ValueError: The range is not of positive numbers in order.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: str = "label",
+        sigma_range: tuple[float, float] = (0.003, 0.12),
+    ) -> None:
+        low, high = sigma_range
+        if not 0 < low <= high:
+            raise ValueError(f"sigma_range is {sigma_range}; need two positive numbers in order")
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob=1.0)
+        self.label_key = label_key
+        self.sigma_range = (low, high)
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return `data` with the input and the target."""
+        return self.expose(data, seed=int(self.R.randint(2**31)))
+
+    def expose(self, data: Data, seed: int) -> dict[Hashable, Any]:
+        """Return what a call does, with the detector and the noise of a seed."""
+        random = np.random.RandomState(seed)
+        generator = torch.Generator().manual_seed(seed)
+        result = dict(data)
+        for key in self.key_iterator(result):
+            clean = torch.as_tensor(result[key])
+            sigma = float(np.exp(random.uniform(*np.log(self.sigma_range))))
+            detector = _draw_detector(random, sigma)
+            noisy = _expose(clean, detector, generator)
+            error = float(np.exp(random.normal(0, _SIGMA_ERROR)))
+            correlation = detector.correlation + float(random.normal(0, _CORRELATION_ERROR))
+            told = noise_map(noisy[0], error**2 * detector.variances, correlation)
+            scale = (_BALANCE_SIGMA / sigma) ** _BALANCE
+            result[key] = torch.cat([noisy, told]) * scale
+            result[self.label_key] = clean * scale
+        return result
+
+
+class FixedExposured(MapTransform):
+    """`RandExposured` that gives an image the same exposure at every call, for validation.
+
+    Args:
+        keys: See `RandExposured`.
+        label_key: See `RandExposured`.
+        sigma_range: See `RandExposured`.
+        seed: Chooses another set of exposures.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: str = "label",
+        sigma_range: tuple[float, float] = (0.003, 0.12),
+        *,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(keys)
+        self._random = RandExposured(keys, label_key, sigma_range)
+        self.seed = seed
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        """Return what `RandExposured` does."""
+        return self._random.expose(data, seed=seed_of(data[self.keys[0]], self.seed))
+
+
+def _draw_detector(random: np.random.RandomState, sigma: float) -> _Detector:
+    draw = random.uniform(size=5)
+    electronic_share = 0.4 * draw[0] ** 2
+    slope = 0.0 if draw[1] < 0.35 else random.uniform(-0.9, 0.95)  # of variance by intensity
+    curve = 1 + slope * torch.linspace(-1, 1, CURVE_POINTS)
+    quantum = NoiseModel(
+        gain=0.0,
+        electronic_variance=0.0,
+        variances=(1 - electronic_share) * sigma**2 * curve,
+        kernel=_draw_kernel(random),
+    )
+    return _Detector(
+        quantum=quantum,
+        electronic_sigma=float(sigma * electronic_share**0.5),
+        is_clipped=bool(draw[2] < 0.6),
+        levels=255 if draw[3] < 0.35 else None,
+        jpeg_quality=int(random.randint(80, 99)) if draw[4] < 0.08 else None,
+    )
+
+
+def _draw_kernel(random: np.random.RandomState) -> Tensor:
+    kind = random.uniform()
+    if kind < 0.35:
+        return torch.ones(1, 1)
+    kernel = gaussian_kernel(random.uniform(0.3, 1.25))
+    if kind > 0.88:  # edges enhanced after the exposure
+        wide = gaussian_kernel(random.uniform(1.3, 2.5))
+        margin = (wide.shape[-1] - kernel.shape[-1]) // 2
+        narrow = functional.pad(kernel, [margin] * 4)
+        kernel = narrow + random.uniform(0.2, 1.0) * (narrow - wide)
+    return kernel / kernel.square().sum().sqrt()
+
+
+def _expose(clean: Tensor, detector: _Detector, generator: torch.Generator) -> Tensor:
+    """Return the noisy image, (1, H, W)."""
+    model = detector.quantum
+    noisy = clean + correlated_noise(clean, model.variances, model.kernel, generator)
+    if detector.electronic_sigma > 0:
+        noisy += detector.electronic_sigma * torch.randn(clean.shape, generator=generator)
+    if detector.is_clipped or detector.levels or detector.jpeg_quality:
+        noisy = noisy.clamp(0, 1)
+    if detector.jpeg_quality:
+        noisy = _compress(noisy, detector.jpeg_quality)
+    elif detector.levels:
+        noisy = (noisy * detector.levels).round() / detector.levels
+    return noisy
+
+
+def _compress(image: Tensor, quality: int) -> Tensor:
+    """Return an image in [0, 1], (1, H, W), as JPEG of 8 bits gives it back."""
+    stored = (image[0].numpy() * 255).round().astype(np.uint8)
+    _, content = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE), dtype=np.float32)
+    return torch.from_numpy(decoded)[None] / 255
