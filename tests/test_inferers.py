@@ -5,8 +5,10 @@ from monai.data import MetaTensor
 from torch.nn import functional
 
 from monai_dental.bundles import find_bundle
-from monai_dental.inferers import AutocastInferer, TiledInferer
+from monai_dental.errors import UnsupportedImageError
+from monai_dental.inferers import AutocastInferer, NoiseAwareInferer, TiledInferer
 from monai_dental.networks import DenoisingAutoencoder, MedianFilter
+from monai_dental.noise import NoiseModel, add_gaussian_noise
 from monai_dental.precision import fastest_dtype
 
 
@@ -126,3 +128,51 @@ def test_automatic_precision_follows_the_processor(monkeypatch):
     for units, dtype in [({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)]:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: units)
         assert fastest_dtype(torch.device("cpu")) == dtype
+
+
+class Told(torch.nn.Module):
+    """Returns what it is told of the noise, and nothing of the image."""
+
+    def __init__(self, channel):
+        super().__init__()
+        self.channel = channel
+
+    def forward(self, image):
+        return image[:, self.channel : self.channel + 1]
+
+
+@pytest.fixture
+def frames():
+    """Two frames with white noise of different strength."""
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.full((2, 150, 130), 0.5)
+    return torch.stack(
+        [add_gaussian_noise(frames[i], s, generator) for i, s in ((0, 0.02), (1, 0.06))]
+    )
+
+
+def test_network_is_told_the_noise_of_each_frame(frames):
+    inferer = NoiseAwareInferer(tile_size=64, halo=16)
+
+    sigma, correlated = (inferer(frames[None], Told(channel))[0] for channel in (1, 2))
+
+    assert sigma.mean(dim=(1, 2)).tolist() == pytest.approx([0.02, 0.06], rel=0.05)
+    assert (correlated / sigma).abs().max() < 0.1
+
+
+def test_noise_that_is_known_is_not_estimated(frames):
+    inferer = NoiseAwareInferer(
+        tile_size=64, halo=16, noise=NoiseModel.poisson_gaussian(0.0, 0.01, blur=0.76)
+    )
+
+    sigma, correlated = (inferer(frames[None], Told(channel)) for channel in (1, 2))
+
+    torch.testing.assert_close(sigma, torch.full_like(frames[None], 0.1))
+    assert float((correlated / sigma).mean()) == pytest.approx(inferer.noise.lag_one)
+    assert inferer.noise.lag_one > 0.5
+
+
+@pytest.mark.parametrize("image", [torch.zeros(1, 1, 7, 20), torch.full((1, 1, 20, 20), torch.nan)])
+def test_image_whose_noise_cannot_be_estimated_is_refused(image):
+    with pytest.raises(UnsupportedImageError, match="its noise cannot be estimated: image has"):
+        NoiseAwareInferer()(image, Told(1))

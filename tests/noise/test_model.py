@@ -87,3 +87,15 @@ def test_noise_repeats_with_its_generator():
 def test_negative_parameters_are_refused(arguments, name):
     with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
         NoiseModel.poisson_gaussian(*arguments)
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.76, 1.1])
+def test_lag_one_is_the_correlation_of_neighbours(generator, blur):
+    model = NoiseModel.poisson_gaussian(0.0, 1e-4, blur)
+
+    noise = correlated_noise(torch.zeros(512, 512), model.variances, model.kernel, generator)
+
+    assert model.lag_one == pytest.approx(float(neighbour_correlation(noise)), abs=0.01)
+    middle = model.kernel.shape[-1] - 1
+    if middle:
+        assert model.lag_one == pytest.approx(float(model.autocorrelation[middle, middle + 1]))

@@ -10,6 +10,7 @@ from monai_dental.transforms import (
     EstimateNoised,
     FixedGaussianNoised,
     FixedRecorruptd,
+    NoiseMapd,
     Recorruptd,
 )
 
@@ -197,3 +198,13 @@ def test_clipped_pixels_get_no_noise(noisy):
     assert torch.equal(result["image"][clipped], noisy["image"][clipped])
     assert torch.equal(result["label"][clipped], noisy["image"][clipped])
     assert not (result["image"] == noisy["image"])[~clipped].any()
+
+
+def test_noise_map_tells_the_noise_at_each_pixel_and_its_correlation(noisy, clean, model):
+    told = NoiseMapd("image", "noise_map", excess=1.25)(noisy)["noise_map"]
+
+    expected = (1.25 * model.variance(clean[0])).sqrt()
+    inside = (slice(None), slice(8, -8))  # the guide repeats the edge
+    means = told[0][inside].mean(dim=0), expected[inside].mean(dim=0)
+    torch.testing.assert_close(*means, rtol=0.03, atol=0)
+    torch.testing.assert_close(told[1], told[0] * model.lag_one)
