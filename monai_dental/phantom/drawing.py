@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,7 +56,14 @@ class Drawing:
     is_unexposed: Mask
 
 
-def draw(index: int, scene: Scene, size: tuple[int, int], *, with_lesions: bool = True) -> Drawing:
+def draw(
+    index: int,
+    scene: Scene,
+    size: tuple[int, int],
+    *,
+    with_lesions: bool = True,
+    lesions: Sequence[Lesion] | None = None,
+) -> Drawing:
     """Return the drawing of a scene.
 
     Args:
@@ -63,16 +71,19 @@ def draw(index: int, scene: Scene, size: tuple[int, int], *, with_lesions: bool 
         scene: What to draw.
         size: Rows and columns.
         with_lesions: False leaves the lesions out and changes nothing else.
+        lesions: Instead of those that the index draws; None for these. Of a periapical one's cavity
+            the severity is the part that is empty.
     """
     canvas = blank_canvas(random_stream(index, "warp"), size, scene.field, scene.tilt)
     restorations = _all_restorations(index, scene)
     rootless = {item.number for item in restorations if item.kind == "pontic"}
-    lesions = draw_lesions(
-        random_stream(index, "lesions"),
-        [tooth for tooth in scene.teeth if tooth.number not in rootless],
-        restored={restoration.number for restoration in restorations},
-        view=scene.view,
-    )
+    if lesions is None:
+        lesions = draw_lesions(
+            random_stream(index, "lesions"),
+            [tooth for tooth in scene.teeth if tooth.number not in rootless],
+            restored={restoration.number for restoration in restorations},
+            view=scene.view,
+        )
     masks: dict[str, Mask] = {}
     visible: list[Tooth] = []
     patterns = _trabeculae(index, scene, canvas)
@@ -84,7 +95,8 @@ def draw(index: int, scene: Scene, size: tuple[int, int], *, with_lesions: bool 
             projection = project_tooth(tooth, canvas)
             for lesion in own:
                 if lesion.kind == "periapical_lesion":
-                    np.maximum(cavity, periapical_cavity(canvas, tooth, lesion), out=cavity)
+                    emptied = np.float32(lesion.severity) * periapical_cavity(canvas, tooth, lesion)
+                    np.maximum(cavity, emptied, out=cavity)
             if projection is None:
                 continue
             visible.append(tooth)
