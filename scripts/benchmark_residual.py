@@ -56,6 +56,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from monai_dental.benchmark.peers import PEERS, Peer
+from monai_dental.benchmark.sharpness import edge_correlation
 from monai_dental.bundles import find_bundle
 from monai_dental.datalists import find_images
 from monai_dental.denoiser import Denoiser
@@ -70,7 +71,7 @@ BUNDLE = find_bundle("unet")
 SEED = 0
 TRAIN_COUNT, TEST_COUNT, TEST_SIZE, MATCHING_COUNT, MATCHING_SIZE = 80, 6, 512, 3, 256
 SHIFTS = ((0, 1), (1, 0), (1, 1), (0, 2), (0, 4), (0, 8))
-BLUR, INTENSITIES = 2.0, 32
+BLUR = 2.0
 
 
 def main() -> None:
@@ -192,15 +193,13 @@ def row_of(path: Path, method: str, image: Image, residual: Image, taken: float)
 def measure(image: Image, residual: Image) -> dict[str, float]:
     """Return the measures of one residual; see the head of this file."""
     smooth = cv2.GaussianBlur(image, (0, 0), BLUR)
-    edges = np.hypot(*np.gradient(smooth))
     centred = residual - residual.mean()
-    energy = cv2.GaussianBlur(centred**2, (0, 0), BLUR)
     deviation = float(residual.std())
     return {
         "std": deviation,
         "std_8bit": 255 * deviation,
         **{f"shift_{down}_{across}": shifted(centred, down, across) for down, across in SHIFTS},
-        "edges": pearson(less_intensity(energy, smooth), less_intensity(edges, smooth)),
+        "edges": edge_correlation(residual, image),
         "detail": pearson(centred, -cv2.Laplacian(smooth, cv2.CV_32F)),
     }
 
@@ -210,15 +209,6 @@ def shifted(centred: Image, down: int, across: int) -> float:
     rows, columns = centred.shape
     product = centred[down:, across:] * centred[: rows - down, : columns - across]
     return float(product.mean(dtype=np.float64) / (centred**2).mean(dtype=np.float64))
-
-
-def less_intensity(values: Image, intensity: Image) -> Image:
-    """Return values less their mean at each intensity, in bins of as many pixels each."""
-    order = intensity.argsort(axis=None, kind="stable")
-    rest = values.ravel().copy()
-    for part in np.array_split(order, INTENSITIES):
-        rest[part] -= rest[part].mean()
-    return rest
 
 
 def pearson(first: Image, second: Image) -> float:

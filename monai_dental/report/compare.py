@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from monai_dental.filters import low_pass
 from monai_dental.metrics import psnr
-from monai_dental.noise import SMALLEST_SIDE, estimate_noise
+from monai_dental.noise import SMALLEST_SIDE, estimate_noise, noise_map
 from monai_dental.radiograph import PixelArray
-
-GUIDE_SIGMA = 2.0
-"""Blur, in pixels, of the image that tells the expected intensity at each pixel."""
 
 EDGE_SIGMA = 1.0
 """Blur, in pixels, before edges are measured."""
@@ -91,7 +88,7 @@ def compare(
     if original.ndim != 2 or denoised.shape != original.shape:
         raise ValueError(f"shapes {original.shape} and {denoised.shape}; need (H, W) twice")
     residual = original - denoised
-    before, after = noise_map(original), noise_map(denoised)
+    before, after = sigma_map(original), sigma_map(denoised)
     has_ssim = reference is not None and min(original.shape) >= _SSIM_WINDOW
     figures = Figures(
         sigma_before=_root_mean_square(before),
@@ -107,7 +104,7 @@ def compare(
     return Comparison(figures, residual, before)
 
 
-def noise_map(image: PixelArray) -> PixelArray | None:
+def sigma_map(image: PixelArray) -> PixelArray | None:
     """Return the standard deviation of the noise at each pixel, (H, W), by its intensity.
 
     Args:
@@ -119,9 +116,8 @@ def noise_map(image: PixelArray) -> PixelArray | None:
     if min(image.shape) < SMALLEST_SIDE:
         return None
     plane = torch.from_numpy(np.ascontiguousarray(image))
-    variance = estimate_noise(plane).variance(low_pass(plane, GUIDE_SIGMA))
-    deviation: PixelArray = variance.clamp(min=0).sqrt().numpy()
-    return deviation
+    sigma: PixelArray = noise_map(plane, estimate_noise(plane).variances, 0.0)[0].numpy()
+    return sigma
 
 
 def lag1_autocorrelation(residual: PixelArray) -> float | None:

@@ -33,6 +33,13 @@ def network(bundle, parse):
     return network.eval()
 
 
+@pytest.fixture
+def channels(bundle):
+    """How many channels the network takes, as the metadata says."""
+    metadata = json.loads((find_bundle(bundle) / "configs" / "metadata.json").read_text())
+    return metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+
+
 def components(config):
     """All components of a config, at any depth."""
     if isinstance(config, dict):
@@ -86,26 +93,26 @@ def test_network_has_the_input_and_output_of_the_metadata(bundle, monai_bundle):
     assert "data shape of network is verified with no error" in done.stdout + done.stderr
 
 
-def test_torchscript_export_agrees(bundle, network, monai_bundle, tmp_path):
+def test_torchscript_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
     monai_bundle(
         bundle, "ckpt_export", "--net_id", "network_def", "--filepath", tmp_path / "model.ts",
         "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
         "--config_file", "['configs/inference.json']",
     )  # fmt: skip
-    image = torch.rand(1, 1, 66, 47)
+    image = torch.rand(1, channels, 66, 47)
 
     exported = torch.jit.load(tmp_path / "model.ts")
 
     torch.testing.assert_close(exported(image), network(image), atol=1e-5, rtol=0)
 
 
-def test_onnx_export_agrees(bundle, network, monai_bundle, tmp_path):
+def test_onnx_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
     monai_bundle(
         bundle, "onnx_export", "--net_id", "network_def", "--filepath", tmp_path / "model.onnx",
         "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
-        "--config_file", "['configs/inference.json']", "--input_shape", "[1,1,64,64]",
+        "--config_file", "['configs/inference.json']", "--input_shape", f"[1,{channels},64,64]",
     )  # fmt: skip
-    image = torch.rand(1, 1, 64, 64)
+    image = torch.rand(1, channels, 64, 64)
 
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     (exported,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})

@@ -107,11 +107,11 @@ def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
 
     expected = {
         "seed": 0, "max_epochs": 100, "patience": 30, "batch_size": 4, "images_per_epoch": 100,
-        "patches_per_image": 4, "patch_size": 64, "learning_rate": 2e-3, "tau": 0.5,
+        "patches_per_image": 4, "patch_size": 64, "learning_rate": 1e-3, "tau": 0.5,
     }  # fmt: skip
     assert {key: parser[key] for key in expected} == expected
     assert parser["loss"] == {"_target_": "torch.nn.MSELoss"}
-    assert parser["network_def"]["features"] == 32
+    assert parser["network_def"]["features"] == [32, 64, 128]
 
 
 def test_halo_of_the_inference_covers_the_reach_of_the_network(parse):
@@ -222,7 +222,7 @@ def test_training_leaves_weights_history_and_figure(trained):
 
 @pytest.mark.parametrize("overlay", OBJECTIVES)
 def test_each_objective_trains(overlay, workflow, tmp_path):
-    training = workflow(overlay, **{"network_def#features": 8})
+    training = workflow(overlay, **{"network_def#features": [8, 16, 32]})
     training.initialize()
     before = {
         name: value.clone()

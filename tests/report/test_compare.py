@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from monai_dental.report.compare import compare, edge_magnitude, lag1_autocorrelation, noise_map
+from monai_dental.report.compare import compare, edge_magnitude, lag1_autocorrelation, sigma_map
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def test_image_too_small_for_a_figure_has_none(shape):
     assert figures.psnr_before == math.inf
 
 
-def test_noise_map_follows_the_intensity():
+def test_sigma_map_follows_the_intensity():
     ramp = np.tile(np.linspace(0.1, 0.9, 256, dtype=np.float32), (256, 1))
     noisy = ramp + noise_like(ramp, 0.05) * np.sqrt(ramp)
 
-    sigma = noise_map(noisy)
+    sigma = sigma_map(noisy)
 
     assert sigma[:, 20:60].mean() == pytest.approx(0.05 * math.sqrt(0.1 + 0.8 * 40 / 255), rel=0.2)
     assert sigma[:, 200:240].mean() == pytest.approx(
