@@ -61,7 +61,6 @@ def draw(
     scene: Scene,
     size: tuple[int, int],
     *,
-    with_lesions: bool = True,
     lesions: Sequence[Lesion] | None = None,
 ) -> Drawing:
     """Return the drawing of a scene.
@@ -70,7 +69,6 @@ def draw(
         index: Number of the phantom.
         scene: What to draw.
         size: Rows and columns.
-        with_lesions: False leaves the lesions out and changes nothing else.
         lesions: Instead of those that the index draws; None for these. Of a periapical one's cavity
             the severity is the part that is empty.
     """
@@ -91,7 +89,7 @@ def draw(
         projections: list[ToothProjection] = []
         cavity = np.zeros(canvas.shape, dtype=np.float32)
         for tooth in scene.arch(is_upper=jaw.is_upper):
-            own = [lesion for lesion in lesions if lesion.number == tooth.number and with_lesions]
+            own = [lesion for lesion in lesions if lesion.number == tooth.number]
             projection = project_tooth(tooth, canvas)
             for lesion in own:
                 if lesion.kind == "periapical_lesion":

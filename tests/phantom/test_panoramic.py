@@ -203,7 +203,7 @@ def test_lesion_lets_more_through_than_sound_tissue(kind: str) -> None:
         drawing = draw(index, scene, SMALL)
         if kind not in drawing.lesion_masks:
             continue
-        sound = draw(index, scene, SMALL, with_lesions=False)
+        sound = draw(index, scene, SMALL, lesions=())
         mask = drawing.lesion_masks[kind].copy()
         for metal in METALS:
             mask &= drawing.canvas.layer(metal) < 0.01

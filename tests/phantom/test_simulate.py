@@ -142,7 +142,7 @@ def test_lesion_lets_more_through_than_sound_tissue(kind: str) -> None:
         drawing = draw(index, scene, SIZE)
         if kind not in drawing.lesion_masks:
             continue
-        sound = draw(index, scene, SIZE, with_lesions=False)
+        sound = draw(index, scene, SIZE, lesions=())
         mask = drawing.lesion_masks[kind] & ~drawing.is_unexposed
         elsewhere = ~np.logical_or.reduce(list(drawing.lesion_masks.values()))
         ill, well = primary_signal(drawing, technique), primary_signal(sound, technique)
