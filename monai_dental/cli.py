@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import monai_dental
+from monai_dental.cli_batch import add_batch_commands
 from monai_dental.errors import MonaiDentalError
+from monai_dental.terminal import printable as _printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,6 +217,8 @@ def _make_parser() -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="write into a folder that is not empty"
     )
 
+    add_batch_commands(commands, _path, _share)
+
     command = commands.add_parser(
         "adapt",
         help="fine-tune a bundle on your own noisy images",
@@ -328,11 +332,6 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
-
-
-def _printable(text: str) -> str:
-    """Return a line with what would break it, or steer the terminal, in escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextlib.contextmanager

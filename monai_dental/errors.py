@@ -33,6 +33,14 @@ class BundleError(MonaiDentalError):
     """A bundle is missing, incomplete, without weights, or does not know an override."""
 
 
+class RulesError(MonaiDentalError):
+    """The rules of selection cannot be read."""
+
+
+class WorkerError(MonaiDentalError):
+    """Worker processes cannot be started, or one ended while it worked."""
+
+
 class MissingPackageError(MonaiDentalError):
     """A package that only an extra of this package installs is not there."""
 

@@ -1,16 +1,38 @@
-"""Denoising of many instances: sources, targets, and the loop between them."""
+"""Denoising of many instances: sources, targets, and the loops between them."""
 
+from monai_dental.batch.dicom import DicomJob
 from monai_dental.batch.folder import FolderSource, FolderTarget
+from monai_dental.batch.folder_batch import FolderBatch
+from monai_dental.batch.inventory import InventorySource
+from monai_dental.batch.job import Engine, Job, Recipe, Result
+from monai_dental.batch.manifest import Manifest, Row
 from monai_dental.batch.run import Outcome, denoise_instances
+from monai_dental.batch.session import run_batch
 from monai_dental.batch.source import Instance, InstanceSource
-from monai_dental.batch.target import InstanceTarget
+from monai_dental.batch.target import InstanceTarget, ObjectTarget, StoredObject
+from monai_dental.batch.tree import StudyTree
+from monai_dental.batch.workers import Limits
 
 __all__ = [
+    "DicomJob",
+    "Engine",
+    "FolderBatch",
     "FolderSource",
     "FolderTarget",
     "Instance",
     "InstanceSource",
     "InstanceTarget",
+    "InventorySource",
+    "Job",
+    "Limits",
+    "Manifest",
+    "ObjectTarget",
     "Outcome",
+    "Recipe",
+    "Result",
+    "Row",
+    "StoredObject",
+    "StudyTree",
     "denoise_instances",
+    "run_batch",
 ]

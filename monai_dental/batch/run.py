@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monai_dental.batch.source import InstanceSource
 from monai_dental.batch.target import InstanceTarget
-from monai_dental.denoiser import Denoiser
 from monai_dental.errors import MonaiDentalError
+
+if TYPE_CHECKING:
+    from monai_dental.denoiser import Denoiser
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from monai_dental.radiograph import Radiograph
 
 if TYPE_CHECKING:
+    from pydicom import Dataset
+
     from monai_dental.dicom.derive import Derivation
 
 
@@ -24,4 +27,49 @@ class InstanceTarget(Protocol):
 
         Raises:
             MonaiDentalError: It could not be stored.
+        """
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A derived instance as a target holds it.
+
+    Attributes:
+        location: Where: for a folder the path below it.
+        sop_instance_uid: Its SOP Instance UID.
+        digest: SHA-256 of its bytes.
+        stamp: Changes whenever the target's copy is touched; "" where the target has no such thing.
+    """
+
+    location: str
+    sop_instance_uid: str
+    digest: str
+    stamp: str
+
+
+class ObjectTarget(Protocol):
+    """Takes derived instances, and can be asked later whether it still holds them."""
+
+    def store(self, derived: Dataset) -> StoredObject:
+        """Store an instance, whole or not at all; the same one again changes nothing.
+
+        Args:
+            derived: The instance, with file meta information.
+
+        Returns:
+            What the target holds, once it is safe there.
+
+        Raises:
+            OutputError: The target takes no more: the run cannot go on.
+            CorruptImageError: The instance cannot be written.
+        """
+
+    def find(self, stored: StoredObject) -> StoredObject | None:
+        """What the target holds of an instance that it took.
+
+        Args:
+            stored: As `store` returned it.
+
+        Returns:
+            The same with its present stamp; None where the instance is gone or is another one.
         """

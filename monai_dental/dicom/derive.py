@@ -60,8 +60,8 @@ def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
     Kept are the stored-value domain (bits, sign, rescale or Modality LUT, window), the photometric
     interpretation, spacing, patient and study; pixels that the source shows so, and padding pixels,
     keep the source's stored value. New are the SOP Instance and Series UIDs. The first depends on
-    the source, its pixels, the derivation and the result's pixels: a second run that computes the
-    same makes the same instance, and two different images never share a UID.
+    the source, its header and pixels, the derivation and the result's pixels: a second run that
+    computes the same makes the same instance, and two that differ never share a UID.
 
     Args:
         radiograph: The processed pixels, with header and stored values of the source as
@@ -119,6 +119,8 @@ def _derive(
     _referable(header, "SOPClassUID")
     derived = copy.deepcopy(header)
     _drop_stale(derived)
+    # Exports of one instance can differ: a corrected name, a lost element. So do the derived ones.
+    header_digest = _header_digest(derived)
     is_resampled = stored.shape != source.shape
     if is_resampled:
         resample_header(derived, source.shape[-2:], stored.shape[-2:])
@@ -126,7 +128,7 @@ def _derive(
         stored = _with_padding(header, source, stored)
     # With the result's own pixels too: what another processor, precision or version of this
     # package makes of the same source is another instance.
-    digests = _pixel_digest(source), _pixel_digest(stored)
+    digests = header_digest, _pixel_digest(source), _pixel_digest(stored)
     identity = derivation.identity
     put(derived, "SOPInstanceUID", _uid("instance", sop_instance_uid, *digests, identity))
     # Without either, strangers would come to share a series.
@@ -163,6 +165,13 @@ def _pixel_digest(source: StoredArray) -> str:
     digest = hashlib.sha256(f"{source.dtype.str} {source.shape}".encode())
     digest.update(np.ascontiguousarray(source).data)
     return digest.hexdigest()
+
+
+def _header_digest(header: Dataset) -> str:
+    stream = io.BytesIO()
+    header.file_meta = _file_meta(header)
+    dcmwrite(stream, header, enforce_file_format=True)
+    return hashlib.sha256(stream.getbuffer()).hexdigest()
 
 
 def _drop_stale(derived: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +33,12 @@ from monai_dental.radiograph import Encoding, Radiograph, StoredArray
 _OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 
 
-def read_dataset(path: Path) -> Dataset:
+def read_dataset(path: Path, content: bytes | None = None) -> Dataset:
     """Read a DICOM file; one without preamble too, where it plainly holds an image.
 
     Args:
         path: The file.
+        content: Its bytes, where they are read already.
 
     Returns:
         The dataset, with its Pixel Data not decoded.
@@ -47,9 +49,9 @@ def read_dataset(path: Path) -> Dataset:
     """
     with quiet_pydicom():
         try:
-            return pydicom.dcmread(path)
+            return pydicom.dcmread(path if content is None else io.BytesIO(content))
         except InvalidDicomError:
-            dataset = _read_without_preamble(path)
+            dataset = _read_without_preamble(path if content is None else io.BytesIO(content))
         except OSError as error:
             reason = error.strerror or "broken DICOM: OSError"
             raise CorruptImageError(f"{path}: cannot be read: {reason}") from None
@@ -88,9 +90,9 @@ def to_radiograph(dataset: Dataset, source: Path | None = None) -> Radiograph:
             raise CorruptImageError(f"{name}: broken DICOM: {type(error).__name__}") from None
 
 
-def _read_without_preamble(path: Path) -> Dataset | None:
+def _read_without_preamble(file: Path | io.BytesIO) -> Dataset | None:
     try:
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = pydicom.dcmread(file, force=True)
         is_image = "SOPClassUID" in dataset and "PixelData" in dataset and "Rows" in dataset
     except PYDICOM_ERRORS:
         return None

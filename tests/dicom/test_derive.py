@@ -346,3 +346,11 @@ def test_other_pixels_under_the_same_derivation_are_another_instance(dicom_datas
 
     assert one.SOPInstanceUID != other.SOPInstanceUID
     assert one.SeriesInstanceUID == other.SeriesInstanceUID
+
+
+def test_other_header_is_another_instance(dicom_dataset) -> None:
+    one = derive(to_radiograph(dicom_dataset()), DERIVATION)
+    other = derive(to_radiograph(dicom_dataset(PatientName="Corrected^Case")), DERIVATION)
+
+    assert one.SOPInstanceUID != other.SOPInstanceUID
+    assert one.SeriesInstanceUID == other.SeriesInstanceUID

@@ -1,0 +1,193 @@
+"""The job of denoising DICOM files: read, select, denoise, derive, compress, store."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+from pydicom import Dataset
+
+from monai_dental.batch.job import TOO_LARGE, Recipe, Result
+from monai_dental.batch.source import Instance
+from monai_dental.batch.stamp import digest_of, stamp_of
+from monai_dental.batch.target import ObjectTarget
+from monai_dental.dicom.compression import compress, target_syntax
+from monai_dental.dicom.derive import Derivation, derive
+from monai_dental.dicom.quiet import quiet_pydicom
+from monai_dental.dicom.read import read_dataset, to_radiograph
+from monai_dental.dicom.select import Rules, reason_to_skip
+from monai_dental.errors import (
+    CorruptImageError,
+    MonaiDentalError,
+    OutputError,
+    UnsupportedImageError,
+)
+from monai_dental.radiograph import PixelArray
+
+_NOT_DICOM = "not a DICOM file"
+_HEAD = 132
+# The first element of a dataset without preamble: group 2 or 8, of either byte order.
+_FIRST_GROUPS = (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
+_INSTANCE = re.compile(r"(an )?instance ([0-9.]+|without UID): ")
+_OUT_OF_MEMORY = re.compile(r"MemoryError|[Cc]an(no|')t allocate memory|bad_alloc|bad allocation")
+
+
+class ArrayDenoiser(Protocol):
+    """What an engine needs of a `monai_dental.denoiser.Denoiser`."""
+
+    derivation: Derivation
+
+    def denoise(self, pixels: PixelArray, strength: float = 1.0) -> PixelArray:
+        """Denoise one image, or each frame of several; see `Denoiser.denoise`."""
+
+
+class DicomEngine:
+    """A worker's denoiser of DICOM files.
+
+    Args:
+        job: The settings.
+        denoiser: The network; None only looks which files would be denoised.
+    """
+
+    def __init__(self, job: DicomJob, denoiser: ArrayDenoiser | None = None) -> None:
+        self._job, self._denoiser = job, denoiser
+        self.recipe = Recipe("", job.rules.digest)
+        if denoiser is None:
+            return
+        self._derivation = replace(denoiser.derivation, strength=job.strength)
+        settings = (self._derivation.identity, job.compression, str(job.is_reproducible))
+        self.recipe = Recipe(
+            hashlib.sha256("\0".join(settings).encode()).hexdigest(),
+            job.rules.digest,
+            self._derivation.weights_digest,
+            job.strength,
+        )
+
+    def run(self, instance: Instance, known: str) -> Result:
+        """Denoise one file; see `Engine.run`."""
+        try:
+            stamp, digest, content = _read(instance.path)
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError)
+            reason = "vanished before it was read" if gone else f"cannot be read: {error.strerror}"
+            return Result("failed", reason)
+        except CorruptImageError as error:
+            return Result("failed", str(error))
+        except MemoryError:
+            return Result("failed", TOO_LARGE)
+        found = Result("left", "", stamp, digest)
+        if known and digest == known:
+            return found
+        if content is None:
+            return replace(found, outcome="skipped", reason=_NOT_DICOM)
+        try:
+            return self._run(instance, content, found)
+        except OutputError:
+            raise
+        except MonaiDentalError as error:
+            return replace(found, outcome="failed", reason=_reason(error, instance.path))
+        except Exception as error:  # noqa: BLE001 - its text could quote patient data
+            kind = f"unforeseen {type(error).__name__}"
+            if _OUT_OF_MEMORY.search(f"{kind} {error}"):
+                kind = TOO_LARGE
+            return replace(found, outcome="failed", reason=kind)
+
+    def _run(self, instance: Instance, content: bytes, found: Result) -> Result:
+        job = self._job
+        try:
+            dataset = read_dataset(instance.path, content)
+        except UnsupportedImageError:
+            return replace(found, outcome="skipped", reason=_NOT_DICOM)
+        reason = reason_to_skip(dataset, job.rules)
+        if reason is None and _is_own(dataset):
+            reason = "made by monai_dental itself"
+        if reason is not None:
+            return replace(found, outcome="skipped", reason=reason)
+        if self._denoiser is None or job.target is None:
+            return replace(found, outcome="derived")
+        file_meta = getattr(dataset, "file_meta", {})
+        with quiet_pydicom():
+            source_syntax = str(file_meta.get("TransferSyntaxUID", ""))
+        radiograph = to_radiograph(dataset, instance.path)
+        del dataset, content
+        denoised = radiograph.with_pixels(self._denoiser.denoise(radiograph.pixels, job.strength))
+        created = None if job.is_reproducible else datetime.now(timezone.utc)
+        derived = derive(denoised, replace(self._derivation, created=created))
+        del radiograph, denoised
+        compress(derived, target_syntax(job.compression, source_syntax))
+        return replace(found, outcome="derived", stored=job.target.store(derived))
+
+
+@dataclass(frozen=True)
+class DicomJob:
+    """Denoising of DICOM files with one bundle.
+
+    Attributes:
+        bundle: The bundle's folder.
+        rules: Which instances are denoised.
+        target: Where the results go; None only looks which files would be denoised.
+        strength: Share of the network's correction that is applied, 0 to 1.
+        compression: One of `monai_dental.dicom.compression.COMPRESSIONS`.
+        is_reproducible: Whether results leave out when they were made.
+        device: For example "cpu" or "cuda:0"; None what the bundle says.
+    """
+
+    bundle: Path
+    rules: Rules
+    target: ObjectTarget | None
+    strength: float = 1.0
+    compression: str = "none"
+    is_reproducible: bool = False
+    device: str | None = None
+
+    def open(self) -> DicomEngine:
+        """Load the model; see `Job.open`."""
+        if self.target is None:
+            return DicomEngine(self)
+        from monai_dental.denoiser import Denoiser
+
+        return DicomEngine(self, Denoiser(self.bundle, device=self.device))
+
+
+def _read(path: Path) -> tuple[str, str, bytes | None]:
+    """Stamp, digest and bytes of a file; no bytes for one that is plainly not DICOM."""
+    # A pipe that nobody writes to would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as stream:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            return stamp_of(before), "", None
+        head = stream.read(_HEAD)
+        if head[128:] != b"DICM" and head[:2] not in _FIRST_GROUPS:
+            return stamp_of(before), digest_of(path), None
+        content = head + stream.read()
+        after = os.fstat(descriptor)
+    if stamp_of(after) != stamp_of(before) or len(content) != after.st_size:
+        raise CorruptImageError("changed while it was read")
+    return stamp_of(before), hashlib.sha256(content).hexdigest(), content
+
+
+def _is_own(dataset: Dataset) -> bool:
+    with quiet_pydicom(), contextlib.suppress(Exception):
+        return any(
+            item.get("Manufacturer") == "monai_dental"
+            for item in dataset.get("ContributingEquipmentSequence") or ()
+        )
+    return False
+
+
+def _reason(error: MonaiDentalError, path: Path) -> str:
+    """An error's message without what the row says already, or must not say: the path."""
+    text = str(error)
+    if _OUT_OF_MEMORY.search(text):
+        return TOO_LARGE
+    for prefix in (f"file {path}: ", f"{path}: "):
+        text = text.removeprefix(prefix)
+    return _INSTANCE.sub("", text, count=1).replace(str(path), "the file")

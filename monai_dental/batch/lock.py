@@ -1,0 +1,39 @@
+"""One run at a time on an output folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from monai_dental.errors import OutputError
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold a lock that the system takes back whenever and however the process ends.
+
+    Args:
+        path: The file to lock; made where it is missing, and kept.
+
+    Raises:
+        OutputError: Another process holds it, or the file cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{path.parent}: another run is writing here; wait for it, or take another folder"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be locked: {error.strerror}") from error
+        yield
+    finally:
+        os.close(descriptor)

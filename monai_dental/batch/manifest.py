@@ -1,0 +1,228 @@
+"""The record of a batch: one row for each input file, in an SQLite file that survives any crash."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from monai_dental.batch.target import StoredObject
+from monai_dental.errors import OutputError
+
+MANIFEST = "manifest.sqlite"
+LEFT, DERIVED, SKIPPED, FAILED = "left", "derived", "skipped", "failed"
+OUTCOMES = (DERIVED, SKIPPED, FAILED, LEFT)
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one input file.
+
+    Attributes:
+        name: Its path below the input folder, or the SHA-256 of that.
+        outcome: "derived", "skipped", "failed", or "left": not done yet.
+        reason: Why it was skipped or failed.
+        stamp: Changes whenever the file is touched.
+        digest: SHA-256 of its bytes.
+        output: Path of the derived instance below the output folder.
+        output_uid: Its SOP Instance UID.
+        output_digest: SHA-256 of its bytes.
+        output_stamp: Changes whenever it is touched.
+        recipe: Digest of all settings that led to the outcome.
+        model_digest: SHA-256 of the model's weights.
+        strength: Share of the noise that was taken out.
+        seconds: How long it took.
+        finished: When it was done, UTC.
+    """
+
+    name: str
+    outcome: str = LEFT
+    reason: str = ""
+    stamp: str = ""
+    digest: str = ""
+    output: str = ""
+    output_uid: str = ""
+    output_digest: str = ""
+    output_stamp: str = ""
+    recipe: str = ""
+    model_digest: str = ""
+    strength: float | None = None
+    seconds: float | None = None
+    finished: str = ""
+
+    @property
+    def stored(self) -> StoredObject | None:
+        """The derived instance, where there is one."""
+        if not self.output:
+            return None
+        return StoredObject(self.output, self.output_uid, self.output_digest, self.output_stamp)
+
+    def with_stored(self, stored: StoredObject) -> Row:
+        """The row with another derived instance."""
+        return replace(
+            self,
+            output=stored.location,
+            output_uid=stored.sop_instance_uid,
+            output_digest=stored.digest,
+            output_stamp=stored.stamp,
+        )
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS batch (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    name TEXT PRIMARY KEY,
+    outcome TEXT NOT NULL CHECK (outcome IN ('left', 'derived', 'skipped', 'failed')),
+    {", ".join(f"{name} TEXT NOT NULL" for name in COLUMNS[2:11])},
+    strength REAL, seconds REAL, finished TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS files_by_output ON files (output);
+CREATE TABLE IF NOT EXISTS superseded (
+    name TEXT NOT NULL, output TEXT PRIMARY KEY, output_uid TEXT NOT NULL,
+    output_digest TEXT NOT NULL, recipe TEXT NOT NULL, model_digest TEXT NOT NULL,
+    superseded TEXT NOT NULL
+);
+"""
+_INSERT = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(COLUMNS))})"
+
+
+class Manifest:
+    """An open manifest. Each change is one transaction: it is there whole, or not at all.
+
+    Args:
+        folder: The output folder.
+        is_hashed: Whether rows hold digests of the paths in their stead; None takes what is there.
+        is_new: Whether it may be made and changed; else it is only read.
+
+    Raises:
+        OutputError: It cannot be opened, is damaged, or was made with another `is_hashed`.
+    """
+
+    def __init__(
+        self, folder: Path, *, is_hashed: bool | None = None, is_new: bool = False
+    ) -> None:
+        self._path = folder / MANIFEST
+        if not is_new and not self._path.is_file():
+            raise OutputError(f"{folder}: no {MANIFEST} here; need the output folder of a batch")
+        with self._errors():
+            self._connection = self._connect(is_new)
+        with self._errors():
+            if is_new:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                # A row may be lost to a power cut, never a file: the next run finds it again.
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.executescript(_SCHEMA)
+                self._set_once("version", str(_VERSION))
+                self._set_once("hashed", str(int(bool(is_hashed))))
+            settings = dict(self._connection.execute("SELECT key, value FROM batch"))
+        if settings.get("version") != str(_VERSION):
+            raise OutputError(f"{self._path}: made by another version of monai_dental")
+        self.is_hashed = settings["hashed"] == "1"
+        if is_hashed is not None and self.is_hashed != is_hashed:
+            raise OutputError(
+                f"{self._path}: made {'with' if self.is_hashed else 'without'} --hash-paths; "
+                "give the same option again, or another output folder"
+            )
+
+    def close(self) -> None:
+        """Close it; what the journal holds goes into the one file."""
+        self._connection.close()
+
+    def key(self, name: Path) -> str:
+        """How the manifest calls a file.
+
+        Args:
+            name: Its path below the input folder.
+        """
+        # File names are bytes; what is no UTF-8 among them is told in escapes.
+        text = name.as_posix().encode(errors="surrogateescape")
+        if self.is_hashed:
+            return hashlib.sha256(text).hexdigest()
+        return text.decode(errors="backslashreplace")
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in the order of their names."""
+        with self._errors():
+            for values in self._connection.execute("SELECT * FROM files ORDER BY name"):
+                yield Row(*values)
+
+    def superseded(self) -> list[str]:
+        """Outputs whose place another has taken: of an earlier input or of other settings."""
+        with self._errors():
+            return [o for (o,) in self._connection.execute("SELECT output FROM superseded")]
+
+    def counts(self) -> dict[str, int]:
+        """Number of rows of each outcome."""
+        with self._errors():
+            found = dict(
+                self._connection.execute("SELECT outcome, COUNT(*) FROM files GROUP BY outcome")
+            )
+        return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
+
+    def reasons(self, outcome: str) -> list[str]:
+        """The reason of each row of an outcome."""
+        query = "SELECT reason FROM files WHERE outcome = ?"
+        with self._errors():
+            return [reason for (reason,) in self._connection.execute(query, (outcome,))]
+
+    def put(self, rows: Iterable[Row]) -> None:
+        """Set rows, in one transaction.
+
+        An output that a row named before and does not name any more is noted as superseded.
+        """
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for row in rows:
+                    self._connection.execute(
+                        "INSERT OR REPLACE INTO superseded SELECT name, output, output_uid, "
+                        "output_digest, recipe, model_digest, ?3 FROM files "
+                        "WHERE name = ?1 AND output != '' AND output != ?2 AND NOT EXISTS "
+                        "(SELECT 1 FROM files AS other "
+                        "WHERE other.output = files.output AND other.name != ?1)",
+                        (row.name, row.output, now),
+                    )
+                    self._connection.execute(_INSERT, astuple(row))
+                    self._connection.execute(
+                        "DELETE FROM superseded WHERE output = ?", (row.output,)
+                    )
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _connect(self, is_new: bool) -> sqlite3.Connection:
+        if is_new:
+            return sqlite3.connect(self._path, isolation_level=None, timeout=60)
+        # A reader of a running batch needs to write beside the file; one of a folder that cannot be
+        # written reads the file as it is.
+        for mode in ("mode=rw", "immutable=1"):
+            uri = f"{self._path.resolve().as_uri()}?{mode}"
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)
+            try:
+                connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+            except sqlite3.OperationalError:
+                connection.close()
+                continue
+            return connection
+        raise OutputError(f"{self._path}: cannot be opened")
+
+    def _set_once(self, key: str, value: str) -> None:
+        self._connection.execute("INSERT OR IGNORE INTO batch VALUES (?, ?)", (key, value))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OutputError(f"{self._path}: cannot be used: {error}") from error

@@ -1,0 +1,175 @@
+"""A run over many files that can be killed at any moment and given again."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from monai_dental.batch.job import Job, Recipe, Result
+from monai_dental.batch.manifest import DERIVED, FAILED, LEFT, SKIPPED, Manifest, Row
+from monai_dental.batch.source import Instance, InstanceSource
+from monai_dental.batch.stamp import stamp_of
+from monai_dental.batch.target import ObjectTarget
+from monai_dental.batch.workers import Limits, Worker, WorkerLostError
+
+_ATTEMPTS = 2  # a worker may have been ended for a reason that has nothing to do with the file
+
+
+@dataclass(frozen=True)
+class _Task:
+    instance: Instance
+    known: str
+    attempt: int = 1
+
+
+def run_batch(
+    source: InstanceSource,
+    job: Job,
+    *,
+    manifest: Manifest,
+    target: ObjectTarget,
+    workers: int = 1,
+    limits: Limits | None = None,
+    is_failed_left: bool = False,
+    on_plan: Callable[[int], None] | None = None,
+) -> Iterator[Row]:
+    """Do what is left of a batch.
+
+    A file is left unless the manifest has an outcome for it that came about with the same settings
+    and from the same bytes, and the target still holds what was derived. One file that crashes its
+    worker process twice, or takes longer than the limit, fails; the others go on.
+
+    Args:
+        source: The files; their names must not change from run to run.
+        job: What is done with each.
+        manifest: The record; the only one open for writing.
+        target: Where the job stores; asked what it still holds.
+        workers: Number of worker processes.
+        limits: What one file may take; default: one thread, any time and memory.
+        is_failed_left: Whether files that failed are done again.
+        on_plan: Told how many files are left, before the first is done.
+
+    Yields:
+        The row of each file as it is done, in no particular order; it is in the manifest already.
+
+    Raises:
+        MonaiDentalError: The job cannot be done at all, or the target takes no more. What is done
+            is recorded; the same call again goes on.
+    """
+    limits = limits or Limits()
+    pool: list[Worker] = []
+    try:
+        pool.append(Worker(job, limits))
+        recipe = pool[0].describe()
+        tasks = deque(_plan(source, manifest, target, recipe, is_failed_left))
+        if on_plan is not None:
+            on_plan(len(tasks))
+        pool += [Worker(job, limits) for _ in range(min(workers, len(tasks)) - 1)]
+        yield from _work(pool, tasks, manifest, recipe)
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+def _plan(
+    source: InstanceSource,
+    manifest: Manifest,
+    target: ObjectTarget,
+    recipe: Recipe,
+    is_failed_left: bool,
+) -> Iterator[_Task]:
+    """Bring manifest and target into agreement, and return what is left to do."""
+    rows = {row.name: row for row in manifest.rows()}
+    changed: list[Row] = []
+    tasks: list[_Task] = []
+    for instance in source:
+        key = manifest.key(instance.name)
+        row = rows.pop(key, None) or Row(key)
+        checked = _check(row, target, recipe, is_failed_left)
+        if checked.outcome == LEFT or checked.stamp != _stamp(instance):
+            # The outcome may hold for the bytes still, though the file was touched.
+            known = checked.digest if checked.outcome != LEFT else ""
+            tasks.append(_Task(instance, known))
+            checked = replace(checked, outcome=LEFT) if not known else checked
+        if checked != row or not row.recipe:  # new ones have none
+            changed.append(checked)
+    for row in rows.values():  # inputs that are there no more
+        if row.outcome == LEFT:
+            changed.append(replace(row, outcome=FAILED, reason="vanished before it was read"))
+        elif row.stored is not None and target.find(row.stored) is None:
+            reason = "its result is gone, and so is the file itself"
+            changed.append(replace(row, outcome=FAILED, reason=reason))
+    manifest.put(changed)
+    return iter(tasks)
+
+
+def _check(row: Row, target: ObjectTarget, recipe: Recipe, is_failed_left: bool) -> Row:
+    """The row as it is valid now; its outcome is "left" where it is not."""
+    if row.outcome == LEFT or row.recipe != recipe.mark(row.outcome):
+        return replace(row, outcome=LEFT)
+    if row.outcome == FAILED and is_failed_left:
+        return replace(row, outcome=LEFT)
+    if row.outcome == DERIVED:
+        found = None if row.stored is None else target.find(row.stored)
+        return replace(row, outcome=LEFT) if found is None else row.with_stored(found)
+    return row
+
+
+def _stamp(instance: Instance) -> str:
+    try:
+        return stamp_of(instance.path.stat())
+    except OSError:
+        return ""
+
+
+def _work(
+    pool: list[Worker], tasks: deque[_Task], manifest: Manifest, recipe: Recipe
+) -> Iterator[Row]:
+    idle = list(pool)
+    running: dict[Future[Result], tuple[Worker, _Task, float]] = {}
+    rows = {row.name: row for row in manifest.rows()}
+    while tasks or running:
+        while idle and tasks:
+            worker, task = idle.pop(), tasks.popleft()
+            future = worker.submit(task.instance, task.known)
+            running[future] = worker, task, time.monotonic()
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            worker, task, begun = running.pop(future)
+            try:
+                result = worker.collect(future)
+            except WorkerLostError as error:
+                if task.attempt < _ATTEMPTS:
+                    tasks.appendleft(replace(task, attempt=task.attempt + 1))
+                    idle.append(worker)
+                    continue
+                result = Result(FAILED, f"{error}, {_ATTEMPTS} times")
+            idle.append(worker)
+            row = _row(rows[manifest.key(task.instance.name)], result, recipe, task)
+            row = replace(row, seconds=round(time.monotonic() - begun, 3))
+            manifest.put([row])
+            yield row
+
+
+def _row(row: Row, result: Result, recipe: Recipe, task: _Task) -> Row:
+    if result.outcome == LEFT:  # touched, but the same as before
+        return replace(row, stamp=result.stamp)
+    row = replace(
+        row,
+        outcome=result.outcome,
+        reason=result.reason,
+        # Of a file that took its worker along nothing else is known.
+        stamp=result.stamp or _stamp(task.instance),
+        digest=result.digest,
+        recipe=recipe.mark(result.outcome),
+        model_digest=recipe.model_digest if result.outcome != SKIPPED else "",
+        strength=recipe.strength if result.outcome != SKIPPED else None,
+        finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    if result.stored is not None:
+        return row.with_stored(result.stored)
+    return replace(row, output="", output_uid="", output_digest="", output_stamp="")

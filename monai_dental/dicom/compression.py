@@ -1,0 +1,129 @@
+"""Lossless compression of a derived instance; its UIDs stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, uid
+from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders import RLELosslessEncoder
+
+from monai_dental.dicom.codecs import decode_frames
+from monai_dental.dicom.elements import read_image_pixel
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
+from monai_dental.errors import CorruptImageError
+
+COMPRESSIONS = ("none", "jpegls", "as-source")
+"""What `target_syntax` takes: none, JPEG-LS lossless, or the source's, where that is lossless."""
+
+_Cells = NDArray[np.unsignedinteger[Any]]
+
+
+def target_syntax(compression: str, source_syntax: str) -> str:
+    """The transfer syntax to write.
+
+    Args:
+        compression: One of `COMPRESSIONS`.
+        source_syntax: Transfer Syntax UID of the source.
+
+    Returns:
+        A Transfer Syntax UID that `compress` takes. Of a source that is not compressed without
+        loss, "as-source" makes Explicit VR Little Endian.
+    """
+    if compression == "jpegls":
+        return str(uid.JPEGLSLossless)
+    if compression == "as-source" and source_syntax in _ENCODERS:
+        return source_syntax
+    return str(uid.ExplicitVRLittleEndian)
+
+
+def compress(derived: Dataset, transfer_syntax: str) -> None:
+    """Compress the Pixel Data of an instance without loss, and check that nothing is lost.
+
+    Args:
+        derived: An instance in Explicit VR Little Endian, as `derive` makes it; changed.
+        transfer_syntax: What `target_syntax` told. Pixel cells with unused bits below the stored
+            value, which codecs cannot tell of, are left uncompressed.
+
+    Raises:
+        CorruptImageError: The pixels cannot be encoded, or do not come back.
+    """
+    encode = _ENCODERS.get(transfer_syntax)
+    if encode is None:
+        return
+    with quiet_pydicom():
+        try:
+            _compress(derived, transfer_syntax, encode)
+        except PYDICOM_ERRORS as error:
+            name = instance_name(derived)
+            raise CorruptImageError(
+                f"{name}: cannot be compressed: {type(error).__name__}"
+            ) from None
+
+
+def _compress(derived: Dataset, transfer_syntax: str, encode: Callable[..., bytes]) -> None:
+    image_pixel = read_image_pixel(derived)
+    if image_pixel.shift:
+        return
+    bits = image_pixel.bits_stored
+    cells = np.frombuffer(
+        derived.PixelData, f"<u{image_pixel.bits_allocated // 8}", np.prod(image_pixel.shape)
+    ).reshape(image_pixel.shape)
+    # The sign is a matter of Pixel Representation: codestreams hold the bits as they are.
+    cells = cells & np.array((1 << bits) - 1, cells.dtype)
+    encoded = encapsulate([encode(frame, bits) for frame in cells])
+    back = decode_frames(transfer_syntax, encoded, image_pixel.shape, image_pixel.bits_allocated)
+    if not np.array_equal(back, cells):
+        raise CorruptImageError("pixels do not come back from compression")
+    derived.add_new("PixelData", "OB", encoded)
+    derived["PixelData"].is_undefined_length = True
+    derived.file_meta.TransferSyntaxUID = uid.UID(transfer_syntax)
+
+
+def _encode_jpegls(frame: _Cells, bits: int) -> bytes:
+    return bytes(imagecodecs.jpegls_encode(frame))
+
+
+def _encode_jpeg_lossless(frame: _Cells, bits: int) -> bytes:
+    return bytes(imagecodecs.ljpeg_encode(frame, bitspersample=bits))
+
+
+def _encode_jpeg2000(frame: _Cells, bits: int) -> bytes:
+    return bytes(
+        imagecodecs.jpeg2k_encode(
+            frame, level=0, reversible=True, codecformat="j2k", bitspersample=bits
+        )
+    )
+
+
+def _encode_htj2k(frame: _Cells, bits: int) -> bytes:
+    return bytes(imagecodecs.htj2k_encode(frame, reversible=True))
+
+
+def _encode_rle(frame: _Cells, bits: int) -> bytes:
+    rows, columns = frame.shape
+    encoded: bytes = RLELosslessEncoder.encode(
+        frame.tobytes(),
+        rows=rows,
+        columns=columns,
+        samples_per_pixel=1,
+        number_of_frames=1,
+        bits_allocated=8 * frame.itemsize,
+        bits_stored=8 * frame.itemsize,
+        pixel_representation=0,
+        photometric_interpretation="MONOCHROME2",
+    )
+    return encoded
+
+
+_ENCODERS: dict[str, Callable[[_Cells, int], bytes]] = {
+    str(uid.JPEGLSLossless): _encode_jpegls,
+    str(uid.JPEGLosslessSV1): _encode_jpeg_lossless,
+    str(uid.JPEG2000Lossless): _encode_jpeg2000,
+    str(uid.HTJ2KLossless): _encode_htj2k,
+    str(uid.RLELossless): _encode_rle,
+}

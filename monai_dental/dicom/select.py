@@ -1,0 +1,214 @@
+"""Is this instance a dental radiograph, and if not, why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.uid import UID, MediaStorageDirectoryStorage
+
+from monai_dental.dicom.elements import element
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.errors import CorruptImageError, RulesError
+
+SHIPPED_RULES = Path(__file__).with_name("selection.json")
+"""The rules that hold where the user names none."""
+
+_LISTS = (
+    "skipped_image_types",
+    "dental_body_parts",
+    "dental_codes",
+    "dental_words",
+    "word_elements",
+)
+_ANATOMY = ("AnatomicRegionSequence", "PrimaryAnatomicStructureSequence")
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# Defined terms of (0008,0060), PS3.3 C.7.3.1.1.1: only these are ever quoted.
+# fmt: off
+_MODALITIES = frozenset((
+    "AR", "ASMT", "AU", "BDUS", "BI", "BMD", "CFM", "CR", "CT", "CTPROTOCOL", "DMS", "DG", "DOC",
+    "DX", "ECG", "EEG", "EMG", "EOG", "EPS", "ES", "FID", "GM", "HC", "HD", "IO", "IOL", "IVOCT",
+    "IVUS", "KER", "KO", "LEN", "LS", "M3D", "MG", "MR", "NM", "OAM", "OCT", "OP", "OPM", "OPT",
+    "OPTBSV", "OPTENF", "OPV", "OSS", "OT", "PA", "PLAN", "POS", "PR", "PT", "PX", "REG", "RESP",
+    "RF", "RG", "RTDOSE", "RTIMAGE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN",
+    "RTSTRUCT", "RWV", "SC", "SEG", "SM", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "TG", "US",
+    "VA", "XA", "XAPROTOCOL", "XC",
+))
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is denoised; see `selection.json` for the meaning of each entry.
+
+    Attributes:
+        modalities: "always" or "dental", by modality.
+        skipped_image_types: Values of Image Type or Frame Type.
+        dental_body_parts: Values of Body Part Examined, upper case, without blanks.
+        dental_codes: Code values of the anatomy.
+        dental_words: Words, lower case.
+        word_elements: Keywords of the elements that are searched for these words.
+        all_xray: Whether "dental" means "always".
+    """
+
+    modalities: dict[str, str]
+    skipped_image_types: frozenset[str]
+    dental_body_parts: frozenset[str]
+    dental_codes: frozenset[str]
+    dental_words: frozenset[str]
+    word_elements: frozenset[str]
+    all_xray: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rules: other rules, another digest."""
+        fields = [self.modalities, *(sorted(getattr(self, name)) for name in _LISTS), self.all_xray]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _words(self) -> re.Pattern[str]:
+        words = "|".join(re.escape(word) for word in sorted(self.dental_words))
+        return re.compile(rf"(?<![^\W_])({words})(?![^\W_])" if words else r"(?!)", re.IGNORECASE)
+
+    def has_dental_word(self, text: str) -> bool:
+        """Whether a text holds one of the words."""
+        return self._words.search(text) is not None
+
+
+def read_rules(path: Path = SHIPPED_RULES, *, all_xray: bool = False) -> Rules:
+    """Read rules of selection.
+
+    Args:
+        path: A JSON file as `selection.json`; entries that begin with "_" are comments.
+        all_xray: Whether dental anatomy is not asked for.
+
+    Returns:
+        The rules.
+
+    Raises:
+        RulesError: The file cannot be read, an entry is missing or unknown, or of a wrong type.
+    """
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RulesError(f"{path}: cannot be read as JSON rules: {type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise RulesError(f"{path}: no rules; need a JSON object as in {SHIPPED_RULES}")
+    entries = {key: value for key, value in content.items() if not key.startswith("_")}
+    if set(entries) != {"modalities", *_LISTS}:
+        raise RulesError(f"{path}: need the entries modalities, {', '.join(_LISTS)} and no other")
+    modalities = entries["modalities"]
+    if not isinstance(modalities, dict) or set(modalities.values()) - {"always", "dental"}:
+        raise RulesError(f'{path}: modalities must map each modality to "always" or "dental"')
+    for name in _LISTS:
+        if not isinstance(entries[name], list) or not all(
+            isinstance(v, str) for v in entries[name]
+        ):
+            raise RulesError(f"{path}: {name} must be a list of strings")
+    lists = {name: frozenset(entries[name]) for name in _LISTS}
+    return Rules(modalities=modalities, all_xray=all_xray, **lists)
+
+
+def reason_to_skip(dataset: Dataset, rules: Rules) -> str | None:
+    """Why an instance is none that the rules ask for.
+
+    Args:
+        dataset: The instance, its pixels not decoded.
+        rules: What is asked for.
+
+    Returns:
+        The reason, which quotes nothing but terms of the standard; None for an instance to denoise.
+
+    Raises:
+        CorruptImageError: The instance breaks off before it tells what it is.
+    """
+    with quiet_pydicom():
+        try:
+            return _reason(dataset, rules)
+        except PYDICOM_ERRORS as error:
+            raise CorruptImageError(f"broken DICOM: {type(error).__name__}") from None
+
+
+def _reason(dataset: Dataset, rules: Rules) -> str | None:
+    sop_class = _sop_class(dataset)
+    if sop_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in dataset:
+        return "a DICOMDIR, not an instance"
+    has_pixels = any(keyword in dataset for keyword in _PIXELS)
+    name = sop_class.name if sop_class is not None and sop_class.is_valid else ""
+    if name.endswith("Storage") and "Image Storage" not in name and not has_pixels:
+        return f"not an image: {name}"
+    if "Encapsulated" in name:
+        return f"not an image: {name}"
+    modality = str(dataset.get("Modality") or "").strip()
+    if modality and modality not in rules.modalities:
+        known = modality if modality in _MODALITIES else "unknown"
+        return f"{element('Modality')} is {known}; the rules take {', '.join(rules.modalities)}"
+    if not has_pixels or "Rows" not in dataset:
+        raise CorruptImageError("(7FE0,0010) Pixel Data is missing: the instance breaks off")
+    if not modality:
+        return f"{element('Modality')} is missing"
+    return _reason_of_image(dataset, rules, modality)
+
+
+def _reason_of_image(dataset: Dataset, rules: Rules, modality: str) -> str | None:
+    photometric = str(dataset.get("PhotometricInterpretation") or "").strip()
+    samples = dataset.get("SamplesPerPixel") or 1
+    if samples != 1 or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")):
+        return "colour; need grayscale"
+    if "PixelData" not in dataset:
+        return "pixels are floats; need integers"
+    if not rules.skipped_image_types.isdisjoint(_image_types(dataset)):
+        return f"{element('ImageType')} is one that the rules skip"
+    is_any_anatomy = rules.all_xray or rules.modalities[modality] == "always"
+    if not is_any_anatomy and not _is_dental(dataset, rules):
+        return f"{element('Modality')} is {modality} without dental anatomy; --all-xray takes it"
+    return None
+
+
+def _sop_class(dataset: Dataset) -> UID | None:
+    value = dataset.get("SOPClassUID")
+    file_meta = getattr(dataset, "file_meta", None)
+    if not value and file_meta is not None:
+        value = file_meta.get("MediaStorageSOPClassUID")
+    return UID(str(value)) if value else None
+
+
+def _image_types(dataset: Dataset) -> Iterator[str]:
+    for value in (dataset.get("ImageType"), *_frame_types(dataset)):
+        yield from [value] if isinstance(value, str) else [str(each) for each in value or ()]
+
+
+def _frame_types(dataset: Dataset) -> Iterator[Any]:
+    for group in dataset.get("SharedFunctionalGroupsSequence") or ():
+        for macro in group.get("CTImageFrameTypeSequence") or ():
+            yield macro.get("FrameType")
+
+
+def _is_dental(dataset: Dataset, rules: Rules) -> bool:
+    body_part = re.sub(r"[\s_-]", "", str(dataset.get("BodyPartExamined") or "")).upper()
+    if body_part in rules.dental_body_parts:
+        return True
+    for keyword in rules.word_elements:
+        if rules.has_dental_word(str(dataset.get(keyword) or "").replace("_", " ")):
+            return True
+    return any(
+        str(code.get("CodeValue") or "") in rules.dental_codes
+        or rules.has_dental_word(str(code.get("CodeMeaning") or ""))
+        for code in _anatomy(dataset)
+    )
+
+
+def _anatomy(dataset: Dataset) -> Iterator[Dataset]:
+    holders = [dataset]
+    for group in dataset.get("SharedFunctionalGroupsSequence") or ():
+        holders += group.get("FrameAnatomySequence") or ()
+    for holder in holders:
+        for keyword in _ANATOMY:
+            yield from holder.get(keyword) or ()

@@ -1,0 +1,78 @@
+"""A job whose files can crash, hang or blow up their worker: their names say which.
+
+Worker processes import this file, so it stands on `sys.path` and is no test module. Run as a script
+it is `monai-dental` with this job.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from monai_dental.batch.dicom import DicomEngine, DicomJob
+from monai_dental.batch.job import Result
+from monai_dental.batch.source import Instance
+from monai_dental.dicom import Derivation
+
+
+class Darker:
+    """A denoiser that needs no torch: takes half of the light away."""
+
+    derivation = Derivation("Noise reduction", "darker", "1", "ab" * 32, 1.0)
+
+    def denoise(self, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:
+        return pixels * np.float32(1 - 0.5 * strength)
+
+
+class FaultyEngine(DicomEngine):
+    def run(self, instance: Instance, known: str) -> Result:
+        fault = instance.path.name.partition(".")[0].rstrip("0123456789")
+        if fault == "poison":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault == "once":
+            flag = instance.path.parent.parent / "was-here"
+            if not flag.exists():
+                flag.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        elif fault == "hanging":
+            time.sleep(3600)
+        elif fault == "hungry":
+            hoard = [bytearray(1 << 26) for _ in range(1 << 10)]
+            raise AssertionError(len(hoard))
+        elif fault == "buggy":
+            raise ZeroDivisionError("MARKER")
+        elif fault == "vanishing":
+            instance.path.unlink()
+        elif fault == "slow":
+            time.sleep(0.1)
+        return super().run(instance, known)
+
+
+@dataclass(frozen=True)
+class FaultyJob(DicomJob):
+    def open(self) -> FaultyEngine:
+        return FaultyEngine(self, Darker() if self.target is not None else None)
+
+
+def main(arguments: list[str]) -> int:
+    import monai_dental.batch.dicom
+    from monai_dental.cli import main as command
+
+    monai_dental.batch.dicom.DicomJob = FaultyJob
+    return command(arguments)
+
+
+if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job of a shell ignores it
+    sys.path.insert(0, str(Path(__file__).parent))
+    import faults
+
+    sys.exit(faults.main(sys.argv[1:]))
