@@ -53,6 +53,12 @@ LOWER_DIMENSIONS = (
 )
 
 
+def arch_numbers(*, is_upper: bool) -> list[int]:
+    """Return the FDI numbers of an arch, the patient's right first."""
+    right, left = (1, 2) if is_upper else (4, 3)
+    return [10 * right + n for n in range(8, 0, -1)] + [10 * left + n for n in range(1, 9)]
+
+
 @dataclass(frozen=True)
 class Root:
     """One root of a tooth, positions from the tooth's axis in mm, mesial positive."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from monai_dental.phantom.dentition import Tooth, ToothClass, draw_tooth
+from monai_dental.phantom.dentition import Tooth, ToothClass, arch_numbers, draw_tooth
 from monai_dental.phantom.jawbones import OutlinedJaw, draw_mandible, draw_maxilla
 from monai_dental.phantom.projection import ToothProjection
 from monai_dental.phantom.restorations import Restoration
@@ -119,9 +119,7 @@ def _draw_row(
     age: float,
 ) -> list[Tooth]:
     """Return the 16 teeth of an arch by rising x, on the curved occlusal plane."""
-    right, left = (1, 2) if is_upper else (4, 3)
-    numbers = [10 * right + position for position in range(8, 0, -1)]
-    numbers += [10 * left + position for position in range(1, 9)]
+    numbers = arch_numbers(is_upper=is_upper)
     overlaps = generator.uniform(-0.9, 0.0, 16)
     drift = float(generator.uniform(-1.5, 1.5))
     rows = [draw_tooth(generator, number, x=0.0, y=0.0, scale=scale, age=age) for number in numbers]

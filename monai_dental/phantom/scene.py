@@ -12,6 +12,7 @@ from monai_dental.phantom.dentition import (
     UPPER_DIMENSIONS,
     Tooth,
     ToothClass,
+    arch_numbers,
     draw_tooth,
 )
 from monai_dental.phantom.streams import random_stream
@@ -146,8 +147,7 @@ def _draw_arch(
 ) -> list[Tooth]:
     """Return the teeth of an arch around the focus, by rising x, the patient's right first."""
     right, left = (1, 2) if is_upper else (4, 3)
-    numbers = [10 * right + position for position in range(8, 0, -1)]
-    numbers += [10 * left + position for position in range(1, 9)]
+    numbers = arch_numbers(is_upper=is_upper)
     # All teeth are drawn, also those outside of the image: what is seen must not depend on the
     # field.
     gaps = generator.uniform(-0.6, -0.05, 16)
