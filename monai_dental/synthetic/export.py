@@ -53,9 +53,8 @@ def write_images(
                 paths += part
                 if progress is not None:
                     progress(len(paths))
-        except BaseException:
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
     return paths
 
 
