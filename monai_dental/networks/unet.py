@@ -17,8 +17,7 @@ class DenoisingUNet(nn.Module):
     loses nothing. What comes out is added to the image. Two properties matter beyond accuracy: with
     no normalization layers a tile gives what the whole image gives, and with no biases the result
     scales with the image, so that the network also fits intensities and noise a little off those
-    that it learned from. MONAI's U-Nets have biases, norms, or activations on their shortcuts, and
-    learned less in the same time.
+    that it learned from. MONAI's U-Nets have biases, norms, or activations on their shortcuts.
 
     Any height and width will do: the image is padded by repeating the edge to a multiple of what
     the depth needs, and the padding is cut off the result.
