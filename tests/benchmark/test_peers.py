@@ -15,6 +15,8 @@ PARAMETERS = {
     "gaussian": 1.0,
     "non_local_means": 0.07,
     "total_variation": 0.1,
+    "bilateral": 0.3,
+    "wavelet": 0.07,
     "bm3d": 0.07,
 }
 
