@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
+from monai_dental.backends import run_by
 from monai_dental.bundles import load_config, load_weights
 from monai_dental.errors import BundleError
 
@@ -30,14 +31,22 @@ class Denoiser:
         bundle: The bundle's folder.
         config_name: Which inference config of the bundle: "inference", or a variant of it.
         device: For example "cpu" or "cuda:0"; default what the config says.
+        backend: What runs the network, one of `BACKENDS`.
 
     Raises:
         BundleError: The bundle lacks the config or its weights, the weights do not fit the network,
-            or the device is not there.
+            the device is not there, or the backend cannot use it.
+        ValueError: There is no such backend.
+        MissingPackageError: The backend's package is not installed.
     """
 
     def __init__(
-        self, bundle: Path, config_name: str = "inference", device: str | None = None
+        self,
+        bundle: Path,
+        config_name: str = "inference",
+        device: str | None = None,
+        *,
+        backend: str = "torch",
     ) -> None:
         parser = load_config(bundle, config_name, {}, required=_IDS)
         if "native" in parser:  # the config of a bundle that was made for another size
@@ -48,10 +57,14 @@ class Denoiser:
         self._before = Compose(parser.get_parsed_content("array_transforms"))
         self._after = Compose(parser.get_parsed_content("restore_transforms"))
         self._inferer = parser.get_parsed_content("inferer")
-        self._network: torch.nn.Module = parser.get_parsed_content("network").eval()
+        self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
         self.derivation = parser.get_parsed_content("derivation")
         if "ckpt_path" in parser:
-            load_weights(self._network, parser.get_parsed_content("ckpt_path"), self._device)
+            load_weights(self.network, parser.get_parsed_content("ckpt_path"), self._device)
+        if backend != "torch" and self._device.type != "cpu":
+            raise BundleError(f"backend {backend} runs on the cpu; the device is {self._device}")
+        precision = getattr(self._inferer, "precision", "auto")
+        self._run = run_by(backend, self.network, precision)
 
     def denoise(self, pixels: NDArray[np.float32], strength: float = 1.0) -> NDArray[np.float32]:
         """Denoise one image, or each frame of several.
@@ -77,7 +90,7 @@ class Denoiser:
         data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
         with torch.inference_mode():
             image = data["image"].to(self._device)
-            data["pred"] = self._inferer(image[None], self._network)[0]
+            data["pred"] = self._inferer(image[None], self._run)[0]
         denoised = torch.as_tensor(self._after(data)["pred"]).cpu().numpy().reshape(pixels.shape)
         blended: NDArray[np.float32] = pixels + np.float32(strength) * (denoised - pixels)
         return np.asarray(blended.clip(0.0, 1.0), dtype=np.float32)

@@ -69,7 +69,7 @@ class DenoisingUNet(nn.Module):
         padded = functional.pad(image, [0, right, 0, bottom], mode="replicate")
         noisy = padded[:, :1]
         x = functional.pixel_unshuffle(noisy, 2)
-        if padded.shape[1] > 1:
+        if self.first.in_channels > 4:
             x = torch.cat([x, functional.avg_pool2d(padded[:, 1:], 2)], dim=1)
         x = self.first(x)
         shortcuts: list[Tensor] = []

@@ -1,0 +1,77 @@
+"""What runs a network for inference."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_dental.errors import MissingPackageError
+from monai_dental.precision import fastest_dtype
+
+BACKENDS = ("torch", "openvino")
+
+
+def run_by(backend: str, network: nn.Module, precision: str = "auto") -> Callable[..., Tensor]:
+    """Return a network as a backend runs it.
+
+    Args:
+        backend: "torch", or "openvino": on Intel CPUs mostly faster, with `torch`'s number of
+            threads; without GPUs.
+        network: Takes and returns (batch, C, H, W), on the CPU for OpenVINO.
+        precision: "auto", "float32" or "bfloat16"; see `fastest_dtype`. torch is told by the
+            inferer.
+
+    Raises:
+        ValueError: There is no such backend.
+        MissingPackageError: OpenVINO is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is {backend!r}; need one of {', '.join(BACKENDS)}")
+    return network if backend == "torch" else _OpenVinoNetwork(network, precision)
+
+
+class _OpenVinoNetwork:
+    """A network compiled by OpenVINO at its first call, for any height and width."""
+
+    def __init__(self, network: nn.Module, precision: str) -> None:
+        self._openvino = _import_openvino()
+        self._network = network.eval()
+        self._precision = precision
+        self._compiled: Any = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the network's output for a batch, float32."""
+        if self._compiled is None:
+            self._compiled = self._compile(images)
+        return torch.from_numpy(self._compiled(images.float().numpy())[0])
+
+    def _compile(self, images: Tensor) -> Any:
+        channels = images.shape[1]
+        is_reduced = fastest_dtype(images.device, self._precision) == torch.bfloat16
+        with torch.autocast("cpu", enabled=False):
+            model = self._openvino.convert_model(
+                self._network,
+                example_input=torch.zeros(1, channels, 64, 64),
+                input=[self._openvino.PartialShape([-1, channels, -1, -1])],
+            )
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if is_reduced else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        return self._openvino.Core().compile_model(model, "CPU", settings)
+
+
+def _import_openvino() -> Any:
+    """Return the package, without what reports its use to its maker over the network."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # not importable
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingPackageError(
+            "backend openvino needs the package openvino: pip install 'monai-dental[openvino]'"
+        ) from error
+    return openvino

@@ -1,0 +1,82 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from monai_dental.backends import run_by
+from monai_dental.bundles import find_bundle
+from monai_dental.denoiser import Denoiser
+from monai_dental.errors import BundleError, MissingPackageError
+from monai_dental.networks import DenoisingUNet
+
+SIZES = [(1, 1), (33, 47), (64, 96), (201, 130)]
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = DenoisingUNet(features=(8, 16), blocks=1, noise_channels=2).eval()
+    for weights in network.parameters():
+        torch.nn.init.normal_(weights, std=0.1)
+    return network
+
+
+@torch.inference_mode()
+def test_openvino_agrees_with_torch_at_any_size_and_batch(network):
+    pytest.importorskip("openvino", reason="pip install 'monai-dental[openvino]'")
+    compiled = run_by("openvino", network, "float32")
+
+    for size in SIZES:
+        images = torch.rand(2, 3, *size)
+        expected = network(images)
+        torch.testing.assert_close(compiled(images), expected, rtol=1e-4, atol=1e-5)
+        assert (expected - images[:, :1]).abs().max() > 0.01
+
+
+def test_denoiser_gives_the_same_by_either_backend():
+    pytest.importorskip("openvino", reason="pip install 'monai-dental[openvino]'")
+    image = np.random.default_rng(0).random((120, 90), dtype=np.float32)
+    bundle = find_bundle("unet")
+
+    by_torch, by_openvino = (
+        Denoiser(bundle, backend=backend).denoise(image) for backend in ("torch", "openvino")
+    )
+
+    assert np.abs(by_torch - image).max() > 0.01
+    np.testing.assert_allclose(by_openvino, by_torch, atol=0.01)  # bfloat16 on either
+
+
+def test_unknown_backend_is_refused(network):
+    with pytest.raises(ValueError, match="'tvm'; need one of torch, openvino"):
+        run_by("tvm", network)
+
+
+def test_missing_openvino_says_how_to_get_it(network, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingPackageError, match=r"monai-dental\[openvino\]"):
+        run_by("openvino", network)
+
+
+def test_openvino_reports_nothing_over_the_network():
+    pytest.importorskip("openvino", reason="pip install 'monai-dental[openvino]'")
+    code = """
+import torch
+from monai_dental.backends import run_by
+from monai_dental.networks import DenoisingUNet
+run_by("openvino", DenoisingUNet(features=(4, 8), blocks=1))(torch.rand(1, 1, 16, 16))
+import sys
+from openvino.tools.ovc import telemetry_utils
+print(telemetry_utils.tm.__name__, sys.modules.get("openvino_telemetry"))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "None"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_openvino_on_a_gpu_is_refused():
+    with pytest.raises(BundleError, match="runs on the cpu"):
+        Denoiser(find_bundle("unet"), device="cuda:0", backend="openvino")
