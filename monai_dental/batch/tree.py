@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
+from monai_dental.atomic import open_atomically
 from monai_dental.batch.stamp import digest_of, stamp_of
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
@@ -65,13 +66,15 @@ class StudyTree:
         location = locate(derived)
         path = self.folder / location
         content = encode_dataset(derived)
+        # A name of its own: two workers may make the same instance, if the input is there twice.
+        part = self.folder / PARTS / f"{secrets.token_hex(8)}.part"
+        with open_atomically(path, part=part, place=_bring) as stream:
+            stream.write(content)
         try:
-            kept = _write(path, content, self.folder / PARTS)
-            status = path.stat()
+            digest, stamp = digest_of(path), stamp_of(path.stat())
         except OSError as error:
             raise _output_error(path, error) from error
-        digest = hashlib.sha256(kept).hexdigest()
-        return StoredObject(location, str(derived.SOPInstanceUID), digest, stamp_of(status))
+        return StoredObject(location, str(derived.SOPInstanceUID), digest, stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
         """Look whether an instance is there unchanged; see `ObjectTarget.find`."""
@@ -142,51 +145,21 @@ def without_times(content: bytes) -> bytes | None:
     return stream.getvalue()
 
 
-def _write(path: Path, content: bytes, parts: Path) -> bytes:
-    """Bring a file to its place; returns its content: the old one, where it differs by time."""
-    if path.exists():
-        return _adopt_or_replace(path, content, parts)
-    part = _write_part(content, parts)
+def _bring(part: Path, path: Path) -> None:
+    """Put a file in its place, unless what is there differs by the time of its making alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(part, path)  # unlike a rename it never takes the place of another
-        except FileExistsError:  # the same instance, by another worker: the input is there twice
-            return _adopt_or_replace(path, content, parts)
-        except OSError:  # file systems without links
+        os.link(part, path)  # unlike a rename it never takes the place of another
+    except OSError:  # it is there, by another worker perhaps, or the file system has no links
+        if not (path.exists() and _is_same(path.read_bytes(), part.read_bytes())):
             os.replace(part, path)
-        _flush_folders(path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-    return content
+    _flush_folders(path)
 
 
-def _adopt_or_replace(path: Path, content: bytes, parts: Path) -> bytes:
-    there = path.read_bytes()
+def _is_same(there: bytes, content: bytes) -> bool:
     canonical = without_times(content)
     is_timed = canonical is not None and canonical != content
-    if there == content or (is_timed and without_times(there) == canonical):
-        _flush_folders(path)
-        return there
-    part = _write_part(content, parts)
-    os.replace(part, path)
-    _flush_folders(path)
-    return content
-
-
-def _write_part(content: bytes, parts: Path) -> Path:
-    part = parts / f"{secrets.token_hex(8)}.part"
-    try:
-        with part.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    return part
+    return there == content or (is_timed and without_times(there) == canonical)
 
 
 def _flush_folders(path: Path) -> None:

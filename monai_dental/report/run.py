@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import numpy as np
 
+from monai_dental.atomic import open_atomically
 from monai_dental.batch.source import Instance
 from monai_dental.errors import MonaiDentalError, OutputError
 from monai_dental.report.compare import compare
@@ -75,13 +74,13 @@ def write_report(
     parts = [instances[start : start + size] for start in range(0, len(instances), size)]
     entries: list[Entry] = []
     try:
-        with tempfile.TemporaryFile("w+", encoding="utf-8", dir=output_dir) as first:
+        with tempfile.TemporaryFile(dir=output_dir) as first:
             for page, part in enumerate(parts, 1):
                 with contextlib.ExitStack() as stack:
-                    stream: TextIO = first
+                    stream: BinaryIO = first
                     if page > 1:
-                        stream = stack.enter_context(_open_whole(output_dir / page_name(page)))
-                        stream.write(page_head(page, len(parts)))
+                        stream = stack.enter_context(open_atomically(output_dir / page_name(page)))
+                        stream.write(page_head(page, len(parts)).encode())
                     for instance in part:
                         name = shown_name(instance.name, is_hashed=hash_paths)
                         entry = Entry(instance.path, len(entries) + 1, page, name)
@@ -89,13 +88,13 @@ def write_report(
                         entries.append(entry)
                         yield entry
                     if page > 1:
-                        stream.write(page_foot(page, len(parts)))
-            with _open_whole(output_dir / page_name(1)) as index:
-                index.write(page_head(1, len(parts)))
-                index.writelines(overview(entries, total or len(entries)))
+                        stream.write(page_foot(page, len(parts)).encode())
+            with open_atomically(output_dir / page_name(1)) as index:
+                index.write(page_head(1, len(parts)).encode())
+                index.writelines(map(str.encode, overview(entries, total or len(entries))))
                 first.seek(0)
                 shutil.copyfileobj(first, index)
-                index.write(page_foot(1, len(parts)))
+                index.write(page_foot(1, len(parts)).encode())
         _remove_later_pages(output_dir, len(parts))
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -125,7 +124,7 @@ def _write_entry(
     instance: Instance,
     denoised_dir: Path,
     reference_dir: Path | None,
-    stream: TextIO,
+    stream: BinaryIO,
 ) -> Entry:
     """Write one image to a page, as an article that says why if it cannot be compared."""
     pictures = None
@@ -138,23 +137,8 @@ def _write_entry(
         entry = entry.with_reason(str(error))
     except Exception as error:
         entry = entry.with_reason(f"unforeseen {type(error).__name__}")
-    stream.write(article(entry, pictures))
+    stream.write(article(entry, pictures).encode())
     return entry
-
-
-@contextlib.contextmanager
-def _open_whole(path: Path) -> Iterator[TextIO]:
-    """Open a text file that gets its name only when all is written; see `write_atomically`."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _remove_later_pages(folder: Path, pages: int) -> None:
