@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ _RUN_ARGUMENTS = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking",
     "args_file", "workflow_name", "workflow_type", "properties_path",
 }  # fmt: skip
+_ZERO_FOR_NONE = {"cache_mb", "figure_count", "halo", "num_workers"}
 
 
 def check_command_line() -> None:
@@ -25,11 +28,11 @@ def check_command_line() -> None:
     they began with. Under another program nothing is done.
 
     Raises:
-        BundleError: An override is not in the config; see `reject_unknown_overrides`.
+        BundleError: An override does not fit the config; see `check_overrides`.
     """
     if Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
         sys.excepthook = _show_plainly
-        reject_unknown_overrides(sys.argv[1:])
+        check_overrides(sys.argv[1:])
 
 
 def is_true(value: bool | str) -> bool:
@@ -47,17 +50,20 @@ def is_true(value: bool | str) -> bool:
     return flags[str(value).lower()]
 
 
-def reject_unknown_overrides(arguments: Sequence[str]) -> None:
+def check_overrides(arguments: Sequence[str]) -> None:
     """Check the overrides among the arguments of `python -m monai.bundle run`.
 
-    MONAI takes `--max_epoch 7` without a word, and trains the `max_epochs` of the config.
+    MONAI takes `--max_epoch 7` without a word, and trains the `max_epochs` of the config; it takes
+    `--max_epochs 1.5`, too. What is a number in the config must be one on the command line: a whole
+    one where that is whole, and not negative or zero where that is not.
 
     Args:
         arguments: The command line after the program.
 
     Raises:
         BundleError: An override is neither an id of the config files nor an argument of one of
-            their components, or is a path that MONAI would read as something else.
+            their components, is a path that MONAI would read as something else, or is not such a
+            number as the config has there.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigParser
@@ -79,6 +85,34 @@ def reject_unknown_overrides(arguments: Sequence[str]) -> None:
             raise BundleError(f"--{key} {value}: MONAI's configs cannot hold a path with # in it")
     if unknown:
         raise BundleError(f"{files}: no {', '.join(unknown)} in the config to override")
+    for key, value in given.items():
+        if key in parser:
+            _check_number(key, value, _followed(parser, key))
+
+
+def _followed(parser: Any, key: str) -> object:
+    """Return the value of an id, or that which it refers to."""
+    value: object = parser[key]
+    while isinstance(value, str) and value.startswith("@") and value[1:] in parser:
+        value = parser[value[1:]]
+    return value
+
+
+def _check_number(key: str, value: object, default: object) -> None:
+    """Check that `value` can stand for `default`, if that is a number and `value` no expression."""
+    from fire.parser import DefaultParseValue
+
+    if not isinstance(default, int | float) or isinstance(default, bool):
+        return
+    if str(value)[:1] in ("@", "$", "%"):
+        return
+    number = DefaultParseValue(value) if isinstance(value, str) else value
+    is_count = isinstance(default, int)
+    least = int(is_count and default > 0 and re.split("#|::", key)[-1] not in _ZERO_FOR_NONE)
+    kinds = int if is_count else int | float
+    if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number < math.inf:
+        kind = "a whole number" if is_count else "a number"
+        raise BundleError(f"--{key} {value}: need {kind} of at least {least}, such as {default}")
 
 
 def _named_arguments(arguments: Sequence[str]) -> dict[str, str]:
@@ -108,6 +142,9 @@ def _has_component(parser: Any, key: str) -> bool:
 def _show_plainly(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
+    if issubclass(kind, KeyboardInterrupt):  # Python then ends by SIGINT: 130 in a shell
+        sys.stderr.write("interrupted; what is written is complete\n")
+        return
     cause: BaseException | None = plain_cause(error)
     if cause is None:
         sys.__excepthook__(kind, error, traceback)

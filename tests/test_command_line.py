@@ -1,10 +1,11 @@
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from monai_dental.command_line import is_true, reject_unknown_overrides
+from monai_dental.command_line import check_overrides, is_true
 from monai_dental.errors import BundleError
 
 
@@ -30,7 +31,7 @@ def config(tmp_path):
     ],
 )
 def test_known_override_is_accepted(config, override):
-    reject_unknown_overrides(["run", "training", "--config_file", config, *override])
+    check_overrides(["run", "training", "--config_file", config, *override])
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,64 @@ def test_known_override_is_accepted(config, override):
 def test_unknown_override_is_rejected(config, override):
     name = override[0].removeprefix("--").split("=")[0]
     with pytest.raises(BundleError, match=rf"train\.json: no {name} in the config to override"):
-        reject_unknown_overrides(["run", "training", "--config_file", config, *override])
+        check_overrides(["run", "training", "--config_file", config, *override])
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    path = tmp_path / "numbers.json"
+    loader = {"_target_": "DataLoader", "batch_size": "@batch_size", "num_workers": 2}
+    values = {"batch_size": 4, "seed": 0, "cache_mb": 2048, "tau": 0.5, "native": False}
+    path.write_text(json.dumps({**values, "dataset_dir": None, "loader": loader}))
+    return ["run", "--config_file", str(path)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needed"),
+    [
+        ("batch_size", "1.5", "a whole number of at least 1, such as 4"),
+        ("batch_size", "0", "a whole number of at least 1"),
+        ("batch_size", "1e2", "a whole number of at least 1"),
+        ("batch_size", "True", "a whole number of at least 1"),
+        ("batch_size", "four", "a whole number of at least 1"),
+        ("loader#batch_size", "0", "a whole number of at least 1, such as 4"),
+        ("loader::num_workers", "-1", "a whole number of at least 0, such as 2"),
+        ("cache_mb", "-5", "a whole number of at least 0, such as 2048"),
+        ("seed", "-1", "a whole number of at least 0, such as 0"),
+        ("tau", "-0.1", "a number of at least 0, such as 0.5"),
+        ("tau", "nan", "a number of at least 0"),
+        ("tau", "1e999", "a number of at least 0"),
+    ],
+)
+def test_number_that_the_config_has_no_use_for_is_refused(numbers, name, value, needed):
+    with pytest.raises(BundleError, match=f"--{name} {value}: need {needed}"):
+        check_overrides([*numbers, f"--{name}", value])
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["batch_size=8", "batch_size=$2 * 2", "batch_size=@seed", "loader#batch_size=1",
+     "loader#num_workers=0", "cache_mb=0", "seed=0", "tau=0", "tau=2", "tau=1e-3", "native=true",
+     "dataset_dir=2024"],
+)  # fmt: skip
+def test_number_as_the_config_has_it_is_accepted(numbers, override):
+    check_overrides([*numbers, f"--{override}"])
+
+
+def test_interrupted_run_ends_with_one_line(tmp_path):
+    config = tmp_path / "train.json"
+    config.write_text(json.dumps({
+        "imports": ["$from monai_dental.command_line import check_command_line", "$import signal"],
+        "initialize": ["$check_command_line()"],
+        "run": ["$signal.raise_signal(signal.SIGINT)"],
+    }))  # fmt: skip
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)]
+
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode == -signal.SIGINT  # which shells report as 130
+    assert result.stderr.splitlines()[-1] == "interrupted; what is written is complete"
+    assert "Traceback" not in result.stderr
 
 
 def test_path_that_a_config_cannot_hold_is_refused(tmp_path):
@@ -49,9 +107,9 @@ def test_path_that_a_config_cannot_hold_is_refused(tmp_path):
     arguments = ["run", "training", "--config_file", str(config), "--output_dir"]
 
     with pytest.raises(BundleError, match=r"--output_dir o # x: .*cannot hold a path with #"):
-        reject_unknown_overrides([*arguments, "o # x"])
-    reject_unknown_overrides([*arguments, "@train#folder"])
-    reject_unknown_overrides([*arguments, "2024"])
+        check_overrides([*arguments, "o # x"])
+    check_overrides([*arguments, "@train#folder"])
+    check_overrides([*arguments, "2024"])
 
 
 def test_run_ends_with_what_was_wrong_first(tmp_path):
@@ -76,16 +134,14 @@ def test_override_in_an_arguments_file_is_checked(config, tmp_path):
     arguments.write_text(json.dumps({"config_file": config, "learning_rat": 1}))
 
     with pytest.raises(BundleError, match="no learning_rat in the config"):
-        reject_unknown_overrides(["run", "--args_file", str(arguments)])
+        check_overrides(["run", "--args_file", str(arguments)])
 
 
 def test_override_is_looked_up_in_all_config_files(config, tmp_path):
     overlay = tmp_path / "overlay.json"
     overlay.write_text(json.dumps({"patience": 3}))
 
-    reject_unknown_overrides(
-        ["run", "--config_file", f"['{config}','{overlay}']", "--patience", "4"]
-    )
+    check_overrides(["run", "--config_file", f"['{config}','{overlay}']", "--patience", "4"])
 
 
 @pytest.mark.parametrize(
