@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ from monai_dental.errors import (
     plain_cause,
 )
 from monai_dental.formats import read_radiograph
-from monai_dental.noise import SMALLEST_SIDE
-from monai_dental.outputs import prepare_output_folder
+from monai_dental.noise import SMALLEST_SIDE, estimate_noise
+from monai_dental.outputs import output_folder
 
 _VALIDATION_SHARE = 0.1
 _PARTS = ("configs", "docs", "LICENSE")
@@ -60,22 +59,25 @@ def readable_images(folder: Path) -> tuple[list[Path], list[str]]:
     images, reasons = [], []
     for path in find_images(folder):
         try:
-            shape = read_radiograph(path).pixels.shape
+            pixels = read_radiograph(path).pixels
         except MonaiDentalError as error:
             reasons.append(str(error))
             continue
+        shape = pixels.shape
         if len(shape) > 2 and shape[0] > 1:
             reasons.append(f"{path}: {shape[0]} frames; need one")
         elif min(shape[-2:]) < SMALLEST_SIDE:
             size = f"{shape[-2]} x {shape[-1]}"
             reasons.append(f"{path}: {size} pixels; need {SMALLEST_SIDE} or more")
+        elif not estimate_noise(pixels.reshape(shape[-2:])).variances.any():
+            reasons.append(f"{path}: no noise found in it; need an image as the detector made it")
         else:
             images.append(path)
     return images, reasons
 
 
 def check_adaptable(bundle: Path, output: Path) -> None:
-    """Check all that can be checked before any image is read, and make the output folder.
+    """Check all that can be checked before any image is read; nothing is left behind.
 
     Raises:
         BundleError: The bundle cannot be adapted, or has no weights to start from.
@@ -89,7 +91,8 @@ def check_adaptable(bundle: Path, output: Path) -> None:
             raise OutputError(f"{path}: MONAI's configs cannot hold a path with # in it; rename it")
     if output.is_mount():
         raise OutputError(f"{output}: a mounted volume; need a folder in it, which can be renamed")
-    prepare_output_folder(output, overwrite=False)
+    with output_folder(output):
+        pass
 
 
 def adapt(
@@ -108,7 +111,7 @@ def adapt(
 
     Args:
         bundle: The bundle's folder.
-        images: Noisy images, all from one's own machine.
+        images: Noisy images, all from one's own machine, as `readable_images` finds them.
         output: Folder for the new bundle, empty or new.
         max_epochs: How long; None for what the bundle says.
         progress: Is called with the number of the epoch done, and of all.
@@ -123,10 +126,10 @@ def adapt(
     check_adaptable(bundle, output)
     bundle, output = bundle.resolve(), output.resolve()
     try:
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".adapt-") as folder:
-            made = Path(folder) / "bundle"
+        with output_folder(output), _work_folder(output) as folder:
+            made = folder / "bundle"
             _copy_bundle(bundle, made)
-            file = Path(folder) / "splits.json"
+            file = folder / "splits.json"
             file.write_text(json.dumps(_split(images)), encoding="utf-8")
             splits = {"_target_": "monai_dental.datalists.load_datalist", "path": str(file)}
             overrides: dict[str, Any] = {} if max_epochs is None else {"max_epochs": max_epochs}
@@ -138,14 +141,24 @@ def adapt(
                     datalist=[], splits=splits, **overrides,
                 )  # fmt: skip
                 before, after = _train(workflow, progress)
-            if before == 0:
-                raise DatasetError(f"{images[-1]}: no noise found in it; there is nothing to learn")
             if after < before:
                 _tell_of_change(made, len(images))
             made.replace(output)  # in one step: the output folder is there, and empty
     except OSError as error:
         raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from error
     return Adaptation(before, after, len(images))
+
+
+@contextlib.contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    """Make a folder beside the output, in place of what a killed run left, and remove it."""
+    folder = output.with_name(f".adapt-{output.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _split(images: Sequence[Path]) -> list[list[dict[str, str]]]:

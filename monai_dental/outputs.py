@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from monai_dental.errors import OutputError
@@ -34,3 +36,24 @@ def prepare_output_folder(folder: Path | str, *, overwrite: bool = False) -> Non
             f"{folder}: the output folder is not empty; need an empty or new one, or the option to "
             "overwrite"
         )
+
+
+@contextlib.contextmanager
+def output_folder(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
+    """Prepare a folder for results, and remove again what was made of it if nothing went in.
+
+    Args:
+        folder: See `prepare_output_folder`.
+        overwrite: See `prepare_output_folder`.
+
+    Raises:
+        OutputError: See `prepare_output_folder`.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        prepare_output_folder(folder, overwrite=overwrite)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for place in made:
+                place.rmdir()

@@ -194,8 +194,7 @@ def test_failed_adaptation_leaves_nothing(tmp_path, bundle, noisy_images):
     with pytest.raises(MonaiDentalError, match=r"vanished\.png"):
         adapt(bundle, [*images, vanished], tmp_path / "mine")
 
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    assert list((tmp_path / "mine").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mounted_volume_is_refused_before_the_training(tmp_path, bundle, noisy_images, monkeypatch):
@@ -222,11 +221,26 @@ def test_bundle_that_did_not_get_better_does_not_claim_it(
     assert after == before
 
 
-def test_images_without_noise_teach_nothing(tmp_path, bundle):
+def test_images_without_noise_are_refused_before_the_training(tmp_path, bundle, capsys):
+    (tmp_path / "images").mkdir()
     for name in ("1.png", "2.png"):
-        cv2.imwrite(str(tmp_path / name), np.full((64, 64), 90, np.uint8))
+        cv2.imwrite(str(tmp_path / "images" / name), np.full((64, 64), 90, np.uint8))
+    output = tmp_path / "mine"
 
-    with pytest.raises(
-        DatasetError, match=r"2\.png: no noise found in it; there is nothing to learn"
-    ):
-        adapt(bundle, readable_images(tmp_path)[0], tmp_path / "mine", max_epochs=1)
+    code = main(
+        ["adapt", str(tmp_path / "images"), "--bundle", str(bundle), "--output", str(output)]
+    )
+
+    captured = capsys.readouterr()
+    assert code == 2
+    assert "2.png: no noise found in it; need an image as the detector" in captured.out
+    assert captured.err.splitlines()[-1].startswith("error: 0 images to adapt to; need at least 2")
+    assert not output.exists()
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, bundle, noisy_images):
+    (tmp_path / ".adapt-mine" / "bundle").mkdir(parents=True)
+
+    adapt(bundle, readable_images(noisy_images)[0], tmp_path / "mine", max_epochs=1)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

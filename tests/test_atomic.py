@@ -25,9 +25,11 @@ def test_file_is_replaced_only_when_all_is_written(tmp_path):
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError])
 def test_exception_removes_the_temporary_file(tmp_path, kind):
-    with pytest.raises(kind), open_atomically(tmp_path / "a") as stream:
-        stream.write(b"half")
-        raise kind
+    writing = open_atomically(tmp_path / "a")
+    writing.__enter__().write(b"half")
+    assert len(list(tmp_path.iterdir())) == 1
+
+    assert not writing.__exit__(kind, kind(), None)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -53,13 +55,12 @@ def test_what_a_kill_left_is_replaced_by_the_next_writing(tmp_path):
 
 def test_second_writer_of_a_file_never_makes_it_half(tmp_path):
     path = tmp_path / "a"
-    with (
-        pytest.raises(OutputError, match="a: cannot be written: another process writes it"),
-        open_atomically(path) as first,
-    ):
-        first.write(b"first")
-        second = open_atomically(path)
-        second.__enter__().write(b"half of the sec")
+    first, second = open_atomically(path), open_atomically(path)
+    first.__enter__().write(b"first")
+    second.__enter__().write(b"half of the sec")
+
+    with pytest.raises(OutputError, match="a: cannot be written: another process writes it"):
+        first.__exit__(None, None, None)
 
     assert not path.exists()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from monai_dental.errors import OutputError
-from monai_dental.outputs import prepare_output_folder
+from monai_dental.outputs import output_folder, prepare_output_folder
 
 
 def test_folder_and_its_parents_are_made(tmp_path):
@@ -26,3 +26,19 @@ def test_nothing_is_mixed_with_what_is_there(tmp_path):
 def test_folder_that_cannot_be_written_is_named(folder, verb):
     with pytest.raises(OutputError, match=f"{folder}: cannot {verb} this output folder"):
         prepare_output_folder(folder, overwrite=True)
+
+
+def test_folders_that_nothing_went_into_are_removed_again(tmp_path):
+    with output_folder(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_was_there_or_holds_something_stays(tmp_path):
+    with output_folder(tmp_path):
+        pass
+    with output_folder(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "1.png").touch()
+
+    assert (tmp_path / "a" / "b" / "1.png").is_file()
