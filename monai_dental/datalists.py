@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -169,6 +170,21 @@ def load_datalist(path: str) -> list[Any]:
     """
     content: list[Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return content
+
+
+def digest_of_images(datalist: Sequence[dict[str, str]]) -> str:
+    """Return a digest (SHA-256) of the contents of all files of a datalist.
+
+    Raises:
+        DatasetError: One of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in (Path(path) for item in datalist for path in item.values()):
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def affordable_count(datalist: Sequence[dict[str, str]], limit_mb: float) -> int:
