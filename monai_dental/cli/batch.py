@@ -1,27 +1,103 @@
-"""The commands `batch` and `batch-status` of `monai-dental`."""
+"""The commands `batch` and `batch-status`."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+from monai_dental.cli.arguments import Subparsers, path, positive, seconds, share
+from monai_dental.terminal import printable
 
+if TYPE_CHECKING:
     from monai_dental.batch.folder_batch import FolderBatch
 
 _COMPRESSIONS = ("none", "jpegls", "as-source")  # as in monai_dental.dicom, imported when needed
+
+
+def add(commands: Subparsers) -> None:
+    """Add the two commands."""
+    command = commands.add_parser(
+        "batch",
+        help="denoise a folder of DICOM files, whatever is in it",
+        description="Denoise all dental radiographs among the files of a folder into "
+        "OUT_DIR/STUDY/SERIES/INSTANCE.dcm. OUT_DIR/manifest.sqlite says what became of each file. "
+        "Killed at any moment, the same command goes on with what is left.",
+    )
+    command.set_defaults(command=batch)
+    command.add_argument("input", metavar="IN_DIR", type=path, help="folder of files of any kind")
+    command.add_argument(
+        "--output", metavar="OUT_DIR", type=path, required=True,
+        help="folder for the results: new, empty, or of an earlier run",
+    )  # fmt: skip
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", default="unet",
+        help="the bundle: one that comes with the package, or a bundle's folder, whose configs run "
+        "as code (default: unet)",
+    )  # fmt: skip
+    command.add_argument(
+        "--strength", metavar="SHARE", type=share, default=1.0,
+        help="share of the correction that is applied, 0 to 1 (default: 1)",
+    )  # fmt: skip
+    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+    command.add_argument(
+        "--workers", metavar="N", type=positive,
+        help="worker processes (default: one a core, as far as memory goes)",
+    )  # fmt: skip
+    command.add_argument(
+        "--compress", choices=_COMPRESSIONS, default="none",
+        help="write results uncompressed, in JPEG-LS, or as the source, where that is lossless "
+        "(default: none)",
+    )  # fmt: skip
+    command.add_argument(
+        "--all-xray", action="store_true", help="take DX, CR and CT without dental anatomy too"
+    )
+    command.add_argument(
+        "--rules", metavar="FILE", type=path,
+        help="rules of selection, JSON (default: dicom/selection.json of the package)",
+    )  # fmt: skip
+    command.add_argument(
+        "--time-limit", metavar="SECONDS", type=seconds, default=600.0,
+        help="time that one file may take (default: 600)",
+    )  # fmt: skip
+    command.add_argument(
+        "--memory-limit", metavar="MB", type=positive,
+        help="memory that one file may take, beside the model, in MiB (default: the workers' share "
+        "of three quarters of the machine)",
+    )  # fmt: skip
+    command.add_argument(
+        "--retry-failed", action="store_true", help="do files that failed before again"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="only tell which files would be denoised"
+    )
+    command.add_argument(
+        "--hash-paths", action="store_true",
+        help="say a digest (SHA-256) of each path in its stead; who knows a path finds its digest",
+    )  # fmt: skip
+    command.add_argument(
+        "--reproducible", action="store_true",
+        help="leave out when results were made: the same input makes the same bytes",
+    )  # fmt: skip
+
+    command = commands.add_parser(
+        "batch-status",
+        help="tell how a batch stands",
+        description="Tell from the manifest of a batch what was skipped and failed, and why, and "
+        "what is left. Exit status 0 if all is done, 1 if files failed or are left.",
+    )
+    command.set_defaults(command=batch_status)
+    command.add_argument("output", metavar="OUT_DIR", type=path, help="output folder of the batch")
+    command.add_argument(
+        "--export", metavar="FILE", type=path,
+        help="write the manifest as .csv, or as .jsonl: one JSON object a line",
+    )  # fmt: skip
 
 
 def batch(arguments: argparse.Namespace) -> int:
     """Denoise a folder of DICOM files, whatever is in it."""
     from monai_dental.batch.progress import Progress
     from monai_dental.batch.status import format_counts
-    from monai_dental.terminal import printable
 
     folder_batch = _make_batch(arguments)
     if arguments.dry_run:
@@ -55,7 +131,6 @@ def batch_status(arguments: argparse.Namespace) -> int:
     from monai_dental.batch.manifest import Manifest
     from monai_dental.batch.status import export_rows, format_status
     from monai_dental.batch.tree import StudyTree
-    from monai_dental.terminal import printable
 
     manifest = Manifest(arguments.output)
     try:
@@ -67,93 +142,6 @@ def batch_status(arguments: argparse.Namespace) -> int:
     finally:
         manifest.close()
     return 1 if counts["failed"] or counts["left"] else 0
-
-
-def add_batch_commands(
-    commands: Any, path: Callable[[str], Path], share: Callable[[str], float]
-) -> None:
-    """Add the two commands to the parser.
-
-    Args:
-        commands: The subparsers of `monai-dental`.
-        path: Type of an argument that names a file or folder.
-        share: Type of an argument from 0 to 1.
-    """
-    command = commands.add_parser(
-        "batch",
-        help="denoise a folder of DICOM files, whatever is in it",
-        description="Denoise all dental radiographs among the files of a folder into "
-        "OUT_DIR/STUDY/SERIES/INSTANCE.dcm. OUT_DIR/manifest.sqlite says what became of each file. "
-        "Killed at any moment, the same command goes on with what is left.",
-    )
-    command.set_defaults(command=batch)
-    command.add_argument("input", metavar="IN_DIR", type=path, help="folder of files of any kind")
-    command.add_argument(
-        "--output", metavar="OUT_DIR", type=path, required=True,
-        help="folder for the results: new, empty, or of an earlier run",
-    )  # fmt: skip
-    command.add_argument(
-        "--bundle", metavar="NAME|DIR", default="unet",
-        help="the bundle: one that comes with the package, or a bundle's folder, whose configs run "
-        "as code (default: unet)",
-    )  # fmt: skip
-    command.add_argument(
-        "--strength", metavar="SHARE", type=share, default=1.0,
-        help="share of the correction that is applied, 0 to 1 (default: 1)",
-    )  # fmt: skip
-    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
-    command.add_argument(
-        "--workers", metavar="N", type=_count,
-        help="worker processes (default: one a core, as far as memory goes)",
-    )  # fmt: skip
-    command.add_argument(
-        "--compress", choices=_COMPRESSIONS, default="none",
-        help="write results uncompressed, in JPEG-LS, or as the source, where that is lossless "
-        "(default: none)",
-    )  # fmt: skip
-    command.add_argument(
-        "--all-xray", action="store_true", help="take DX, CR and CT without dental anatomy too"
-    )
-    command.add_argument(
-        "--rules", metavar="FILE", type=path,
-        help="rules of selection, JSON (default: dicom/selection.json of the package)",
-    )  # fmt: skip
-    command.add_argument(
-        "--time-limit", metavar="SECONDS", type=_seconds, default=600.0,
-        help="time that one file may take (default: 600)",
-    )  # fmt: skip
-    command.add_argument(
-        "--memory-limit", metavar="MB", type=_count,
-        help="memory that one file may take, beside the model, in MiB (default: the workers' share "
-        "of three quarters of the machine)",
-    )  # fmt: skip
-    command.add_argument(
-        "--retry-failed", action="store_true", help="do files that failed before again"
-    )
-    command.add_argument(
-        "--dry-run", action="store_true", help="only tell which files would be denoised"
-    )
-    command.add_argument(
-        "--hash-paths", action="store_true",
-        help="say a digest (SHA-256) of each path in its stead; who knows a path finds its digest",
-    )  # fmt: skip
-    command.add_argument(
-        "--reproducible", action="store_true",
-        help="leave out when results were made: the same input makes the same bytes",
-    )  # fmt: skip
-
-    command = commands.add_parser(
-        "batch-status",
-        help="tell how a batch stands",
-        description="Tell from the manifest of a batch what was skipped and failed, and why, and "
-        "what is left. Exit status 0 if all is done, 1 if files failed or are left.",
-    )
-    command.set_defaults(command=batch_status)
-    command.add_argument("output", metavar="OUT_DIR", type=path, help="output folder of the batch")
-    command.add_argument(
-        "--export", metavar="FILE", type=path,
-        help="write the manifest as .csv, or as .jsonl: one JSON object a line",
-    )  # fmt: skip
 
 
 def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
@@ -198,7 +186,6 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
 
 def _preview(folder_batch: FolderBatch) -> int:
     from monai_dental.batch.folder_batch import count_reasons
-    from monai_dental.terminal import printable
 
     reasons = count_reasons(folder_batch.preview())
     names = {"derived": "would be denoised", "skipped": "skipped", "failed": "failed"}
@@ -210,19 +197,3 @@ def _preview(folder_batch: FolderBatch) -> int:
         totals[outcome] += count
     print(", ".join(f"{count} {names[outcome]}" for outcome, count in totals.items()))
     return 1 if totals["failed"] else 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds

@@ -1,11 +1,9 @@
-"""The command `monai-dental`, run in process, with the input that goes wrong in hospitals."""
+"""The command `denoise`, run in process, with the input that goes wrong in hospitals."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -15,28 +13,8 @@ import pytest
 from monai_dental.cli import main
 
 
-@pytest.fixture
-def png(radiograph_file, picture):
-    return radiograph_file(picture(8, rows=48, columns=40), ".png")
-
-
 def denoise(*arguments):
     return main(["denoise", *map(str, arguments)])
-
-
-def test_help_answers_without_torch():
-    code = "import sys, monai_dental.cli as cli\ntry: cli.main(['--help'])\n" + (
-        "finally: assert not {'torch', 'monai', 'cv2', 'pydicom'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert "denoise files and folders" in done.stdout
-
-
-def test_module_is_the_command():
-    command = [sys.executable, "-m", "monai_dental", "--version"]
-
-    assert subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0.1.0"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".nii", ".nii.gz", ".dcm"])
@@ -264,19 +242,6 @@ def test_termination_leaves_no_half_file(png, tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_reader_that_goes_away_ends_the_command_quietly(tmp_path):
-    code = "import sys, monai_dental.cli as cli; sys.exit(cli.main(sys.argv[1:]))"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, "phantom", "--count", "1", "--output", tmp_path / "p"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        process.stdout.close()
-        errors = process.stderr.read()
-
-    assert process.returncode == 1
-    assert "Traceback" not in errors
-
-
 @pytest.mark.parametrize("option", ["--strength=2", "--strength=nan", "--nonsense", ""])
 def test_wrong_option_ends_with_2(png, tmp_path, option):
     with pytest.raises(SystemExit) as ended:
@@ -298,72 +263,3 @@ def test_patient_data_stay_out_of_what_is_printed(dicom_file, dicom_dataset, tmp
 
     captured = capsys.readouterr()
     assert marker not in captured.out + captured.err
-
-
-def test_phantoms_are_written_and_counted(tmp_path, capsys):
-    assert main(["phantom", "--count", "2", "--first", "7", "--output", str(tmp_path / "p")]) == 0
-
-    assert sorted(p.name for p in (tmp_path / "p" / "clean").iterdir()) == ["7.png", "8.png"]
-    assert capsys.readouterr().out.startswith("2 radiographs")
-    assert main(["phantom", "--count", "2", "--output", str(tmp_path / "p")]) == 2
-    assert "is not empty" in capsys.readouterr().err
-
-
-def test_scores_of_a_folder_without_any_are_an_error(tmp_path, capsys):
-    assert main(["scores", str(tmp_path)]) == 2
-    assert "no scores here" in capsys.readouterr().err
-
-
-def report(*arguments):
-    return main(["report", *map(str, arguments)])
-
-
-@pytest.fixture
-def noisy_and_denoised(png, tmp_path):
-    """A folder of two originals, one of them broken, and the folder that denoise made of it."""
-    (tmp_path / "noisy").mkdir()
-    (tmp_path / "noisy" / "1.png").write_bytes(png.read_bytes())
-    (tmp_path / "noisy" / "2.png").write_text("not an image")
-    assert denoise(tmp_path / "noisy", "--output", tmp_path / "denoised") == 1
-    return tmp_path / "noisy", tmp_path / "denoised"
-
-
-def test_report_shows_what_denoise_made_and_what_it_could_not(noisy_and_denoised, tmp_path, capsys):
-    assert report(*noisy_and_denoised, "--output", tmp_path / "r", "--page-size", 1) == 1
-
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-2].endswith("2.png: original: not a PNG file, though it is called one")
-    assert lines[-1] == f"1 compared, 1 failed: {tmp_path}/r/index.html"
-    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["index.html", "page-2.html"]
-
-
-def test_report_of_a_file_with_its_reference_and_a_digest(noisy_and_denoised, tmp_path, capsys):
-    noisy, denoised = noisy_and_denoised
-    options = ["--output", tmp_path / "r", "--reference", noisy, "--hash-paths"]
-
-    assert report(noisy / "1.png", denoised, *options) == 0
-
-    page = (tmp_path / "r" / "index.html").read_text()
-    assert "PSNR, dB (data range 1)" in page
-    assert "1.png" not in page
-
-
-def test_report_without_a_promised_reference_says_so(noisy_and_denoised, tmp_path, capsys):
-    noisy, denoised = noisy_and_denoised
-    options = ["--output", tmp_path / "r", "--reference", tmp_path / "empty", "--sample", 1]
-    (tmp_path / "empty").mkdir()
-
-    assert report(noisy, denoised, *options) == 1
-
-    assert "1 without a usable reference" in capsys.readouterr().out
-    assert "1 image, an even sample of 2" in (tmp_path / "r" / "index.html").read_text()
-
-
-def test_report_on_wrong_usage_writes_nothing(noisy_and_denoised, tmp_path, capsys):
-    noisy, denoised = noisy_and_denoised
-
-    assert report(noisy, tmp_path / "nowhere", "--output", tmp_path / "r") == 2
-    assert "nowhere: no such folder" in capsys.readouterr().err
-    assert not (tmp_path / "r").exists()
-    assert report(noisy, denoised, "--output", denoised) == 2
-    assert "is not empty" in capsys.readouterr().err

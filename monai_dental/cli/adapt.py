@@ -1,0 +1,64 @@
+"""The command `adapt`."""
+
+from __future__ import annotations
+
+import argparse
+
+from monai_dental.cli.arguments import Subparsers, path, positive
+from monai_dental.cli.progress import advance, progress_bar
+from monai_dental.terminal import printable
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "adapt",
+        help="fine-tune a bundle on your own noisy images",
+        description="Fine-tune a bundle on radiographs of your own machine, as they are: no clean "
+        "images are needed. The result is a bundle of its own, for denoise --bundle ./MY_BUNDLE. "
+        "The images should come from one machine; 20 or more are better than few.",
+    )
+    command.set_defaults(command=adapt)
+    command.add_argument("images", metavar="DIR", type=path, help="folder of noisy images")
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", default="unet",
+        help="the bundle to start from: one that comes with the package, or a bundle's folder, "
+        "whose configs run as code (default: unet)",
+    )  # fmt: skip
+    command.add_argument(
+        "--output", metavar="DIR", type=path, required=True,
+        help="folder for the new bundle, empty or new",
+    )  # fmt: skip
+    command.add_argument(
+        "--epochs", metavar="N", type=positive, help="default: what the bundle says"
+    )
+
+
+def adapt(arguments: argparse.Namespace) -> int:
+    """Fine-tune a bundle on one's own noisy images."""
+    from monai_dental.bundles import find_bundle
+
+    bundle = find_bundle(arguments.bundle)
+
+    from monai_dental.adapt import adapt, check_adaptable, readable_images
+
+    check_adaptable(bundle, arguments.output)
+    images, reasons = readable_images(arguments.images)
+    for reason in reasons:
+        print(printable(f"left out: {reason}"))
+    with progress_bar("adapting", 0, unit="epoch") as progress:
+        result = adapt(
+            bundle,
+            images,
+            arguments.output,
+            max_epochs=arguments.epochs,
+            progress=lambda epoch, epochs: advance(progress, epoch, epochs),
+        )
+    print(
+        f"validation loss {result.loss_before:.6f} before, {result.loss_after:.6f} after; most of "
+        "it is noise that no denoiser can foretell"
+    )
+    if result.loss_after == result.loss_before:
+        print("no epoch did better than the bundle's own weights, which are kept")
+    print(printable(f"{result.image_count} images, {len(reasons)} left out: {arguments.output}"))
+    return 1 if reasons else 0

@@ -1,0 +1,93 @@
+"""The command line: which commands there are, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import monai_dental
+from monai_dental.errors import MonaiDentalError
+from monai_dental.terminal import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+_MODULES = ("denoise", "batch", "adapt", "phantom", "report", "scores")
+"""A module of this package for each command, with `add(commands)`, in the order of the help."""
+
+# torch and MONAI take seconds to import: each command imports what it needs.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments; default those of the process.
+
+    Returns:
+        0 = all done, 1 = some instances failed, 2 = wrong usage or configuration,
+        130 = interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be of any alphabet
+    arguments = _make_parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    with warnings.catch_warnings(), _terminable():
+        warnings.showwarning = _show_warning
+        try:
+            code = command(arguments)
+            sys.stdout.flush()
+        except MonaiDentalError as error:
+            sys.stderr.write(f"error: {printable(str(error))}\n")
+            return 2
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted; what is written is complete\n")
+            return 130
+        except BrokenPipeError:  # `monai-dental … | head`: the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        return code
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="monai-dental", description=monai_dental.__doc__)
+    parser.add_argument("--version", action="version", version=monai_dental.__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in _MODULES:
+        importlib.import_module(f"monai_dental.cli.{name}").add(commands)
+    return parser
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, which service managers send, end a command as Ctrl-C does: with nothing half."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    sys.stderr.write(f"warning: {message}\n")

@@ -1,0 +1,23 @@
+"""The bar that shows how far a command is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from tqdm import tqdm
+
+
+def progress_bar(title: str, total: int, unit: str = "image") -> tqdm[NoReturn]:
+    """Make a bar; none is shown where the output is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(desc=title, total=total, unit=unit, disable=None)
+
+
+def advance(progress: tqdm[NoReturn], count: int, total: int | None = None) -> None:
+    """Set a bar to so many, of so many where that is known only now."""
+    progress.total = total or progress.total
+    progress.update(count - progress.n)

@@ -1,0 +1,94 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from monai_dental.cli.arguments import Subparsers, path, positive
+from monai_dental.cli.progress import progress_bar
+from monai_dental.terminal import printable
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "report",
+        help="show originals beside their results, as web pages",
+        description="Write self-contained HTML pages with originals beside what denoise made of "
+        "them: slider, residual, noise map, profiles, histograms and figures. The pages hold the "
+        "images themselves: keep them where the images may be.",
+    )
+    command.set_defaults(command=report)
+    command.add_argument(
+        "inputs", metavar="INPUT", type=path, nargs="+", help="an original, or a folder of them"
+    )
+    command.add_argument(
+        "denoised",
+        metavar="DENOISED",
+        type=path,
+        help="folder of the results, as denoise wrote it",
+    )
+    command.add_argument(
+        "--output", metavar="DIR", type=path, required=True, help="folder for the pages"
+    )
+    command.add_argument(
+        "--reference", metavar="DIR", type=path,
+        help="folder of clean images of the same names, for PSNR and SSIM",
+    )  # fmt: skip
+    command.add_argument(
+        "--page-size", metavar="N", type=positive, default=10, help="images a page (default: 10)"
+    )
+    command.add_argument(
+        "--sample", metavar="N", type=positive,
+        help="so many images, evenly spread over all (default: all)",
+    )  # fmt: skip
+    command.add_argument(
+        "--hash-paths",
+        action="store_true",
+        help="show a digest (SHA-256) of each name in its stead; who knows a name finds its digest",
+    )
+    command.add_argument(
+        "--overwrite", action="store_true", help="write into a folder that is not empty"
+    )
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write pages that show originals beside their results."""
+    from monai_dental.batch.folder import FolderSource
+    from monai_dental.errors import DatasetError
+    from monai_dental.outputs import prepare_output_folder
+
+    source = FolderSource(arguments.inputs, excluded=arguments.denoised)
+    for folder in (arguments.denoised, arguments.reference):
+        if folder is not None and not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder")
+
+    from monai_dental.report import sample_evenly, write_report
+
+    instances = sample_evenly(list(source), arguments.sample)
+    prepare_output_folder(arguments.output, overwrite=arguments.overwrite)
+    failed = without_reference = 0
+    entries = write_report(
+        instances,
+        arguments.denoised,
+        arguments.output,
+        reference_dir=arguments.reference,
+        page_size=arguments.page_size,
+        total=len(source),
+        hash_paths=arguments.hash_paths,
+    )
+    with progress_bar("comparing", len(instances)) as progress:
+        for entry in entries:
+            progress.update()
+            if entry.reason is not None:
+                failed += 1
+                line = printable(f"failed: {entry.path}: {entry.reason}")
+                progress.write(line, file=sys.stdout)
+            elif arguments.reference is not None and entry.lacks_reference:
+                without_reference += 1
+    page = arguments.output / "index.html"
+    if without_reference:
+        print(f"{without_reference} without a usable reference; the report says why")
+    print(printable(f"{len(instances) - failed} compared, {failed} failed: {page}"))
+    return 1 if failed or without_reference else 0

@@ -1,0 +1,34 @@
+"""The command `monai-dental` as a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_help_answers_without_torch():
+    code = "import sys, monai_dental.cli as cli\ntry: cli.main(['--help'])\n" + (
+        "finally: assert not {'torch', 'monai', 'cv2', 'pydicom'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "denoise files and folders" in done.stdout
+
+
+def test_module_is_the_command():
+    command = [sys.executable, "-m", "monai_dental", "--version"]
+
+    assert subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0.1.0"
+
+
+def test_reader_that_goes_away_ends_the_command_quietly(tmp_path):
+    code = "import sys, monai_dental.cli as cli; sys.exit(cli.main(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "phantom", "--count", "1", "--output", tmp_path / "p"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert process.returncode == 1
+    assert "Traceback" not in errors
