@@ -43,7 +43,7 @@ def denoise(arguments: argparse.Namespace) -> int:
     """Denoise files and folders."""
     from monai_dental.batch.folder import FolderSource, FolderTarget
     from monai_dental.bundles import find_bundle
-    from monai_dental.outputs import prepare_output_folder
+    from monai_dental.outputs import output_folder
 
     bundle = find_bundle(arguments.bundle)
     source = FolderSource(arguments.inputs, excluded=arguments.output)
@@ -52,10 +52,12 @@ def denoise(arguments: argparse.Namespace) -> int:
     from monai_dental.denoiser import Denoiser
 
     denoiser = Denoiser(bundle, device=arguments.device)
-    prepare_output_folder(arguments.output, overwrite=arguments.overwrite)
     target = FolderTarget(arguments.output)
     failed = 0
-    with progress_bar("denoising", len(source)) as progress:
+    with (
+        output_folder(arguments.output, overwrite=arguments.overwrite),
+        progress_bar("denoising", len(source)) as progress,
+    ):
         for outcome in denoise_instances(source, denoiser, target, arguments.strength):
             progress.update()
             if outcome.reason is not None:

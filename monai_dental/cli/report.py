@@ -57,7 +57,7 @@ def report(arguments: argparse.Namespace) -> int:
     """Write pages that show originals beside their results."""
     from monai_dental.batch.folder import FolderSource
     from monai_dental.errors import DatasetError
-    from monai_dental.outputs import prepare_output_folder
+    from monai_dental.outputs import output_folder
 
     source = FolderSource(arguments.inputs, excluded=arguments.denoised)
     for folder in (arguments.denoised, arguments.reference):
@@ -67,7 +67,6 @@ def report(arguments: argparse.Namespace) -> int:
     from monai_dental.report import sample_evenly, write_report
 
     instances = sample_evenly(list(source), arguments.sample)
-    prepare_output_folder(arguments.output, overwrite=arguments.overwrite)
     failed = without_reference = 0
     entries = write_report(
         instances,
@@ -78,7 +77,10 @@ def report(arguments: argparse.Namespace) -> int:
         total=len(source),
         hash_paths=arguments.hash_paths,
     )
-    with progress_bar("comparing", len(instances)) as progress:
+    with (
+        output_folder(arguments.output, overwrite=arguments.overwrite),
+        progress_bar("comparing", len(instances)) as progress,
+    ):
         for entry in entries:
             progress.update()
             if entry.reason is not None:
