@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from monai_dental.datalists import (
     affordable_count,
+    digest_of_images,
     find_images,
     hold_out,
     load_datalist,
@@ -198,3 +200,18 @@ def test_datalist_from_a_file_keeps_any_name(tmp_path):
     (tmp_path / "list.json").write_text(json.dumps(datalist))
 
     assert load_datalist(str(tmp_path / "list.json")) == datalist
+
+
+def test_digest_tells_when_the_contents_of_an_image_changed(tmp_path):
+    datalist = [{"image": str(tmp_path / name)} for name in ("1.png", "2.png")]
+    for item in datalist:
+        Path(item["image"]).write_bytes(b"one")
+    before = digest_of_images(datalist)
+
+    Path(datalist[0]["image"]).touch()
+    assert digest_of_images(datalist) == before
+    Path(datalist[0]["image"]).write_bytes(b"two")
+    assert digest_of_images(datalist) != before
+    Path(datalist[1]["image"]).unlink()
+    with pytest.raises(DatasetError, match=r"2\.png: cannot be read: No such file"):
+        digest_of_images(datalist)

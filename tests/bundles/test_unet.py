@@ -242,6 +242,20 @@ def test_each_objective_trains(overlay, workflow, tmp_path):
     assert [row[0] for row in history(tmp_path)] == ["epoch", "1"]
 
 
+def test_checkpoint_is_of_the_very_contents_of_the_images(parse, phantoms, tmp_path):
+    shutil.copytree(phantoms / "noisy", tmp_path / "noisy")
+
+    def settings():
+        parser = parse("train", **{**SMALL, "dataset_dir": str(tmp_path / "noisy")})
+        return parser.get_parsed_content("train#handlers#4#settings")
+
+    before = settings()
+    shutil.copy(tmp_path / "noisy" / "1.png", tmp_path / "noisy" / "3.png")
+
+    changed = [name for name, value in settings().items() if value != before[name]]
+    assert changed == ["image_contents"]
+
+
 def test_killed_training_goes_on_and_ends_with_the_very_same_weights(
     trained, tmp_path, phantoms, monai_bundle, killed_monai_bundle
 ):
