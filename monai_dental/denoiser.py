@@ -56,14 +56,14 @@ class Denoiser:
         self._device: torch.device = parser.get_parsed_content("device")
         self._before = Compose(parser.get_parsed_content("array_transforms"))
         self._after = Compose(parser.get_parsed_content("restore_transforms"))
-        self._inferer = parser.get_parsed_content("inferer")
+        self.inferer = parser.get_parsed_content("inferer")
         self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
         self.derivation = parser.get_parsed_content("derivation")
         if "ckpt_path" in parser:
             load_weights(self.network, parser.get_parsed_content("ckpt_path"), self._device)
         if backend != "torch" and self._device.type != "cpu":
             raise BundleError(f"backend {backend} runs on the cpu; the device is {self._device}")
-        precision = getattr(self._inferer, "precision", "auto")
+        precision = getattr(self.inferer, "precision", "auto")
         self._run = run_by(backend, self.network, precision)
 
     def denoise(self, pixels: NDArray[np.float32], strength: float = 1.0) -> NDArray[np.float32]:
@@ -90,7 +90,7 @@ class Denoiser:
         data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
         with torch.inference_mode():
             image = data["image"].to(self._device)
-            data["pred"] = self._inferer(image[None], self._run)[0]
+            data["pred"] = self.inferer(image[None], self._run)[0]
         denoised = torch.as_tensor(self._after(data)["pred"]).cpu().numpy().reshape(pixels.shape)
         blended: NDArray[np.float32] = pixels + np.float32(strength) * (denoised - pixels)
         return np.asarray(blended.clip(0.0, 1.0), dtype=np.float32)

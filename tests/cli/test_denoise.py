@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import cv2
 import numpy as np
@@ -263,3 +264,10 @@ def test_patient_data_stay_out_of_what_is_printed(dicom_file, dicom_dataset, tmp
 
     captured = capsys.readouterr()
     assert marker not in captured.out + captured.err
+
+
+def test_backend_is_the_users_choice(png, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+
+    assert denoise(png, "--output", tmp_path / "torch") == 0
+    assert denoise(png, "--output", tmp_path / "out", "--backend", "openvino") == 2

@@ -1,0 +1,284 @@
+"""Score bundles beside tuned filters, on clean images with noise added."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import StringIO
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from monai.metrics import SSIMMetric
+from numpy.typing import NDArray
+
+from monai_dental.atomic import write_atomically
+from monai_dental.benchmark.peers import PEERS, tune
+from monai_dental.bundles import find_bundle
+from monai_dental.denoiser import Denoiser
+from monai_dental.errors import DatasetError
+from monai_dental.formats import read_radiograph
+from monai_dental.inferers import NoiseAwareInferer
+from monai_dental.metrics import psnr
+from monai_dental.noise import NoiseModel, add_gaussian_noise, add_poisson_gaussian_noise
+
+Image = NDArray[np.float32]
+Row = dict[str, str | float]
+
+TEST_COUNT, TUNING_COUNT, TUNING_SIZE = 20, 4, 256
+ELECTRONIC_SIGMA = 0.005
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise to add: white of one sigma, or Poisson noise that a detector has blurred.
+
+    Attributes:
+        sigma: Standard deviation, for Poisson noise that at mid-grey, before the blur.
+        blur: Sigma of the detector's blur in pixels; 0 is white noise.
+    """
+
+    sigma: float
+    blur: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        return f"white {self.sigma:g}" if self.blur == 0 else f"blur {self.blur:g}, {self.sigma:g}"
+
+    @property
+    def gain(self) -> float:
+        """Variance of the quantum noise at intensity 1."""
+        return (self.sigma**2 - ELECTRONIC_SIGMA**2) / 0.5 if self.blur else 0.0
+
+    def add(self, clean: Image, seed: int) -> Image:
+        """Return a noisy image, not clipped."""
+        generator = torch.Generator().manual_seed(seed)
+        plane = torch.from_numpy(clean)
+        if self.blur == 0:
+            return add_gaussian_noise(plane, self.sigma, generator).numpy()
+        return add_poisson_gaussian_noise(
+            plane, gain=self.gain, electronic_sigma=ELECTRONIC_SIGMA, blur=self.blur,
+            generator=generator,
+        ).numpy()  # fmt: skip
+
+    def model(self, low: float, span: float) -> NoiseModel:
+        """Return the noise of an image, `low` taken off and divided by `span`."""
+        constant = ELECTRONIC_SIGMA**2 if self.blur else self.sigma**2
+        constant = max(constant + self.gain * low, 0.0)
+        return NoiseModel.poisson_gaussian(self.gain / span, constant / span**2, self.blur)
+
+
+NOISES = (
+    *(Noise(sigma) for sigma in (0.02, 0.05, 0.07, 0.10)),
+    *(Noise(sigma, blur) for blur in (0.76, 1.1) for sigma in (0.02, 0.04)),
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Clean images, and the folder for the scores."""
+
+    tuning: tuple[Path, ...]
+    test: tuple[Path, ...]
+    output_dir: Path
+    seed: int
+
+    def noisy(self, path: Path, noise: Noise) -> tuple[Image, Image]:
+        """Return an image with noise and without; each image has noise of its own."""
+        clean = read_radiograph(path).pixels
+        number = (*self.tuning, *self.test).index(path)
+        return noise.add(clean, 1000 * self.seed + number), clean
+
+
+def measure_accuracy(
+    paths: Sequence[Path],
+    bundles: Sequence[str],
+    output_dir: Path,
+    *,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """Score bundles and filters at each of `NOISES`.
+
+    The last images, 20 at most, are denoised at their full size; four others tune the filters, on
+    their central 256 × 256 pixels. All methods get the same noisy images. A bundle is run as
+    `Denoiser` runs it; one that takes the noise of an image, once more with the true noise. BM3D is
+    given the true sigma of white noise once more. Nothing is clipped but what the bundles clip.
+
+    What is done is not done again: each method's scores at one noise are a file in the folder.
+
+    Args:
+        paths: Clean images, at least 5, in order; none of them may have trained the bundles.
+        bundles: Names or folders.
+        output_dir: Where the scores go; it exists.
+        seed: Of the noise.
+        jobs: Processes.
+        progress: Called with how many methods are done, and of how many.
+
+    Returns:
+        A row for each noise, method and image; `scores.csv` has them too.
+
+    Raises:
+        DatasetError: There are too few images.
+        BundleError: A bundle is not found or incomplete.
+    """
+    data = _split(paths, output_dir, seed)
+    tasks = list(_tasks(data, bundles))
+    rows: list[Row] = []
+    with ProcessPoolExecutor(
+        jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for done, part in enumerate(pool.map(_score, tasks), 1):
+            rows += part
+            if progress is not None:
+                progress(done, len(tasks))
+    stream = StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(output_dir / "scores.csv", stream.getvalue().encode())
+    return rows
+
+
+def write_examples(paths: Sequence[Path], bundle: str, output_dir: Path, *, seed: int = 0) -> None:
+    """Write the first image that `measure_accuracy` scores, at each noise, for `write_report`.
+
+    Args:
+        paths: See `measure_accuracy`.
+        bundle: Name or folder.
+        output_dir: Gets `clean/`, `noisy/` and `denoised/`, PNG of 16 bits, clipped to [0, 1].
+        seed: See `measure_accuracy`.
+
+    Raises:
+        DatasetError: There are too few images.
+        BundleError: The bundle is not found or incomplete.
+        OutputError: A file cannot be written.
+    """
+    data = _split(paths, output_dir, seed)
+    denoiser = Denoiser(find_bundle(bundle))
+    for noise in NOISES:
+        noisy, clean = data.noisy(data.test[0], noise)
+        pictures = {"clean": clean, "noisy": noisy, "denoised": denoiser.denoise(noisy)}
+        for kind, picture in pictures.items():
+            (output_dir / kind).mkdir(parents=True, exist_ok=True)
+            stored = np.rint(picture.clip(0, 1) * np.float32(65535)).astype(np.uint16)
+            content = cv2.imencode(".png", stored)[1].tobytes()
+            write_atomically(output_dir / kind / f"{noise.name}.png", content)
+
+
+def _split(paths: Sequence[Path], output_dir: Path, seed: int) -> Data:
+    if len(paths) <= TUNING_COUNT:
+        raise DatasetError(f"found {len(paths)} images; need more than {TUNING_COUNT}")
+    test = min(TEST_COUNT, len(paths) - TUNING_COUNT)
+    places = np.linspace(0, len(paths) - test - 1, TUNING_COUNT).round().astype(int)
+    return Data(tuple(paths[place] for place in places), tuple(paths[-test:]), output_dir, seed)
+
+
+@dataclass(frozen=True)
+class _Task:
+    data: Data
+    noise: Noise
+    method: str
+    make: Callable[[Data, Noise], tuple[Callable[[Image], Image], str]]
+
+
+def _tasks(data: Data, bundles: Sequence[str]) -> Iterator[_Task]:
+    makers = {"noisy": _nothing}
+    for bundle in bundles:
+        folder = find_bundle(bundle)
+        makers[bundle] = partial(_bundle, folder)
+        if isinstance(Denoiser(folder).inferer, NoiseAwareInferer):
+            makers[f"{bundle}, noise given"] = partial(_bundle_with_noise, folder)
+    makers |= {name: partial(_tuned, name) for name in PEERS}
+    for method, make in makers.items():
+        yield from (_Task(data, noise, method, make) for noise in NOISES)
+    white = [noise for noise in NOISES if noise.blur == 0] if "bm3d" in PEERS else []
+    yield from (_Task(data, noise, "bm3d, true sigma", _bm3d_true) for noise in white)
+
+
+def _score(task: _Task) -> list[Row]:
+    """Return the scores of a method at one noise, from an earlier run if there are any."""
+    done = task.data.output_dir / f"{task.noise.name}, {task.method.replace('/', '_')}.json"
+    if done.is_file():
+        rows: list[Row] = json.loads(done.read_text(encoding="utf-8"))
+        return rows
+    denoise, parameter = task.make(task.data, task.noise)
+    ssim = SSIMMetric(spatial_dims=2, data_range=1.0, win_size=11, kernel_sigma=1.5)
+    rows = []
+    for path in task.data.test:
+        noisy, clean = task.data.noisy(path, task.noise)
+        result = denoise(noisy)
+        pair = (torch.from_numpy(np.ascontiguousarray(x))[None, None] for x in (result, clean))
+        rows.append({
+            "noise": task.noise.name, "method": task.method, "image": path.name,
+            "psnr": psnr(result, clean, 1.0), "psnr_data_range": 1,
+            "ssim": float(torch.as_tensor(ssim(*pair))),
+            "parameter": parameter,
+        })  # fmt: skip
+    write_atomically(done, json.dumps(rows).encode())
+    return rows
+
+
+def _nothing(data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
+    return np.asarray, ""
+
+
+def _bundle(folder: Path, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
+    return Denoiser(folder).denoise, ""
+
+
+def _bundle_with_noise(
+    folder: Path, data: Data, noise: Noise
+) -> tuple[Callable[[Image], Image], str]:
+    denoiser = Denoiser(folder)
+
+    def denoise(noisy: Image) -> Image:
+        # The bundle scales an image by its own range.
+        denoiser.inferer.noise = noise.model(float(noisy.min()), float(np.ptp(noisy)))
+        return denoiser.denoise(noisy)
+
+    return denoise, ""
+
+
+def _tuned(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
+    pairs = [tuple(map(_center, data.noisy(path, noise))) for path in data.tuning]
+    parameter = tune(PEERS[name], [a for a, _ in pairs], [b for _, b in pairs], data_range=1.0)
+    return partial(PEERS[name].denoise, parameter=parameter), f"{parameter:.4g}"
+
+
+def _bm3d_true(data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
+    return partial(PEERS["bm3d"].denoise, parameter=noise.sigma), f"{noise.sigma:g}"
+
+
+def _center(image: Image) -> Image:
+    top, left = (max(length - TUNING_SIZE, 0) // 2 for length in image.shape)
+    return np.ascontiguousarray(image[top : top + TUNING_SIZE, left : left + TUNING_SIZE])
+
+
+def format_accuracy(rows: Sequence[Row]) -> str:
+    """Return Markdown tables of mean PSNR and SSIM of each method at each noise."""
+    noises, methods = (list(dict.fromkeys(row[key] for row in rows)) for key in ("noise", "method"))
+    lines = []
+    for measure, title, digits in (("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3)):
+        lines += [f"| {title}, data range 1 | " + " | ".join(map(str, noises)) + " |"]
+        lines += ["|---" * (len(noises) + 1) + "|"]
+        for method in methods:
+            cells = []
+            for noise in noises:
+                own = [
+                    float(row[measure]) for row in rows
+                    if (row["noise"], row["method"]) == (noise, method)
+                ]  # fmt: skip
+                cells.append(f"{statistics.fmean(own):.{digits}f}" if own else "–")
+            lines += [f"| {method} | " + " | ".join(cells) + " |"]
+        lines += [""]
+    return "\n".join(lines)

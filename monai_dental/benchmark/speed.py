@@ -1,0 +1,192 @@
+"""How fast bundles and filters are on this machine, side by side in one run."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from monai_dental.benchmark.peers import PEERS
+from monai_dental.bundles import find_bundle
+from monai_dental.denoiser import Denoiser
+from monai_dental.phantom import simulate_exposure
+
+Image = NDArray[np.float32]
+Call = Callable[[Image], Any]
+
+PANORAMIC = (717, 1471)
+_PARAMETERS = {
+    "median": 5.0, "gaussian": 1.5, "non_local_means": 0.07, "total_variation": 0.1,
+    "bilateral": 0.3, "wavelet": 0.07, "bm3d": 0.07,
+}  # fmt: skip
+FAST_NON_LOCAL_MEANS = "fast_non_local_means"
+"""OpenCV's, for images of 8 bits."""
+
+_LONG_S = 20.0
+"""A call that takes longer is measured once, after its first."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one way to denoise costs.
+
+    Attributes:
+        name: The bundle or filter.
+        megapixels_per_s: Rate by the clock, of the median call.
+        seconds: Median time of a call by the clock.
+        cpu_seconds: Median time of a call, of all cores together.
+        memory_mb: Largest memory of the process above what it had before the first call, in MiB.
+        calls: How many calls were measured.
+    """
+
+    name: str
+    megapixels_per_s: float
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float
+    calls: int
+
+
+def measure_speed(
+    bundles: Sequence[str],
+    size: tuple[int, int] = PANORAMIC,
+    *,
+    backends: Sequence[str] = ("torch",),
+    peers: Sequence[str] = (*PEERS, FAST_NON_LOCAL_MEANS),
+    threads: int = 2,
+    rounds: int = 7,
+) -> list[Speed]:
+    """Denoise one simulated radiograph by bundles and by filters, in turn, several times.
+
+    Each has a process of its own, with a first call that is not measured. Then all take turns, so
+    that what else the machine does meets all of them. For each bundle with convolutions there is
+    one row of these alone, run one after the other on inputs of the same shapes, in the same
+    precision and layout: no way of running that network with that library can be faster.
+
+    Args:
+        bundles: Names or folders.
+        size: Rows and columns of the image.
+        backends: What runs the networks, see `Denoiser`.
+        peers: Names of filters; `FAST_NON_LOCAL_MEANS` may be among them.
+        threads: Cores to use.
+        rounds: Turns to take.
+
+    Returns:
+        One row for each bundle and backend, its convolutions, and each filter.
+
+    Raises:
+        BundleError: A bundle is not found or incomplete.
+        MissingPackageError: The package of a backend or filter is not installed.
+    """
+    makers: dict[str, Callable[[Image], Call]] = {}
+    for bundle in bundles:
+        folder = find_bundle(bundle)
+        for backend in backends:
+            makers[f"{bundle}, {backend}"] = partial(_bundle, folder, backend)
+        makers[f"{bundle}, its convolutions alone"] = partial(_convolutions, folder)
+    makers |= {name: partial(_peer, name) for name in peers}
+    noisy = simulate_exposure(1, size=size, bits_stored=16).noisy / np.float32(65535)
+    workers = {
+        name: ProcessPoolExecutor(1, get_context("spawn"), _start, (maker, noisy, threads))
+        for name, maker in makers.items()
+    }
+    try:
+        memory = {name: worker.submit(_first_call).result() for name, worker in workers.items()}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in memory}
+        for _ in range(rounds):
+            for name, taken in times.items():
+                if not taken or taken[-1][0] < _LONG_S:
+                    taken.append(workers[name].submit(_call).result())
+    finally:
+        for worker in workers.values():
+            worker.shutdown(cancel_futures=True)
+    return [_row(name, noisy.size, times[name], memory[name]) for name in makers]
+
+
+def _row(name: str, pixels: int, times: list[tuple[float, float]], memory_mb: float) -> Speed:
+    seconds, cpu_seconds = (statistics.median(column) for column in zip(*times, strict=True))
+    return Speed(name, pixels / seconds / 1e6, seconds, cpu_seconds, memory_mb, len(times))
+
+
+def format_speeds(speeds: Sequence[Speed]) -> str:
+    """Return measurements as a Markdown table, the fastest first."""
+    lines = [
+        "| | Mpixel/s | seconds | CPU seconds | memory, MiB | calls |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {s.name} | {s.megapixels_per_s:.3g} | {s.seconds:.3g} | {s.cpu_seconds:.3g} | "
+        f"{s.memory_mb:.0f} | {s.calls} |"
+        for s in sorted(speeds, key=lambda s: -s.megapixels_per_s)
+    ]
+    return "\n".join(lines)
+
+
+_WORK: list[Callable[[], Any]] = []
+
+
+def _start(maker: Callable[[Image], Call], noisy: Image, threads: int) -> None:
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    _WORK.append(partial(maker(noisy), noisy))
+
+
+def _first_call() -> float:
+    before = _peak_mb()
+    _WORK[0]()
+    return _peak_mb() - before
+
+
+def _call() -> tuple[float, float]:
+    clock, processor = time.perf_counter(), time.process_time()
+    _WORK[0]()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _bundle(folder: Path, backend: str, noisy: Image) -> Call:
+    return Denoiser(folder, backend=backend).denoise
+
+
+def _peer(name: str, noisy: Image) -> Call:
+    if name == FAST_NON_LOCAL_MEANS:
+        return lambda image: cv2.fastNlMeansDenoising((image * 255).astype(np.uint8), h=18)
+    return partial(PEERS[name].denoise, parameter=_PARAMETERS[name])
+
+
+def _convolutions(folder: Path, noisy: Image) -> Call:
+    """Return a call that runs only the convolutions of a bundle, on inputs seen in a real call."""
+    denoiser = Denoiser(folder)
+    layers: list[tuple[nn.Module, torch.Tensor]] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda m, inputs: layers.append((m, inputs[0].clone())))
+        for module in denoiser.network.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    denoiser.denoise(noisy)
+    for hook in hooks:
+        hook.remove()
+    reduced = any(x.dtype == torch.bfloat16 for _, x in layers)
+
+    def run(image: Image) -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            for layer, x in layers:
+                layer(x)
+
+    return run

@@ -1,0 +1,83 @@
+"""The command `benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+
+from monai_dental.cli.arguments import Subparsers, path, positive
+from monai_dental.cli.progress import advance, progress_bar
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "benchmark",
+        help="score bundles beside tuned filters, or measure their speed",
+        description="Add noise of eight kinds to a folder of clean images, and score bundles and "
+        "filters by PSNR and SSIM, data range 1: the last 20 images are scored, four others tune "
+        "the filters. The same command goes on after an interruption. With --speed, no images are "
+        "needed: rate, processor time and memory on one simulated panoramic radiograph, all in "
+        "turn. Both need the filters' packages: pip install 'monai-dental[benchmark]'.",
+    )
+    command.set_defaults(command=benchmark)
+    command.add_argument(
+        "images", metavar="DIR", type=path, nargs="?", help="folder of clean images"
+    )
+    command.add_argument(
+        "--output", metavar="DIR", type=path, help="folder for the scores and the report"
+    )
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", action="append", dest="bundles",
+        help="a bundle to compare, may be given again (default: unet)",
+    )  # fmt: skip
+    command.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="of the noise; default: 0"
+    )
+    command.add_argument(
+        "--jobs", metavar="N", type=positive, default=2,
+        help="processes, or threads for --speed (default: 2)",
+    )  # fmt: skip
+    command.add_argument("--speed", action="store_true", help="measure speed instead")
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    """Score bundles beside filters, or measure their speed."""
+    bundles = arguments.bundles or ["unet"]
+    if arguments.speed:
+        return _speed(bundles, arguments.jobs)
+
+    from monai_dental.errors import DatasetError
+
+    if arguments.images is None or arguments.output is None:
+        raise DatasetError("nothing to score: need a folder of clean images and --output")
+
+    from monai_dental.batch.folder import FolderSource
+    from monai_dental.benchmark.accuracy import format_accuracy, measure_accuracy, write_examples
+    from monai_dental.datalists import find_images
+    from monai_dental.outputs import prepare_output_folder
+    from monai_dental.report import write_report
+
+    paths = find_images(arguments.images)
+    prepare_output_folder(arguments.output, overwrite=True)
+    with progress_bar("scoring", 0, "method") as progress:
+        rows = measure_accuracy(
+            paths, bundles, arguments.output, seed=arguments.seed, jobs=arguments.jobs,
+            progress=lambda done, total: advance(progress, done, total),
+        )  # fmt: skip
+    print(format_accuracy(rows))
+    examples = arguments.output / "examples"
+    write_examples(paths, bundles[0], examples, seed=arguments.seed)
+    pages = arguments.output / "report"
+    prepare_output_folder(pages, overwrite=True)
+    noisy = list(FolderSource([examples / "noisy"]))
+    for _ in write_report(noisy, examples / "denoised", pages, reference_dir=examples / "clean"):
+        pass
+    print(f"scores: {arguments.output / 'scores.csv'}; pictures: {pages / 'index.html'}")
+    return 0
+
+
+def _speed(bundles: list[str], threads: int) -> int:
+    from monai_dental.benchmark.speed import format_speeds, measure_speed
+
+    print(format_speeds(measure_speed(bundles, threads=threads)))
+    return 0

@@ -1,0 +1,114 @@
+import csv
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from monai_dental.benchmark import accuracy
+from monai_dental.benchmark.accuracy import NOISES, Noise, format_accuracy, measure_accuracy
+from monai_dental.errors import DatasetError
+from monai_dental.phantom import simulate_exposure
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clean")
+    for index in range(1, 7):
+        cv2.imwrite(
+            str(folder / f"{index}.png"),
+            simulate_exposure(index, size=(160, 160), bits_stored=16).clean.astype(np.uint16),
+        )
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Two noises and one filter, in this process."""
+    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05), Noise(0.04, 0.76)))
+    monkeypatch.setattr(accuracy, "PEERS", {"gaussian": accuracy.PEERS["gaussian"]})
+    monkeypatch.setattr(accuracy, "ProcessPoolExecutor", SameProcess)
+
+
+class SameProcess:
+    def __init__(self, *arguments, **settings):
+        self.map = map
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+def test_all_methods_are_scored_on_the_same_noise(paths, tmp_path, few):
+    rows = measure_accuracy(paths, ["unet"], tmp_path)
+
+    names = {(row["noise"], row["method"]) for row in rows}
+    methods = {"noisy", "unet", "gaussian"}
+    assert names == {(n, m) for n in ("white 0.05", "blur 0.76, 0.04") for m in methods}
+    assert {row["image"] for row in rows} == {"5.png", "6.png"}
+    noisy = [
+        row["psnr"] for row in rows if (row["noise"], row["method"]) == ("white 0.05", "noisy")
+    ]
+    assert noisy == pytest.approx([26.02, 26.02], abs=0.15)  # 20 log10(1 / 0.05)
+    with (tmp_path / "scores.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_second_run_takes_up_what_is_done(paths, tmp_path, few, monkeypatch):
+    rows = measure_accuracy(paths, ["unet"], tmp_path)
+    monkeypatch.setattr(accuracy, "tune", None)
+
+    assert measure_accuracy(paths, ["unet"], tmp_path) == rows
+
+
+def test_filters_are_tuned_on_other_images_than_they_are_scored_on(
+    paths, tmp_path, few, monkeypatch
+):
+    tuned = []
+    tune = accuracy.tune
+
+    def spy(peer, noisy, clean, *, data_range):
+        tuned.extend(clean)
+        return tune(peer, noisy, clean, data_range=data_range)
+
+    monkeypatch.setattr(accuracy, "tune", spy)
+    measure_accuracy(paths, ["unet"], tmp_path)
+
+    scored = [np.float32(cv2.imread(str(path), -1) / 65535) for path in paths[-2:]]
+    assert len(tuned) == 8
+    assert not any(np.array_equal(a, b) for a in tuned for b in scored)
+
+
+def test_noise_is_what_it_says():
+    clean = np.full((400, 400), 0.5, np.float32)
+    half = torch.tensor([0.5])
+
+    for noise in NOISES:
+        added = noise.add(clean, seed=1) - clean
+        assert added.std() == pytest.approx(noise.sigma, rel=0.02)
+        electronic = 0.005 if noise.blur else noise.sigma
+        # Of an image scaled to another range, the noise is scaled as well.
+        assert noise.model(0.1, 2.0).variance(half) == pytest.approx(
+            (noise.gain * 1.1 + electronic**2) / 2.0**2, rel=0.01
+        )
+
+
+def test_too_few_images_are_refused(paths, tmp_path):
+    with pytest.raises(DatasetError, match="found 4 images; need more than 4"):
+        measure_accuracy(paths[:4], ["unet"], tmp_path)
+
+
+def test_tables_name_the_data_range_and_leave_out_what_was_not_run():
+    rows = [
+        {"noise": "white 0.05", "method": "a", "psnr": 30.0, "ssim": 0.5},
+        {"noise": "white 0.05", "method": "a", "psnr": 31.0, "ssim": 0.7},
+        {"noise": "white 0.1", "method": "b", "psnr": 28.0, "ssim": 0.25},
+    ]
+
+    lines = format_accuracy(rows).splitlines()
+
+    assert lines[0] == "| PSNR dB, data range 1 | white 0.05 | white 0.1 |"
+    assert lines[2:4] == ["| a | 30.50 | – |", "| b | – | 28.00 |"]
+    assert lines[7:9] == ["| a | 0.600 | – |", "| b | – | 0.250 |"]

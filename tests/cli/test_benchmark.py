@@ -1,0 +1,48 @@
+"""The command `benchmark`; what it measures is tested in tests/benchmark."""
+
+from __future__ import annotations
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from monai_dental.benchmark import accuracy
+from monai_dental.benchmark.accuracy import Noise
+from monai_dental.cli import main
+from monai_dental.phantom import simulate_exposure
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for index in range(1, 6):
+        clean = simulate_exposure(index, size=(96, 96), bits_stored=16).clean
+        cv2.imwrite(str(folder / f"{index}.png"), clean.astype(np.uint16))
+    return folder
+
+
+def test_scores_tables_and_report_are_written(images, tmp_path, capsys, monkeypatch):
+    # Read by this process only: the others are given what to do, and do nothing else.
+    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05),))
+    monkeypatch.setattr(accuracy, "PEERS", {"median": accuracy.PEERS["median"]})
+    output = tmp_path / "out"
+
+    code = main(
+        ["benchmark", str(images), "--output", str(output), "--bundle", "unet", "--jobs", "1"]
+    )
+
+    assert code == 0
+    printed = capsys.readouterr().out
+    assert "| PSNR dB, data range 1 | white 0.05 |" in printed
+    with (output / "scores.csv").open() as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {"noisy", "unet", "median"}
+    assert "white 0.05.png" in (output / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("missing", [["--output", "out"], ["folder"], []])
+def test_images_and_output_are_needed(missing, capsys):
+    assert main(["benchmark", *missing]) == 2
+    assert "need a folder of clean images and --output" in capsys.readouterr().err
