@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from monai_dental.errors import CorruptImageError
 COMPRESSIONS = ("none", "jpegls", "as-source")
 """What `target_syntax` takes: none, JPEG-LS lossless, or the source's, where that is lossless."""
 
-_Cells = NDArray[np.unsignedinteger[Any]]
+_Cells = NDArray[np.integer[Any]]
 
 
 def target_syntax(compression: str, source_syntax: str) -> str:
@@ -69,27 +70,32 @@ def _compress(derived: Dataset, transfer_syntax: str, encode: Callable[..., byte
     image_pixel = read_image_pixel(derived)
     if image_pixel.shift:
         return
-    bits = image_pixel.bits_stored
+    # Whole cells, the sign in their unused bits: some readers take them as they are decoded.
     cells = np.frombuffer(
-        derived.PixelData, f"<u{image_pixel.bits_allocated // 8}", np.prod(image_pixel.shape)
+        derived.PixelData, image_pixel.dtype.newbyteorder("<"), math.prod(image_pixel.shape)
     ).reshape(image_pixel.shape)
-    # The sign is a matter of Pixel Representation: codestreams hold the bits as they are.
-    cells = cells & np.array((1 << bits) - 1, cells.dtype)
-    encoded = encapsulate([encode(frame, bits) for frame in cells])
+    encoded = encapsulate([encode(frame, image_pixel.bits_stored) for frame in cells])
     back = decode_frames(transfer_syntax, encoded, image_pixel.shape, image_pixel.bits_allocated)
-    if not np.array_equal(back, cells):
+    if not np.array_equal(back.view(image_pixel.dtype), cells):
         raise CorruptImageError("pixels do not come back from compression")
     derived.add_new("PixelData", "OB", encoded)
     derived["PixelData"].is_undefined_length = True
     derived.file_meta.TransferSyntaxUID = uid.UID(transfer_syntax)
 
 
+def _unsigned(frame: _Cells) -> _Cells:
+    """The cells as codestreams hold them that know no sign."""
+    return frame.view(f"u{frame.itemsize}")
+
+
 def _encode_jpegls(frame: _Cells, bits: int) -> bytes:
-    return bytes(imagecodecs.jpegls_encode(frame))
+    return bytes(imagecodecs.jpegls_encode(_unsigned(frame)))
 
 
 def _encode_jpeg_lossless(frame: _Cells, bits: int) -> bytes:
-    return bytes(imagecodecs.ljpeg_encode(frame, bitspersample=bits))
+    is_signed = frame.dtype.kind == "i"
+    precision = 8 * frame.itemsize if is_signed else bits
+    return bytes(imagecodecs.ljpeg_encode(_unsigned(frame), bitspersample=precision))
 
 
 def _encode_jpeg2000(frame: _Cells, bits: int) -> bytes:
