@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -264,40 +262,11 @@ def test_derivation_checks_what_goes_into_the_record(changes, message) -> None:
         replace(DERIVATION, **changes)
 
 
-def errors(dciodvfy: Path, path: Path) -> set[str]:
-    """What dciodvfy finds wrong; values and names of other instances left out."""
-    result = subprocess.run(
-        [dciodvfy, "-new", path], capture_output=True, text=True, errors="replace", timeout=60
-    )
-    assert result.stderr
-    return {
-        re.sub(r"\d+", "N", line) for line in result.stderr.splitlines() if line.startswith("Error")
-    }
-
-
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-@pytest.mark.parametrize("bits", [8, 12, 16])
-@pytest.mark.parametrize("modality", ["IO", "PX", "DX", "CR", "CT"])
-def test_dciodvfy_finds_no_error(
-    dicom_file, picture, tmp_path, dciodvfy, modality, bits, photometric
-) -> None:
-    if modality == "CT" and (bits == 8 or photometric == "MONOCHROME1"):
-        pytest.skip("not allowed by the CT IOD")
-    path = dicom_file(
-        stored=picture(bits), bits_stored=bits, modality=modality, photometric=photometric
-    )
-    assert errors(dciodvfy, path) == set()
-    moment = datetime(2026, 11, 22, 3, 4, 5, tzinfo=timezone.utc)
-    derived = derive(to_radiograph(read_dataset(path)), replace(DERIVATION, created=moment))
-    (tmp_path / "derived.dcm").write_bytes(encode_dataset(derived))
-    assert errors(dciodvfy, tmp_path / "derived.dcm") == set()
-
-
 def test_real_panoramic_gains_no_error(shared_data, dciodvfy, tmp_path) -> None:
     path = shared_data / "dicom" / "CR-ModalitySequenceLUT.dcm"
     source = to_radiograph(read_dataset(path))
     (tmp_path / "derived.dcm").write_bytes(encode_dataset(derive(source, DERIVATION)))
-    gained = errors(dciodvfy, tmp_path / "derived.dcm") - errors(dciodvfy, path)
+    gained = dciodvfy(tmp_path / "derived.dcm") - dciodvfy(path)
     assert {line for line in gained if "ReferencedSOPInstanceUID" not in line} == set()
     assert np.array_equal(dcmread(tmp_path / "derived.dcm").pixel_array, source.stored)
 
