@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -42,6 +44,12 @@ class FaultyEngine(DicomEngine):
                 os.kill(os.getpid(), signal.SIGKILL)
         elif fault == "hanging":
             time.sleep(3600)
+        elif fault == "stubborn":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(3600)
+        elif fault == "changing":
+            with mock.patch("os.fstat", _looks_and_lets_grow(instance.path)):
+                return super().run(instance, known)
         elif fault == "hungry":
             hoard = [bytearray(1 << 26) for _ in range(1 << 10)]
             raise AssertionError(len(hoard))
@@ -52,6 +60,18 @@ class FaultyEngine(DicomEngine):
         elif fault == "slow":
             time.sleep(0.1)
         return super().run(instance, known)
+
+
+def _looks_and_lets_grow(path: Path) -> Callable[[int], os.stat_result]:
+    look = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = look(descriptor)
+        with path.open("ab") as stream:
+            stream.write(b"more")
+        return status
+
+    return fstat
 
 
 @dataclass(frozen=True)

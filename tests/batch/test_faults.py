@@ -49,7 +49,11 @@ def wait_for_output(tmp_path: Path, process: subprocess.Popen[str]) -> None:
 def test_bad_files_fail_alone(add_file, batch, rows, outputs, tmp_path, capfd) -> None:
     for name in ("good1", "poison", "good2", "hanging", "good3", "hungry", "buggy", "good4"):
         add_file(f"{name}.dcm")
-    add_file("vanishing.dcm")
+    for name in ("vanishing", "changing", "stubborn"):
+        add_file(f"{name}.dcm")
+    os.mkfifo(tmp_path / "in" / "pipe")
+    (tmp_path / "in" / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "in" / "itself").symlink_to(tmp_path / "in" / "itself")
     truncated = add_file("truncated.dcm")
     truncated.write_bytes(truncated.read_bytes()[:-500])
 
@@ -61,12 +65,17 @@ def test_bad_files_fail_alone(add_file, batch, rows, outputs, tmp_path, capfd) -
         "hanging": "took longer than 3 s",
         "hungry": "takes more memory than the limit allows",
         "buggy": "unforeseen ZeroDivisionError",
+        "stubborn": "took longer than 3 s",
         "vanishing": "vanished before it was read",
+        "changing": "changed while it was read",
+        "pipe": "not a DICOM file",
+        "nowhere": "vanished before it was read",
+        "itself": "cannot be read: Too many levels of symbolic links",
         "truncated": "(7FE0,0010) Pixel Data has 1420 bytes; need 1920",
     }
     assert len(outputs()) == 4
     printed = capfd.readouterr()
-    assert printed.out.splitlines()[-1].startswith("4 derived, 0 skipped, 6 failed, 0 left: ")
+    assert printed.out.splitlines()[-1].startswith("4 derived, 1 skipped, 10 failed, 0 left: ")
     assert "Traceback" not in printed.err
     assert "MARKER" not in printed.out + printed.err
 
