@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from pydicom import Dataset
 
 from monai_dental.batch.job import TOO_LARGE, Recipe, Result
+from monai_dental.batch.masks import read_mask
 from monai_dental.batch.source import Instance
 from monai_dental.batch.stamp import digest_of, stamp_of
 from monai_dental.batch.target import ObjectTarget
@@ -73,7 +75,7 @@ class DicomEngine:
     def run(self, instance: Instance, known: str) -> Result:
         """Denoise one file; see `Engine.run`."""
         try:
-            stamp, digest, content = _read(instance.path)
+            found, content = _read(instance)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError)
             reason = "vanished before it was read" if gone else f"cannot be read: {error.strerror}"
@@ -82,8 +84,7 @@ class DicomEngine:
             return Result("failed", str(error))
         except MemoryError:
             return Result("failed", TOO_LARGE)
-        found = Result("left", "", stamp, digest)
-        if known and digest == known:
+        if known and found.digest + found.mask_digest == known:
             return found
         if content is None:
             return replace(found, outcome="skipped", reason=_NOT_DICOM)
@@ -117,7 +118,11 @@ class DicomEngine:
             source_syntax = str(file_meta.get("TransferSyntaxUID", ""))
         radiograph = to_radiograph(dataset, instance.path)
         del dataset, content
-        denoised = radiograph.with_pixels(self._denoiser.denoise(radiograph.pixels, job.strength))
+        pixels = self._denoiser.denoise(radiograph.pixels, job.strength)
+        if instance.mask is not None:
+            mask = read_mask(instance.mask, radiograph.pixels.shape[-2:])
+            pixels = np.where(mask, radiograph.pixels, pixels)
+        denoised = radiograph.with_pixels(pixels)
         created = None if job.is_reproducible else datetime.now(timezone.utc)
         derived = derive(denoised, replace(self._derivation, created=created))
         del radiograph, denoised
@@ -156,22 +161,26 @@ class DicomJob:
         return DicomEngine(self, Denoiser(self.bundle, device=self.device))
 
 
-def _read(path: Path) -> tuple[str, str, bytes | None]:
-    """Stamp, digest and bytes of a file; no bytes for one that is plainly not DICOM."""
+def _read(instance: Instance) -> tuple[Result, bytes | None]:
+    """What is known of a file, and its bytes; none of one that is plainly not DICOM."""
+    masks = [] if instance.mask is None else [instance.mask]
+    mask_states = [path.stat() for path in masks]
+    mask_digest = "".join(map(digest_of, masks))
     # A pipe that nobody writes to would be waited for.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(instance.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as stream:
         before = os.fstat(descriptor)
+        found = Result("left", stamp=stamp_of(before, *mask_states), mask_digest=mask_digest)
         if not stat.S_ISREG(before.st_mode):
-            return stamp_of(before), "", None
+            return found, None
         head = stream.read(_HEAD)
         if head[128:] != b"DICM" and head[:2] not in _FIRST_GROUPS:
-            return stamp_of(before), digest_of(path), None
+            return replace(found, digest=digest_of(instance.path)), None
         content = head + stream.read()
         after = os.fstat(descriptor)
     if stamp_of(after) != stamp_of(before) or len(content) != after.st_size:
         raise CorruptImageError("changed while it was read")
-    return stamp_of(before), hashlib.sha256(content).hexdigest(), content
+    return replace(found, digest=hashlib.sha256(content).hexdigest()), content
 
 
 def _is_own(dataset: Dataset) -> bool:

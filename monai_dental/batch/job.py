@@ -41,8 +41,9 @@ class Result:
     Attributes:
         outcome: "derived", "skipped", "failed", or "left", where the file is as `known` told.
         reason: Why it was skipped or failed.
-        stamp: The file's, before it was read.
+        stamp: The file's and its mask's, before they were read.
         digest: SHA-256 of its bytes.
+        mask_digest: SHA-256 of the bytes of its mask; "" where it has none.
         stored: The derived instance.
     """
 
@@ -50,6 +51,7 @@ class Result:
     reason: str = ""
     stamp: str = ""
     digest: str = ""
+    mask_digest: str = ""
     stored: StoredObject | None = None
 
 
@@ -65,7 +67,8 @@ class Engine(Protocol):
 
         Args:
             instance: The file.
-            known: Digest of the file whose outcome is known already and still valid, "" for none.
+            known: Digests of file and mask, one behind the other, whose outcome is known already
+                and still valid; "" for none.
 
         Returns:
             What became of it; whatever is wrong with the file is a result.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ MANIFEST = "manifest.sqlite"
 LEFT, DERIVED, SKIPPED, FAILED = "left", "derived", "skipped", "failed"
 OUTCOMES = (DERIVED, SKIPPED, FAILED, LEFT)
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Row:
         name: Its path below the input folder, or the SHA-256 of that.
         outcome: "derived", "skipped", "failed", or "left": not done yet.
         reason: Why it was skipped or failed.
-        stamp: Changes whenever the file is touched.
+        stamp: Changes whenever the file or its mask is touched.
         digest: SHA-256 of its bytes.
+        mask_digest: SHA-256 of the bytes of its mask; "" where it has none.
         output: Path of the derived instance below the output folder.
         output_uid: Its SOP Instance UID.
         output_digest: SHA-256 of its bytes.
@@ -46,6 +48,7 @@ class Row:
     reason: str = ""
     stamp: str = ""
     digest: str = ""
+    mask_digest: str = ""
     output: str = ""
     output_uid: str = ""
     output_digest: str = ""
@@ -81,7 +84,7 @@ CREATE TABLE IF NOT EXISTS batch (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
     name TEXT PRIMARY KEY,
     outcome TEXT NOT NULL CHECK (outcome IN ('left', 'derived', 'skipped', 'failed')),
-    {", ".join(f"{name} TEXT NOT NULL" for name in COLUMNS[2:11])},
+    {", ".join(f"{name} TEXT NOT NULL" for name in COLUMNS[2:12])},
     strength REAL, seconds REAL, finished TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS files_by_output ON files (output);
@@ -91,6 +94,7 @@ CREATE TABLE IF NOT EXISTS superseded (
     superseded TEXT NOT NULL
 );
 """
+_SOURCE = "SELECT value FROM batch WHERE key = 'source'"
 _INSERT = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
@@ -147,6 +151,22 @@ class Manifest:
         if self.is_hashed:
             return hashlib.sha256(text).hexdigest()
         return text.decode(errors="backslashreplace")
+
+    @property
+    def source(self) -> Path | None:
+        """The input folder of the last run; None where the manifest keeps paths secret."""
+        with self._errors():
+            found = self._connection.execute(_SOURCE).fetchone()
+        return None if found is None else Path(os.fsdecode(found[0]))
+
+    def set_source(self, folder: Path) -> None:
+        """Tell the input folder, unless paths are kept secret."""
+        if not self.is_hashed:
+            with self._errors():
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO batch VALUES ('source', ?)",
+                    (os.fsencode(folder.resolve()),),
+                )
 
     def rows(self) -> Iterator[Row]:
         """All rows, in the order of their names."""

@@ -92,7 +92,7 @@ def _plan(
         checked = _check(row, target, recipe, is_failed_left)
         if checked.outcome == LEFT or checked.stamp != _stamp(instance):
             # The outcome may hold for the bytes still, though the file was touched.
-            known = checked.digest if checked.outcome != LEFT else ""
+            known = checked.digest + checked.mask_digest if checked.outcome != LEFT else ""
             tasks.append(_Task(instance, known))
             checked = replace(checked, outcome=LEFT) if not known else checked
         if checked != row or not row.recipe:  # new ones have none
@@ -121,7 +121,8 @@ def _check(row: Row, target: ObjectTarget, recipe: Recipe, is_failed_left: bool)
 
 def _stamp(instance: Instance) -> str:
     try:
-        return stamp_of(instance.path.stat())
+        files = [each for each in (instance.path, instance.mask) if each is not None]
+        return stamp_of(*(each.stat() for each in files))
     except OSError:
         return ""
 
@@ -165,6 +166,7 @@ def _row(row: Row, result: Result, recipe: Recipe, task: _Task) -> Row:
         # Of a file that took its worker along nothing else is known.
         stamp=result.stamp or _stamp(task.instance),
         digest=result.digest,
+        mask_digest=result.mask_digest,
         recipe=recipe.mark(result.outcome),
         model_digest=recipe.model_digest if result.outcome != SKIPPED else "",
         strength=recipe.strength if result.outcome != SKIPPED else None,

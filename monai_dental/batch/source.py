@@ -18,10 +18,14 @@ class Instance:
     Attributes:
         path: Where it is.
         name: Its path below the source, which the result keeps.
+        mask: An image that says which pixels are left as they are, where there is one.
+        result: Its result's path below the target; None where that keeps the name.
     """
 
     path: Path
     name: Path
+    mask: Path | None = None
+    result: Path | None = None
 
     def read(self) -> Radiograph:
         """Read it; errors as of `monai_dental.formats.read_radiograph`."""

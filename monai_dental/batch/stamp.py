@@ -9,12 +9,12 @@ from pathlib import Path
 _CHUNK = 1 << 20
 
 
-def stamp_of(status: os.stat_result) -> str:
-    """A digest of a file's size, times and place: another one whenever it was written.
+def stamp_of(*statuses: os.stat_result) -> str:
+    """A digest of the size, times and place of files: another one whenever one was written.
 
     A digest, since times of files can be dates of examinations.
     """
-    fields = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    fields = [(each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for each in statuses]
     return hashlib.sha256(repr(fields).encode()).hexdigest()[:32]
 
 

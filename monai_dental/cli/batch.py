@@ -57,6 +57,11 @@ def add(commands: Subparsers) -> None:
         help="rules of selection, JSON (default: dicom/selection.json of the package)",
     )  # fmt: skip
     command.add_argument(
+        "--masks", metavar="DIR", type=path,
+        help="masks of what is left as it is, such as burned-in text and side markers: where "
+        "DIR/NAME.png is not black, of the file IN_DIR/NAME",
+    )  # fmt: skip
+    command.add_argument(
         "--time-limit", metavar="SECONDS", type=seconds, default=600.0,
         help="time that one file may take (default: 600)",
     )  # fmt: skip
@@ -156,7 +161,7 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
     from monai_dental.batch.workers import Limits, default_workers, memory_mb, usable_cores
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
 
-    source = InventorySource(arguments.input, excluded=arguments.output)
+    source = InventorySource(arguments.input, excluded=arguments.output, masks=arguments.masks)
     tree = StudyTree(arguments.output)
     workers = arguments.workers or default_workers(len(source))
     job = DicomJob(
