@@ -6,6 +6,7 @@ from monai_dental.batch.folder_batch import FolderBatch
 from monai_dental.batch.inventory import InventorySource
 from monai_dental.batch.job import Engine, Job, Recipe, Result
 from monai_dental.batch.manifest import Manifest, Row
+from monai_dental.batch.results import BatchResults
 from monai_dental.batch.run import Outcome, denoise_instances
 from monai_dental.batch.session import run_batch
 from monai_dental.batch.source import Instance, InstanceSource
@@ -14,6 +15,7 @@ from monai_dental.batch.tree import StudyTree
 from monai_dental.batch.workers import Limits
 
 __all__ = [
+    "BatchResults",
     "DicomJob",
     "Engine",
     "FolderBatch",

@@ -62,6 +62,7 @@ class FolderBatch:
             self.tree.prepare()
             manifest = Manifest(folder, is_hashed=self.is_hashed, is_new=True)
             try:
+                manifest.set_source(self.source.folder)
                 yield manifest
             finally:
                 manifest.close()

@@ -38,7 +38,7 @@ def read_pair(instance: Instance, denoised_dir: Path, reference_dir: Path | None
     out, with a note.
 
     Args:
-        instance: The original, and its name in the other folders.
+        instance: The original, its name in the other folders, and its result's where it differs.
         denoised_dir: Folder of the results.
         reference_dir: Folder of clean images.
 
@@ -48,7 +48,7 @@ def read_pair(instance: Instance, denoised_dir: Path, reference_dir: Path | None
     """
     notes: list[str] = []
     original = _read(instance.path, "original", notes)
-    denoised = _read(denoised_dir / instance.name, "result", notes)
+    denoised = _read(denoised_dir / (instance.result or instance.name), "result", notes)
     _check_shape(denoised, original, "result")
     if not is_same_scale(denoised, original):
         notes.append("The result stores its values in another way: both are shown as they say.")

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from monai_dental.dicom import read_dataset, to_radiograph
 from monai_dental.dicom.select import SHIPPED_RULES
 
 # An invalid UID is the source's error; the derived instance has to quote it.
 _QUOTED = re.compile(r"/Referenced(SOP|Series)InstanceUID\(|/StudyInstanceUID\(")
-_UNREADABLE = "Error - Dicom dataset read failed"
+_UNREADABLE = {"Error - Dicom dataset read failed", "Error - Information Object Not found"}
 # Not dental, and not taken by the shipped rules: an enhanced MR image that is derived may not keep
 # the attributes of its pulse sequence.
 _NOT_OURS = "emri_small"
@@ -68,7 +69,7 @@ def test_corpus_in_one_run(
         path = tmp_path / "out" / row.output
         to_radiograph(read_dataset(path), path)
         before, after = dciodvfy(corpus / name), dciodvfy(path)
-        if before is not None and _UNREADABLE in before:  # for dciodvfy, not for pydicom
+        if before is not None and before & _UNREADABLE:  # for dciodvfy, not for pydicom
             before = dciodvfy(rewritten(corpus / name, tmp_path / "rewritten.dcm"))
         if before is None or after is None:
             assert before is None, name
@@ -82,9 +83,11 @@ def test_corpus_in_one_run(
 
 
 def rewritten(path: Path, place: Path) -> Path:
-    """A copy of an instance with another file meta information, and nothing else changed."""
+    """A copy of an instance with another file meta information, not deflated."""
     dataset = dcmread(path)
     syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_deflated:
+        syntax = ExplicitVRLittleEndian
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(place, enforce_file_format=True)

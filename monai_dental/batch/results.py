@@ -1,0 +1,54 @@
+"""What a batch derived, beside what it was derived from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from monai_dental.batch.inventory import InventorySource
+from monai_dental.batch.manifest import DERIVED, Manifest
+from monai_dental.batch.source import Instance
+from monai_dental.errors import DatasetError
+
+
+class BatchResults:
+    """The files that a batch denoised, each with the place of its result.
+
+    Args:
+        output: The batch's output folder.
+        source: Its input folder; None for the one that the manifest tells.
+
+    Attributes:
+        is_hashed: Whether the batch keeps paths secret; so should who shows its results.
+
+    Raises:
+        DatasetError: The input folder is not told or is gone, or nothing in it was denoised.
+        OutputError: There is no manifest, or it cannot be read.
+    """
+
+    def __init__(self, output: Path, source: Path | None = None) -> None:
+        manifest = Manifest(output)
+        try:
+            source = source or manifest.source
+            if source is None:
+                raise DatasetError(f"{output}: does not tell its input folder; name that too")
+            self.is_hashed = manifest.is_hashed
+            results = {row.name: row.output for row in manifest.rows() if row.outcome == DERIVED}
+            self._instances = [
+                replace(each, result=Path(results[key]))
+                for each in InventorySource(source, excluded=output)
+                if (key := manifest.key(each.name)) in results
+            ]
+        finally:
+            manifest.close()
+        if not self._instances:
+            raise DatasetError(f"{output}: nothing in {source} was denoised into this folder")
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self._instances)
+
+    def __iter__(self) -> Iterator[Instance]:
+        """Return the files in the order of their names."""
+        return iter(self._instances)
