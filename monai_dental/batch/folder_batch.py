@@ -44,6 +44,16 @@ class FolderBatch:
     is_hashed: bool = False
     is_failed_left: bool = False
 
+    def check_is_begun(self) -> None:
+        """Check that there is an earlier run to go on with.
+
+        Raises:
+            OutputError: There is none.
+        """
+        folder = self.tree.folder
+        if not (folder / MANIFEST).is_file():
+            raise OutputError(f"{folder}: no {MANIFEST} here; nothing to resume")
+
     @contextmanager
     def open(self) -> Iterator[Manifest]:
         """Prepare the output folder and hold it; no other run can write there meanwhile.

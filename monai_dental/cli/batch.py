@@ -71,6 +71,11 @@ def add(commands: Subparsers) -> None:
         "of three quarters of the machine)",
     )  # fmt: skip
     command.add_argument(
+        "--resume", action="store_true",
+        help="refuse to begin anew where OUT_DIR holds no earlier run: a mistyped name, for "
+        "instance; what an earlier run did is never done again, with or without this",
+    )  # fmt: skip
+    command.add_argument(
         "--retry-failed", action="store_true", help="do files that failed before again"
     )
     command.add_argument(
@@ -105,6 +110,8 @@ def batch(arguments: argparse.Namespace) -> int:
     from monai_dental.batch.status import format_counts
 
     folder_batch = _make_batch(arguments)
+    if arguments.resume:
+        folder_batch.check_is_begun()
     if arguments.dry_run:
         return _preview(folder_batch)
     progress: Progress | None = None

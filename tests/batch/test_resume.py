@@ -40,6 +40,16 @@ def test_output_lies_by_study_series_and_instance(done, rows, outputs) -> None:
     assert set(outputs()) == {each.output for each in rows().values() if each.output}
 
 
+def test_resume_goes_on_but_does_not_begin(done, batch, rows, tmp_path, capsys) -> None:
+    before = rows()
+
+    assert batch("--resume") == 0
+    assert rows() == before
+    assert batch("--resume", output=tmp_path / "uot") == 2
+    assert "no manifest.sqlite here; nothing to resume" in capsys.readouterr().err
+    assert not (tmp_path / "uot").exists()
+
+
 @pytest.mark.parametrize("damage", ["missing", "changed"])
 def test_damaged_output_is_made_again(done, batch, rows, outputs, tmp_path, damage) -> None:
     before, made = rows(), outputs()
