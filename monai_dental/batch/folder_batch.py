@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -117,11 +116,6 @@ class FolderBatch:
                 )
             finally:
                 manifest.close()
-
-
-def count_reasons(rows: Iterator[Row]) -> Counter[tuple[str, str]]:
-    """How many files have each outcome and reason."""
-    return Counter((row.outcome, row.reason) for row in rows)
 
 
 def _check_is_ours(folder: Path) -> None:

@@ -65,7 +65,7 @@ def run_batch(
     try:
         pool.append(Worker(job, limits))
         recipe = pool[0].describe()
-        tasks = deque(_plan(source, manifest, target, recipe, is_failed_left))
+        tasks = _plan(source, manifest, target, recipe, is_failed_left)
         if on_plan is not None:
             on_plan(len(tasks))
         pool += [Worker(job, limits) for _ in range(min(workers, len(tasks)) - 1)]
@@ -81,11 +81,11 @@ def _plan(
     target: ObjectTarget,
     recipe: Recipe,
     is_failed_left: bool,
-) -> Iterator[_Task]:
+) -> deque[_Task]:
     """Bring manifest and target into agreement, and return what is left to do."""
     rows = {row.name: row for row in manifest.rows()}
     changed: list[Row] = []
-    tasks: list[_Task] = []
+    tasks: deque[_Task] = deque()
     for instance in source:
         key = manifest.key(instance.name)
         row = rows.pop(key, None) or Row(key)
@@ -94,7 +94,8 @@ def _plan(
             # The outcome may hold for the bytes still, though the file was touched.
             known = checked.digest + checked.mask_digest if checked.outcome != LEFT else ""
             tasks.append(_Task(instance, known))
-            checked = replace(checked, outcome=LEFT) if not known else checked
+            if not known:
+                checked = replace(checked, outcome=LEFT)
         if checked != row or not row.recipe:  # new ones have none
             changed.append(checked)
     for row in rows.values():  # inputs that are there no more
@@ -104,7 +105,7 @@ def _plan(
             reason = "its result is gone, and so is the file itself"
             changed.append(replace(row, outcome=FAILED, reason=reason))
     manifest.put(changed)
-    return iter(tasks)
+    return tasks
 
 
 def _check(row: Row, target: ObjectTarget, recipe: Recipe, is_failed_left: bool) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import Subparsers, path, positive, seconds, share
@@ -197,15 +198,14 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
 
 
 def _preview(folder_batch: FolderBatch) -> int:
-    from monai_dental.batch.folder_batch import count_reasons
-
-    reasons = count_reasons(folder_batch.preview())
     names = {"derived": "would be denoised", "skipped": "skipped", "failed": "failed"}
+    totals: Counter[str] = Counter()
+    reasons: Counter[tuple[str, str]] = Counter()
+    for row in folder_batch.preview():
+        totals[row.outcome] += 1
+        if row.reason:
+            reasons[row.outcome, row.reason] += 1
     for (outcome, reason), count in sorted(reasons.items()):
-        if reason:
-            print(printable(f"{names[outcome]} {count}: {reason}"))
-    totals = {outcome: 0 for outcome in names}
-    for (outcome, _), count in reasons.items():
-        totals[outcome] += count
-    print(", ".join(f"{count} {names[outcome]}" for outcome, count in totals.items()))
+        print(printable(f"{names[outcome]} {count}: {reason}"))
+    print(", ".join(f"{totals[outcome]} {name}" for outcome, name in names.items()))
     return 1 if totals["failed"] else 0
