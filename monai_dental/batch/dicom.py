@@ -118,9 +118,11 @@ class DicomEngine:
             source_syntax = str(file_meta.get("TransferSyntaxUID", ""))
         radiograph = to_radiograph(dataset, instance.path)
         del dataset, content
-        pixels = self._denoiser.denoise(radiograph.pixels, job.strength)
+        mask = None
         if instance.mask is not None:
             mask = read_mask(instance.mask, radiograph.pixels.shape[-2:])
+        pixels = self._denoiser.denoise(radiograph.pixels, job.strength)
+        if mask is not None:
             pixels = np.where(mask, radiograph.pixels, pixels)
         denoised = radiograph.with_pixels(pixels)
         created = None if job.is_reproducible else datetime.now(timezone.utc)
