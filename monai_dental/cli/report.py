@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import progress_bar
 from monai_dental.terminal import printable
+
+if TYPE_CHECKING:
+    from monai_dental.batch.source import InstanceSource
 
 
 def add(commands: Subparsers) -> None:
@@ -21,14 +25,14 @@ def add(commands: Subparsers) -> None:
     )
     command.set_defaults(command=report)
     command.add_argument(
-        "inputs", metavar="INPUT", type=path, nargs="+", help="an original, or a folder of them"
-    )
+        "inputs", metavar="INPUT", type=path, nargs="*",
+        help="an original, or a folder of them; none for the output folder of a batch, which tells "
+        "its originals",
+    )  # fmt: skip
     command.add_argument(
-        "denoised",
-        metavar="DENOISED",
-        type=path,
-        help="folder of the results, as denoise wrote it",
-    )
+        "denoised", metavar="DENOISED", type=path,
+        help="folder of the results, as denoise or batch wrote it",
+    )  # fmt: skip
     command.add_argument(
         "--output", metavar="DIR", type=path, required=True, help="folder for the pages"
     )
@@ -55,14 +59,28 @@ def add(commands: Subparsers) -> None:
 
 def report(arguments: argparse.Namespace) -> int:
     """Write pages that show originals beside their results."""
-    from monai_dental.batch.folder import FolderSource
+    from monai_dental.batch.manifest import MANIFEST
     from monai_dental.errors import DatasetError
     from monai_dental.outputs import output_folder
 
-    source = FolderSource(arguments.inputs, excluded=arguments.denoised)
     for folder in (arguments.denoised, arguments.reference):
         if folder is not None and not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder")
+    is_hashed = arguments.hash_paths
+    source: InstanceSource
+    if (arguments.denoised / MANIFEST).is_file():
+        from monai_dental.batch.results import BatchResults
+
+        if len(arguments.inputs) > 1:
+            raise DatasetError(f"{arguments.denoised}: of a batch; need its one input folder")
+        source = results = BatchResults(arguments.denoised, next(iter(arguments.inputs), None))
+        is_hashed = is_hashed or results.is_hashed
+    else:
+        from monai_dental.batch.folder import FolderSource
+
+        if not arguments.inputs:
+            raise DatasetError(f"{arguments.denoised}: not of a batch; need the originals too")
+        source = FolderSource(arguments.inputs, excluded=arguments.denoised)
 
     from monai_dental.report import sample_evenly, write_report
 
@@ -75,7 +93,7 @@ def report(arguments: argparse.Namespace) -> int:
         reference_dir=arguments.reference,
         page_size=arguments.page_size,
         total=len(source),
-        hash_paths=arguments.hash_paths,
+        hash_paths=is_hashed,
     )
     with (
         output_folder(arguments.output, overwrite=arguments.overwrite),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from monai_dental.batch import BatchResults
+from monai_dental.cli import main
 from monai_dental.errors import DatasetError
 from monai_dental.report import write_report
 
@@ -58,3 +59,21 @@ def test_folder_of_other_files_has_no_results(sources, batch, tmp_path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(DatasetError, match="nothing in .*other was denoised into this folder"):
         BatchResults(tmp_path / "out", tmp_path / "other")
+
+
+@pytest.mark.parametrize("options", [(), ("--hash-paths",)])
+def test_report_command_takes_the_output_folder_of_a_batch(sources, batch, tmp_path, options):
+    assert batch(*options) == 0
+    inputs = [str(tmp_path / "in")] if options else []  # a manifest of digests does not tell it
+
+    code = main(["report", *inputs, str(tmp_path / "out"), "--output", str(tmp_path / "pages")])
+
+    assert code == 0
+    assert ("sub/a" in (tmp_path / "pages" / "index.html").read_text()) == (not options)
+
+
+def test_report_command_wants_the_originals_of_other_folders(tmp_path, capsys):
+    (tmp_path / "denoised").mkdir()
+
+    assert main(["report", str(tmp_path / "denoised"), "--output", str(tmp_path / "pages")]) == 2
+    assert "not of a batch; need the originals too" in capsys.readouterr().err
