@@ -14,7 +14,7 @@ from monai_dental.dicom.derive import Derivation
 from monai_dental.errors import CorruptImageError
 from monai_dental.formats import write_radiograph
 from monai_dental.formats.registry import FORMAT_SUFFIXES
-from monai_dental.radiograph import Radiograph
+from monai_dental.radiograph import Radiograph, shown_values
 
 NRRD = ".nrrd"
 
@@ -75,17 +75,15 @@ def _write(radiograph: Radiograph, path: Path, derivation: Derivation) -> None:
 
 def _write_nrrd(radiograph: Radiograph, path: Path) -> None:
     """Write the stored values, small = black, where ITK, and so 3D Slicer, places the source."""
-    encoding = radiograph.encoding
-    stored = radiograph.to_stored()
-    if encoding.zero > encoding.one and not encoding.table:  # ITK too turns MONOCHROME1 over
-        stored = (encoding.zero + encoding.one - stored).astype(stored.dtype)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(radiograph.source))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise CorruptImageError(f"{radiograph.source}: ITK cannot read its geometry") from error
-    image = SimpleITK.GetImageFromArray(np.reshape(stored, reader.GetSize()[::-1]))
+    image = SimpleITK.GetImageFromArray(
+        np.reshape(shown_values(radiograph), reader.GetSize()[::-1])
+    )
     image.SetSpacing(reader.GetSpacing())
     image.SetOrigin(reader.GetOrigin())
     image.SetDirection(reader.GetDirection())
