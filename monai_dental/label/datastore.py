@@ -68,11 +68,13 @@ class DicomwebStore(DICOMWebDatastore):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
-        is_filtered = "MONAI_LABEL_DICOMWEB_SEARCH_FILTER" in settings.model_fields_set
+        client.set_http_retry_params(retry=False)  # a server that waits answers no one else
+        # Its default, CT, is no wish of the user's.
+        chosen = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
         self._filters: list[dict[str, Any]] = (
-            [settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER]
-            if is_filtered
-            else [{"Modality": modality} for modality in MODALITIES]
+            [{"Modality": modality} for modality in MODALITIES]
+            if chosen == {"Modality": "CT"}
+            else [chosen]
         )
         super().__init__(
             client,

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def missing(message: str) -> None:
+def fail_or_skip(message: str) -> None:
     """Skip the test, or fail it where nothing external may be missing."""
     if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
         pytest.fail(message)
@@ -70,6 +70,9 @@ class Server:
         data = json.dumps(body or {}).encode()
         headers = {"Content-Type": "application/json"}
         return self._ask(urllib.request.Request(self.url + path, data, headers))
+
+    def post_bytes(self, path: str, data: bytes) -> Answer:
+        return self._ask(urllib.request.Request(self.url + path, data))
 
     def infer(self, model: str, image: str, output: str = "image", **params: Any) -> Answer:
         """Ask as 3D Slicer and OHIF do: the parameters are a field of a form."""
@@ -130,6 +133,12 @@ def run(command: list[str], ready: str, **variables: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def missing() -> Callable[[str], None]:
+    """What to call where a program is missing; see `fail_or_skip`."""
+    return fail_or_skip
+
+
+@pytest.fixture(scope="session")
 def run_server() -> Callable[..., Any]:
     """Context manager of a server; see `run`."""
     return run
@@ -141,7 +150,7 @@ def label_python() -> str:
     folder = Path(os.environ.get("MONAI_DENTAL_LABEL_ENV", ROOT / ".venv-label"))
     python = folder / "bin" / "python"
     if not python.is_file():
-        missing(f"no {folder}; scripts/label-env makes it")
+        fail_or_skip(f"no {folder}; scripts/label-env makes it")
     return str(python)
 
 
@@ -210,11 +219,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Headless Chromium, as the tests of the report drive it."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
-        missing("no chromium and chromedriver; apt-get install chromium chromium-driver")
+        fail_or_skip("no chromium and chromedriver; apt-get install chromium chromium-driver")
     path = ROOT / "tests" / "report" / "conftest.py"
     specification = importlib.util.spec_from_file_location("report_conftest", path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     profile = tmp_path_factory.mktemp("chromium")
     with module.open_browser(chromium, chromedriver, profile) as opened:
+        opened.visit = lambda url: opened._call("POST", "/url", {"url": url})
         yield opened
