@@ -102,11 +102,15 @@ def test_training_runs_once_and_changes_the_next_result(server, app, images, tmp
     history = app / "model" / "small" / "eval" / "history.csv"
     history.unlink(missing_ok=True)
     options = {"max_epochs": 2, "val_split": 0.25, "run_id": run_id, "multi_gpu": False}
+    models = app / "model" / "small" / "models"
+    weights = (models / "model.pt").read_bytes()
     assert server.post("/train/small", options).status == 200
     server.wait_for("Return code: ")
     status = server.get("/train/").json
     assert status["status"] == "DONE", "".join(server.lines[-40:])
 
+    # A training keeps the weights before it: a second one would keep those of the first.
+    assert (models / "model.previous.pt").read_bytes() == weights
     assert [line.split(",")[0] for line in history.read_text().splitlines()[1:]] == ["1", "2"]
     after = stored(server.infer("small", "png"), tmp_path / "after.png")
     assert (after != before).any()
