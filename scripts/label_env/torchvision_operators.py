@@ -1,7 +1,8 @@
 """Declares the operators that torchvision looks for before it can be imported.
 
-PyPI's torchvision brings them in a library for CUDA, which does not load beside a CPU build of torch. MONAI Label
-imports torchvision when it starts, and needs none of them here. `torchvision_operators.pth` runs this in each Python.
+PyPI's torchvision brings them in a library for CUDA, which does not load beside a CPU build of
+torch. MONAI Label imports torchvision when it starts, and needs none of them here.
+`torchvision_operators.pth` runs this in each Python of the environment.
 """
 
 import sys
