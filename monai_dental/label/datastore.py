@@ -27,6 +27,8 @@ MODALITIES = ("IO", "PX", "DX", "CR")
 """Modalities of the series that a PACS is asked for: intraoral, panoramic, and plain X-ray."""
 
 _UID = re.compile(r"[0-9.]{1,64}")
+# What `record_series` puts at the end of the description of a series of results.
+_RESULT = re.compile(r"\[(Noise reduction|Median filter .*)\]$")
 
 
 def open_datastore(studies: str) -> Datastore:
@@ -84,18 +86,23 @@ class DicomwebStore(DICOMWebDatastore):
         )
 
     def list_images(self) -> list[str]:
-        """Return the UIDs of all series of the wanted modalities, as the PACS has them now.
+        """Return the UIDs of the series of the wanted modalities, as the PACS has them now.
+
+        Series of denoised images are left out: no batch denoises them again, none is learned from.
 
         Raises:
             PacsError: It does not answer as it should.
         """
         with self._errors("search"):
             found = [
-                series["0020000E"]["Value"][0]
+                series
                 for wanted in self._filters
-                for series in self._client.search_for_series(search_filters=wanted)
+                for series in self._client.search_for_series(
+                    fields=["SeriesDescription"], search_filters=wanted
+                )
             ]
-        return list(dict.fromkeys(found))
+            uids = [s["0020000E"]["Value"][0] for s in found if not _is_result(s)]
+        return list(dict.fromkeys(uids))
 
     def get_labeled_images(
         self, label_tag: str | None = None, labels: list[str] | None = None
@@ -197,6 +204,11 @@ class DicomwebStore(DICOMWebDatastore):
             status = getattr(getattr(error, "response", None), "status_code", None)
             reason = f"HTTP status {status}" if status else type(error).__name__
             raise PacsError(f"{self.name()}: cannot {deed} by DICOMweb: {reason}") from None
+
+
+def _is_result(series: dict[str, Any]) -> bool:
+    values = series.get("0008103E", {}).get("Value") or [""]
+    return _RESULT.search(str(values[0])) is not None
 
 
 def _read(path: Path) -> pydicom.Dataset:

@@ -112,6 +112,7 @@ def test_result_is_stored_as_a_derived_image_only_when_asked_for(
     derived = pydicom.dcmread(denoised("--bundle", "unet") / "dicom.dcm")
     assert answer.json["label"] == derived.SeriesInstanceUID
     assert instances(orthanc)[derived.SeriesInstanceUID] == {derived.SOPInstanceUID}
+    assert server.get("/info/").json["datastore"]["total"] == 2  # it is no source
 
     path = f"/dicom-web/studies/{derived.StudyInstanceUID}/series/{derived.SeriesInstanceUID}"
     metadata = pydicom.Dataset.from_json(orthanc.get(f"{path}/metadata").json[0])
