@@ -87,13 +87,13 @@ def _app_folder() -> Path:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    from monai_dental.errors import OutputError
+    from monai_dental.errors import ServerError
 
     try:
         return socket.create_server((host, port))
     except OSError as error:
         reason = error.strerror or error
-        raise OutputError(f"{host}:{port}: cannot listen there: {reason}; try --port 0") from error
+        raise ServerError(f"{host}:{port}: cannot listen there: {reason}; try --port 0") from error
 
 
 def _serve(command: list[str], listener: socket.socket) -> bool:

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -249,6 +250,22 @@ def test_patients_do_not_reach_the_log(server):
     server.infer("unet", "dicom")
 
     assert "Phantom" not in "".join(server.lines)
+
+
+def test_environment_without_monai_label_is_told(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "monailabel", None)
+
+    assert main(["label", "--studies", str(tmp_path)]) == 2
+    assert "MONAI Label is not in this environment; scripts/label-env" in capsys.readouterr().err
+
+
+def test_port_that_is_taken_is_told(label_python, server, tmp_path):
+    command = [label_python, "-m", "monai_dental", "label", "--studies", str(tmp_path)]
+    port = server.url.rpartition(":")[2]
+    result = subprocess.run([*command, "--port", port], capture_output=True, text=True)
+
+    assert result.returncode == 2
+    assert f"127.0.0.1:{port}: cannot listen there: Address already in use" in result.stderr
 
 
 @pytest.mark.parametrize(
