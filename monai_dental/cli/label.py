@@ -1,4 +1,4 @@
-"""The command `label` of `monai-dental`."""
+"""The command `label`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,37 @@ import os
 import shutil
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing import Any
+import monai_dental
+from monai_dental.cli.arguments import Subparsers
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "label",
+        help="start a MONAI Label server that denoises",
+        description="Start a MONAI Label server for 3D Slicer, OHIF and REST clients. It prints "
+        "its address when it is ready, asks no one on the internet, and has no password: who can "
+        "reach it can see the images. Ctrl-C ends it.",
+    )
+    command.set_defaults(command=label)
+    command.add_argument(
+        "--studies", metavar="DIR|URL", required=True,
+        help="a folder of images, or the address of a DICOMweb service",
+    )  # fmt: skip
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", action="append",
+        help="a bundle to offer: one that comes with the package, or a bundle's folder, whose "
+        "configs run as code; may be given several times (default: all that come with the package)",
+    )  # fmt: skip
+    command.add_argument(
+        "--host", default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 for all networks (default: 127.0.0.1, this machine)",
+    )  # fmt: skip
+    command.add_argument(
+        "--port", type=_port, default=8000, help="port; 0 for any that is free (default: 8000)"
+    )
 
 
 def label(arguments: argparse.Namespace) -> int:
@@ -42,38 +69,6 @@ def label(arguments: argparse.Namespace) -> int:
     return 0 if _serve(command, listener) else 2
 
 
-def add_label_command(commands: Any) -> None:
-    """Add the command to the parser.
-
-    Args:
-        commands: The subparsers of `monai-dental`.
-    """
-    command = commands.add_parser(
-        "label",
-        help="start a MONAI Label server that denoises",
-        description="Start a MONAI Label server for 3D Slicer, OHIF and REST clients. It prints "
-        "its address when it is ready, asks no one on the internet, and has no password: who can "
-        "reach it can see the images. Ctrl-C ends it.",
-    )
-    command.set_defaults(command=label)
-    command.add_argument(
-        "--studies", metavar="DIR|URL", required=True,
-        help="a folder of images, or the address of a DICOMweb service",
-    )  # fmt: skip
-    command.add_argument(
-        "--bundle", metavar="NAME|DIR", action="append",
-        help="a bundle to offer: one that comes with the package, or a bundle's folder, whose "
-        "configs run as code; may be given several times (default: all that come with the package)",
-    )  # fmt: skip
-    command.add_argument(
-        "--host", default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 for all networks (default: 127.0.0.1, this machine)",
-    )  # fmt: skip
-    command.add_argument(
-        "--port", type=_port, default=8000, help="port; 0 for any that is free (default: 8000)"
-    )
-
-
 def _app_folder() -> Path:
     """Return the folder where MONAI Label keeps its log and the trained bundles of this user.
 
@@ -82,7 +77,9 @@ def _app_folder() -> Path:
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     folder = Path(data, "monai_dental", "label")
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).parent / "label" / "server" / "main.py", folder / "main.py")
+    shutil.copyfile(
+        Path(monai_dental.__file__).parent / "label" / "server" / "main.py", folder / "main.py"
+    )
     return folder
 
 
