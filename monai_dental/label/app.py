@@ -93,7 +93,7 @@ class DenoisingApp(MONAILabelApp):
             label = file
             if request.get("save_label") and image != request["image"]:
                 try:
-                    tag = request.get("label_tag", "original")
+                    tag = _folder_name(request.get("label_tag", "original"))
                     label = datastore.save_label(request["image"], file, tag, {"params": params})
                 except BaseException:
                     Path(file).unlink()
@@ -128,7 +128,11 @@ class DenoisingApp(MONAILabelApp):
             raise HTTPException(404, f"{model}: no such model; this server has {known}")
 
     def _find_image(self, image: str, datastore: Datastore) -> str:
-        """Return the file, or folder, of an image; no client names a path of its own."""
+        """Return the file, or folder, of an image.
+
+        A client may name no path of the server, but for those that it gives to uploads and
+        sessions, which come here in the same way.
+        """
         path: str = ""
         with contextlib.suppress(ImageNotFoundException):
             path = datastore.get_image_uri(image)
@@ -140,6 +144,13 @@ class DenoisingApp(MONAILabelApp):
         if not path or not Path(path).exists():
             raise HTTPException(404, f"{image}: no such image in the datastore")
         return path
+
+
+def _folder_name(tag: str) -> str:
+    """Return a client's tag, which MONAI Label takes for a folder; no way leads out of it."""
+    if not tag.isidentifier():
+        raise ValueError(f"label_tag is {tag!r}; need a word of letters, digits and _")
+    return tag
 
 
 @contextlib.contextmanager

@@ -186,6 +186,13 @@ def test_nrrd_for_slicer_has_depth_and_place_of_the_source(
         ("unet", "png", {"strength": "much"}, 400, "strength is 'much'; need a number"),
         ("unet", "png", {"variant": "mean"}, 400, "variant is 'mean'; need one of network"),
         ("unet", "png", {"result_extension": ".gif"}, 400, "'.gif'; need one of .nrrd, .png"),
+        (
+            "unet",
+            "png",
+            {"save_label": True, "label_tag": "../x"},
+            400,
+            "label_tag is '../x'; need",
+        ),
         ("unet", "png", {"device": "gpu9"}, 503, "gpu9: no such device here"),
     ],
 )
