@@ -92,6 +92,13 @@ class Server:
             if found := re.search(pattern, line):
                 return found
 
+    def finish(self, path: str) -> dict[str, Any]:
+        """Return what a background task has come to: "/train/" or "/batch/infer"."""
+        self.wait_for("Return code: ")
+        while (task := self.get(path).json)["status"] == "RUNNING":
+            pass  # the line comes just before the change
+        return task
+
     @property
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()

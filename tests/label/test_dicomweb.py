@@ -159,8 +159,7 @@ def test_what_is_not_dicom_is_not_stored(server, orthanc, series):
 def test_training_learns_from_the_pacs_but_not_from_its_own_results(server, series):
     before = server.infer("small", series).content
     assert server.post("/train/small", {"max_epochs": 4}).status == 200
-    server.wait_for("Return code: ")
-    status = server.get("/train/").json
+    status = server.finish("/train/")
     assert status["status"] == "DONE", "".join(server.lines[-40:])
     assert any(
         "'image_count': 3" in line or '"image_count": 3' in line for line in status["details"]

@@ -105,8 +105,7 @@ def test_training_runs_once_and_changes_the_next_result(server, app, images, tmp
     models = app / "model" / "small" / "models"
     weights = (models / "model.pt").read_bytes()
     assert server.post("/train/small", options).status == 200
-    server.wait_for("Return code: ")
-    status = server.get("/train/").json
+    status = server.finish("/train/")
     assert status["status"] == "DONE", "".join(server.lines[-40:])
 
     # A training keeps the weights before it: a second one would keep those of the first.

@@ -221,8 +221,7 @@ def test_fifty_parallel_requests_are_all_answered(server):
 def test_batch_keeps_results_beside_the_images(server, places, denoised):
     (places / "studies" / "broken.png").unlink(missing_ok=True)
     assert server.post("/batch/infer/unet").status == 200
-    server.wait_for("Return code: ")
-    status = server.get("/batch/infer").json
+    status = server.finish("/batch/infer")
     assert status["status"] == "DONE", "".join(server.lines[-40:])
 
     kept = places / "studies" / "labels" / "original"
@@ -237,8 +236,7 @@ def test_training_changes_the_next_result_and_a_new_start_reuses_it(server, star
     before = server.infer("small", "png").content
     answer = server.post("/train/small", {"max_epochs": 4})
     assert answer.status == 200
-    server.wait_for("Return code: ")
-    status = server.get("/train/").json
+    status = server.finish("/train/")
     assert status["status"] == "DONE", "".join(server.lines[-40:])
 
     after = server.infer("small", "png").content
