@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,13 @@ def readable_images(folder: Path) -> tuple[list[Path], list[str]]:
     Raises:
         DatasetError: There is no such folder, or no file that may be an image.
     """
+    return usable_images(find_images(folder))
+
+
+def usable_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Return those of some files to adapt to, and for each other its name and the reason."""
     images, reasons = [], []
-    for path in find_images(folder):
+    for path in paths:
         try:
             pixels = read_radiograph(path).pixels
         except MonaiDentalError as error:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from monai_dental.backends import run_by
 from monai_dental.bundles import load_config, load_weights
 from monai_dental.errors import BundleError
+from monai_dental.filters import blend
 
 _IDS = (
     "device", "network", "inferer", "array_transforms", "restore_transforms", "derivation",
@@ -92,8 +93,7 @@ class Denoiser:
             image = data["image"].to(self._device)
             data["pred"] = self.inferer(image[None], self._run)[0]
         denoised = torch.as_tensor(self._after(data)["pred"]).cpu().numpy().reshape(pixels.shape)
-        blended: NDArray[np.float32] = pixels + np.float32(strength) * (denoised - pixels)
-        return np.asarray(blended.clip(0.0, 1.0), dtype=np.float32)
+        return blend(pixels, denoised, strength)
 
 
 def _checked_device(name: str) -> torch.device:

@@ -41,6 +41,14 @@ class WorkerError(MonaiDentalError):
     """Worker processes cannot be started, or one ended while it worked."""
 
 
+class PacsError(MonaiDentalError):
+    """A PACS does not answer, answers wrongly, or refuses an instance."""
+
+
+class ServerError(MonaiDentalError):
+    """A server cannot start."""
+
+
 class MissingPackageError(MonaiDentalError):
     """A package that only an extra of this package installs is not there."""
 

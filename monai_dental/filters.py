@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,3 +36,20 @@ def low_pass(image: Tensor, sigma: float) -> Tensor:
     padded = functional.pad(planes, [radius] * 4, mode="replicate")
     blurred = functional.conv2d(padded, kernel[None, None, :, None])
     return functional.conv2d(blurred, kernel[None, None, None, :]).reshape(image.shape)
+
+
+def blend(
+    pixels: NDArray[np.float32], denoised: NDArray[np.float32], strength: float
+) -> NDArray[np.float32]:
+    """Apply a share of a correction.
+
+    Args:
+        pixels: The noisy image, in [0, 1].
+        denoised: The denoised image, of the same shape; may exceed [0, 1].
+        strength: 0 returns `pixels`, 1 `denoised`.
+
+    Returns:
+        The image between the two, clipped to [0, 1].
+    """
+    blended: NDArray[np.float32] = pixels + np.float32(strength) * (denoised - pixels)
+    return np.asarray(blended.clip(0.0, 1.0), dtype=np.float32)

@@ -244,6 +244,27 @@ class Radiograph:
         return self.encoding.encode(self.pixels, None if is_resampled else self.stored)
 
 
+def shown_values(radiograph: Radiograph) -> StoredArray:
+    """The values to store, turned over where the source shows small values bright.
+
+    For files that cannot say MONOCHROME1, and always show the smallest value black.
+
+    Args:
+        radiograph: A radiograph.
+
+    Returns:
+        Array of the type and range of the stored values, small = black.
+    """
+    stored, encoding = radiograph.to_stored(), radiograph.encoding
+    if encoding.zero <= encoding.one:
+        return stored
+    if encoding.table:  # its inputs are what is stored; the line runs over its outputs
+        low, high = float(encoding.minimum), float(encoding.maximum)
+    else:
+        low, high = encoding.one, encoding.zero
+    return np.asarray(low + high - stored, dtype=stored.dtype)
+
+
 def integer_range(dtype: np.dtype[Any], bits_stored: int) -> tuple[int, int]:
     """The smallest and the largest integer of a type that holds only so many bits.
 

@@ -92,6 +92,18 @@ def put(dataset: Dataset, keyword: str, value: Any) -> None:
     setattr(dataset, keyword, value)
 
 
+def is_own(dataset: Dataset) -> bool:
+    """Whether this package has derived an instance.
+
+    Args:
+        dataset: The instance; within `quiet_pydicom`.
+    """
+    return any(
+        item.get("Manufacturer") == "monai_dental"
+        for item in dataset.get("ContributingEquipmentSequence") or ()
+    )
+
+
 def record_series(derived: Dataset, derivation: Derivation) -> None:
     """Name the derived series after the source's.
 

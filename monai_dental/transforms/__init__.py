@@ -8,6 +8,7 @@ from monai_dental.transforms.intensity import (
     RestoreRanged,
     ScaleToUnitd,
 )
+from monai_dental.transforms.label import ToStoredd
 from monai_dental.transforms.noise import (
     EstimateNoised,
     FixedGaussianNoised,
@@ -32,4 +33,5 @@ __all__ = [
     "RestoreRanged",
     "SaveRadiographd",
     "ScaleToUnitd",
+    "ToStoredd",
 ]

@@ -256,7 +256,7 @@ def test_native_off_resizes_and_does_not_tile(native, phantoms, parse):
     parser = parse("inference", native=native, dataset_dir=str(phantoms / "noisy"))
 
     assert parser.get_parsed_content("dataset")[0]["image"].shape == (1, 64, 64)
-    assert parser.get_parsed_content("inferer").halo == 0
+    assert parser.get_parsed_content("evaluator").inferer.halo == 0
     assert len(parser.get_parsed_content("restore_transforms")) == 1
 
 
@@ -265,6 +265,8 @@ def test_median_config_differs_from_inference_in_the_network_alone(parse):
     own = {
         "_desc_", "imports", "ckpt_dir", "ckpt_path", "output_dir", "low_frequency_sigma",
         "network_def", "network", "restore_transforms", "derivation", "handlers", "initialize",
+        "native_restore_transforms", "displayable_configs", "label_transforms", "pre_transforms",
+        "post_transforms",
     }  # fmt: skip
 
     assert {k: v for k, v in inference.items() if k not in own} == {

@@ -247,7 +247,7 @@ def test_checkpoint_is_of_the_very_contents_of_the_images(parse, phantoms, tmp_p
 
     def settings():
         parser = parse("train", **{**SMALL, "dataset_dir": str(tmp_path / "noisy")})
-        return parser.get_parsed_content("train#handlers#4#settings")
+        return parser.get_parsed_content("train#checkpoint#settings")
 
     before = settings()
     shutil.copy(tmp_path / "noisy" / "1.png", tmp_path / "noisy" / "3.png")

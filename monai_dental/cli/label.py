@@ -1,0 +1,127 @@
+"""The command `label`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import monai_dental
+from monai_dental.cli.arguments import Subparsers
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "label",
+        help="start a MONAI Label server that denoises",
+        description="Start a MONAI Label server for 3D Slicer, OHIF and REST clients. It prints "
+        "its address when it is ready, asks no one on the internet, and has no password: who can "
+        "reach it can see the images. Ctrl-C ends it.",
+    )
+    command.set_defaults(command=label)
+    command.add_argument(
+        "--studies", metavar="DIR|URL", required=True,
+        help="a folder of images, or the address of a DICOMweb service",
+    )  # fmt: skip
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", action="append",
+        help="a bundle to offer: one that comes with the package, or a bundle's folder, whose "
+        "configs run as code; may be given several times (default: all that come with the package)",
+    )  # fmt: skip
+    command.add_argument(
+        "--host", default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 for all networks (default: 127.0.0.1, this machine)",
+    )  # fmt: skip
+    command.add_argument(
+        "--port", type=_port, default=8000, help="port; 0 for any that is free (default: 8000)"
+    )
+
+
+def label(arguments: argparse.Namespace) -> int:
+    """Start a MONAI Label server with the app of this package."""
+    from monai_dental.bundles import find_bundle
+    from monai_dental.errors import DatasetError, MissingPackageError
+
+    for name in arguments.bundle or ():
+        find_bundle(name)
+    is_url = arguments.studies.startswith(("http://", "https://"))
+    if not is_url and not Path(arguments.studies).is_dir():
+        raise DatasetError(
+            f"{arguments.studies}: need a folder of images, or the http(s) address of a DICOMweb "
+            "service"
+        )
+    try:
+        import monailabel  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            "MONAI Label is not in this environment; scripts/label-env makes one that has it"
+        ) from error
+    listener = _listen(arguments.host, arguments.port)
+    host, port = listener.getsockname()[:2]
+    command = ["start_server", "--app", str(_app_folder()), "--studies", arguments.studies]
+    command += ["--host", host, "--port", str(port)]
+    if arguments.bundle:
+        command += ["--conf", "models", ",".join(arguments.bundle)]
+    return 0 if _serve(command, listener) else 2
+
+
+def _app_folder() -> Path:
+    """Return the folder where MONAI Label keeps its log and the trained bundles of this user.
+
+    `$XDG_DATA_HOME/monai_dental/label`, else `~/.local/share/monai_dental/label`.
+    """
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    folder = Path(data, "monai_dental", "label")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(
+        Path(monai_dental.__file__).parent / "label" / "server" / "main.py", folder / "main.py"
+    )
+    return folder
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from monai_dental.errors import ServerError
+
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        reason = error.strerror or error
+        raise ServerError(f"{host}:{port}: cannot listen there: {reason}; try --port 0") from error
+
+
+def _serve(command: list[str], listener: socket.socket) -> bool:
+    """Serve until a signal comes; return whether the server ever started."""
+    import uvicorn
+    from monailabel.main import Main
+    from monailabel.utils.others.generic import init_log_config
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                host, port = listener.getsockname()[:2]
+                print(f"MONAI Label answers at http://{host}:{port}", flush=True)
+
+    main = Main()
+    options = main.args_parser().parse_args(command)
+    main.start_server_validate_args(options)
+    main.start_server_init_settings(options)
+    config = uvicorn.Config(
+        options.uvicorn_app,
+        log_config=init_log_config(None, options.app, "app.log", options.verbose),
+        access_log=False,
+    )
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):  # how a server ends
+        server.run(sockets=[listener])
+    return bool(server.started)
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")

@@ -1,0 +1,168 @@
+"""The MONAI Label app: which models there are, and how their errors reach a client."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from fastapi import HTTPException
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.exception import ImageNotFoundException
+
+import monai_dental
+from monai_dental.errors import (
+    CorruptImageError,
+    MonaiDentalError,
+    PacsError,
+    UnsupportedImageError,
+)
+from monai_dental.label.datastore import open_datastore
+from monai_dental.label.model import find_models
+from monai_dental.label.tasks import AdaptTask, DenoiseTask
+
+if TYPE_CHECKING:
+    from monailabel.interfaces.datastore import Datastore
+
+
+class DenoisingApp(MONAILabelApp):
+    """Offers bundles: each as a model, and where it can learn from noisy images as a trainer.
+
+    Args:
+        app_dir: The app's folder; trainings put their bundles into its `model/`.
+        studies: A folder of images, or the address of a DICOMweb service.
+        conf: `models`: bundles as `monai_dental.bundles.find_bundle` takes them, with commas
+            between; without it all that come with the package.
+
+    Raises:
+        BundleError: There is no such bundle.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self._models = find_models(conf.get("models"), Path(app_dir, "model"))
+        super().__init__(
+            app_dir,
+            studies,
+            conf,
+            name="monai_dental",
+            description=monai_dental.__doc__,
+            version=monai_dental.__version__,
+        )
+
+    def init_datastore(self) -> Datastore:
+        """Return where the images are."""
+        return open_datastore(self.studies)
+
+    def init_infers(self) -> dict[str, DenoiseTask]:
+        """Return the models, by name."""
+        return {name: DenoiseTask(model) for name, model in self._models.items()}
+
+    def init_trainers(self) -> dict[str, AdaptTask]:
+        """Return the trainers, by the name of their model."""
+        return {n: AdaptTask(model) for n, model in self._models.items() if model.is_adaptable}
+
+    def info(self) -> dict[str, Any]:
+        """Return what /info/ answers."""
+        with _answered():
+            answer: dict[str, Any] = super().info()
+            return answer
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Denoise an image.
+
+        Args:
+            request: `model`, `image` (an id of the datastore, or the file that the server made of
+                an upload or a session), and the options of `DenoiseTask`; with `save_label` the
+                result is kept by the datastore too.
+            datastore: Default the app's own.
+
+        Returns:
+            The result's file, and what was done.
+
+        Raises:
+            HTTPException: Anything went wrong; its text says what, and its status whose fault.
+        """
+        datastore = datastore or self.datastore()
+        with _answered():
+            self._require(request["model"])
+            image = self._find_image(request["image"], datastore)
+            file, params = self._infers[request["model"]]({**request, "image": image})
+            label = file
+            if request.get("save_label") and image != request["image"]:
+                try:
+                    tag = _folder_name(request.get("label_tag", "original"))
+                    label = datastore.save_label(request["image"], file, tag, {"params": params})
+                except BaseException:
+                    Path(file).unlink()
+                    raise
+                params["label"] = label
+            return {"label": label, "tag": "original", "file": file, "params": params}
+
+    def train(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Adapt a model to the images of the datastore; runs in a process of its own."""
+        if request["model"] not in self._trainers:
+            raise ValueError(f"{request['model']}: it cannot learn from noisy images alone")
+        result: dict[str, Any] = super().train(request)
+        return result
+
+    def batch_infer(
+        self, request: dict[str, Any], datastore: Datastore | None = None
+    ) -> dict[str, Any]:
+        """Denoise all images of the datastore, and let it keep the results."""
+        if not torch.cuda.is_available():  # MONAI Label divides by the number of GPUs
+            request = {**request, "multi_gpu": False}
+        result: dict[str, Any] = super().batch_infer(request, datastore)
+        return result
+
+    def bundle_path(self, model: str | None) -> None:
+        """Check the model of a task that is about to start: there is no other place for it."""
+        if model is not None:
+            self._require(model)
+
+    def _require(self, model: str) -> None:
+        if model not in self._infers:
+            known = ", ".join(sorted(self._infers))
+            raise HTTPException(404, f"{model}: no such model; this server has {known}")
+
+    def _find_image(self, image: str, datastore: Datastore) -> str:
+        """Return the file, or folder, of an image.
+
+        A client may name no path of the server, but for those that it gives to uploads and
+        sessions, which come here in the same way.
+        """
+        path: str = ""
+        with contextlib.suppress(ImageNotFoundException):
+            path = datastore.get_image_uri(image)
+        places = [Path(tempfile.gettempdir())]
+        if self.sessions():
+            places.append(Path(self.sessions().store_path))
+        if not path and any(Path(image).resolve().is_relative_to(p.resolve()) for p in places):
+            path = image
+        if not path or not Path(path).exists():
+            raise HTTPException(404, f"{image}: no such image in the datastore")
+        return path
+
+
+def _folder_name(tag: str) -> str:
+    """Return a client's tag, which MONAI Label takes for a folder; no way leads out of it."""
+    if not tag.isidentifier():
+        raise ValueError(f"label_tag is {tag!r}; need a word of letters, digits and _")
+    return tag
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Turn errors into HTTP answers with their message; MONAI Label would hide it."""
+    try:
+        yield
+    except (UnsupportedImageError, CorruptImageError) as error:
+        raise HTTPException(422, str(error)) from error
+    except PacsError as error:
+        raise HTTPException(502, str(error)) from error
+    except MonaiDentalError as error:
+        raise HTTPException(503, str(error)) from error
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error

@@ -1,0 +1,221 @@
+"""Where the server finds images: a folder, or a PACS by DICOMweb."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from dicomweb_client.session_utils import create_session_from_user_pass
+from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.errors import PacsError, UnsupportedImageError
+from monai_dental.formats import SUFFIXES
+
+MODALITIES = ("IO", "PX", "DX", "CR")
+"""Modalities of the series that a PACS is asked for: intraoral, panoramic, and plain X-ray."""
+
+_UID = re.compile(r"[0-9.]{1,64}")
+# What `record_series` puts at the end of the description of a series of results.
+_RESULT = re.compile(r"\[(Noise reduction|Median filter .*)\]$")
+
+
+def open_datastore(studies: str) -> Datastore:
+    """Return the datastore of a folder, or of a DICOMweb service.
+
+    Args:
+        studies: A folder, whose images (no subfolders) are offered, or an http(s) address.
+    """
+    if studies.startswith(("http://", "https://")):
+        return DicomwebStore(studies.rstrip("/"))
+    patterns = [f"*{suffix}" for suffix in SUFFIXES]
+    return LocalDatastore(
+        studies,
+        extensions=patterns + [pattern.upper() for pattern in patterns],
+        auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+        read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+    )
+
+
+class DicomwebStore(DICOMWebDatastore):
+    """The series of a PACS, kept as the DICOM files that they are.
+
+    MONAI Label's own makes NIfTI files of them, and stores results as DICOM segmentations. Here an
+    image's id is a Series Instance UID, and a result is stored as the derived image that it is.
+
+    Args:
+        url: Address of the DICOMweb service.
+    """
+
+    def __init__(self, url: str) -> None:
+        user, password = (
+            settings.MONAI_LABEL_DICOMWEB_USERNAME,
+            settings.MONAI_LABEL_DICOMWEB_PASSWORD,
+        )
+        client = DICOMwebClientX(
+            url=url,
+            session=create_session_from_user_pass(user, password) if user and password else None,
+            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        )
+        client.set_http_retry_params(retry=False)  # a server that waits answers no one else
+        # Its default, CT, is no wish of the user's.
+        chosen = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
+        self._filters: list[dict[str, Any]] = (
+            [{"Modality": modality} for modality in MODALITIES]
+            if chosen == {"Modality": "CT"}
+            else [chosen]
+        )
+        super().__init__(
+            client,
+            search_filter=self._filters[0],
+            cache_path=settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or None,
+            convert_to_nifti=False,
+        )
+
+    def list_images(self) -> list[str]:
+        """Return the UIDs of the series of the wanted modalities, as the PACS has them now.
+
+        Series of denoised images are left out: no batch denoises them again, none is learned from.
+
+        Raises:
+            PacsError: It does not answer as it should.
+        """
+        with self._errors("search"):
+            found = [
+                series
+                for wanted in self._filters
+                for series in self._client.search_for_series(
+                    fields=["SeriesDescription"], search_filters=wanted
+                )
+            ]
+            uids = [s["0020000E"]["Value"][0] for s in found if not _is_result(s)]
+        return list(dict.fromkeys(uids))
+
+    def get_labeled_images(
+        self, label_tag: str | None = None, labels: list[str] | None = None
+    ) -> list[str]:
+        """Return no image: there are no labels here."""
+        return []
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Return no pair of image and label."""
+        return []
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Return the file of a series, or the folder of its files, fetched when first asked for.
+
+        Raises:
+            ImageNotFoundException: The PACS has no such series.
+            PacsError: It does not answer as it should.
+        """
+        if not _UID.fullmatch(image_id):
+            raise ImageNotFoundException(f"{image_id!r} is no Series Instance UID")
+        folder = Path(self._datastore.image_path(), image_id)
+        if not folder.is_dir():
+            self._fetch(image_id, folder)
+        files = sorted(folder.iterdir())
+        return str(files[0] if len(files) == 1 else folder)
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """Return where the image is; nothing of the patient."""
+        return {"SeriesInstanceUID": image_id, "path": self.get_image_uri(image_id)}
+
+    def save_label(
+        self,
+        image_id: str,
+        label_filename: str,
+        label_tag: str,
+        label_info: dict[str, Any],
+        label_id: str = "",
+    ) -> str:
+        """Store a denoised image, or the ZIP of a series of them, in the PACS (STOW-RS).
+
+        Returns:
+            The Series Instance UID of the derived series.
+
+        Raises:
+            UnsupportedImageError: The file is not DICOM.
+            PacsError: The PACS refuses an instance, or does not answer as it should.
+        """
+        path = Path(label_filename)
+        with tempfile.TemporaryDirectory() as folder:
+            if path.suffix == ".zip":
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(folder)
+            else:
+                shutil.copy(path, folder)
+            datasets = [_read(file) for file in sorted(Path(folder).iterdir())]
+        with self._errors("store"):
+            answer = self._client.store_instances(datasets)
+        failed = answer.get("FailedSOPSequence") or ()
+        if failed:
+            reason = f"{int(failed[0].get('FailureReason', 0)):04X}"
+            raise PacsError(
+                f"{self.name()}: refused {len(failed)} of {len(datasets)} instances; "
+                f"(0008,1197) Failure Reason is {reason}"
+            )
+        return str(datasets[0].SeriesInstanceUID)
+
+    def _fetch(self, series: str, folder: Path) -> None:
+        """Fetch a series; its folder appears whole or not at all."""
+        with self._errors("fetch"):
+            found = self._client.search_for_series(search_filters={"SeriesInstanceUID": series})
+            studies = [
+                item["0020000D"]["Value"][0]
+                for item in found
+                if item["0020000E"]["Value"] == [series]
+            ]
+            if not studies:
+                raise ImageNotFoundException(f"{self.name()} has no series {series}")
+            instances = self._client.retrieve_series(studies[0], series)
+        if not instances:
+            raise PacsError(f"{self.name()}: sent no instance of series {series}")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as temporary:
+            fetched = Path(temporary, "series")
+            fetched.mkdir()
+            with self._errors("write"), quiet_pydicom():
+                for instance in instances:
+                    name = f"{instance.SOPInstanceUID}.dcm"
+                    instance.save_as(fetched / name, enforce_file_format=True)
+            with contextlib.suppress(FileExistsError, OSError):  # another request was faster
+                fetched.rename(folder)
+
+    @contextlib.contextmanager
+    def _errors(self, deed: str) -> Iterator[None]:
+        """Tell of errors without what they quote: it could be a patient's."""
+        try:
+            yield
+        except (ImageNotFoundException, PacsError):
+            raise
+        except Exception as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            reason = f"HTTP status {status}" if status else type(error).__name__
+            raise PacsError(f"{self.name()}: cannot {deed} by DICOMweb: {reason}") from None
+
+
+def _is_result(series: dict[str, Any]) -> bool:
+    values = series.get("0008103E", {}).get("Value") or [""]
+    return _RESULT.search(str(values[0])) is not None
+
+
+def _read(path: Path) -> pydicom.Dataset:
+    try:
+        with quiet_pydicom():
+            return pydicom.dcmread(path)
+    except PYDICOM_ERRORS as error:
+        raise UnsupportedImageError(
+            "only DICOM is stored in a PACS; leave out result_extension"
+        ) from error

@@ -1,0 +1,198 @@
+"""What a client can ask the server for: a denoised image, and weights adapted to its images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pydicom
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from monai_dental.adapt import adapt, usable_images
+from monai_dental.bundles import require_weights
+from monai_dental.denoiser import Denoiser
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.dicom.record import is_own
+from monai_dental.formats import read_radiograph
+from monai_dental.label.model import Model
+from monai_dental.label.results import write_result
+
+if TYPE_CHECKING:
+    from monailabel.interfaces.datastore import Datastore
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class DenoiseTask(InferTask):
+    """Denoises one image, exactly as `monai-dental denoise` does.
+
+    Its type is "others": a client that takes results for label maps would round them to 8 bits.
+
+    Args:
+        model: The bundle.
+    """
+
+    def __init__(self, model: Model) -> None:
+        options = {"device": device_list(), "strength": 1.0, "save_label": False}
+        if len(model.variants) > 1:
+            options["variant"] = model.variants
+        description = model.metadata["description"]
+        super().__init__(InferType.OTHERS, None, 2, description, options)
+        self._model = model
+        self._denoisers: dict[tuple[str, str], tuple[tuple[Any, ...], Denoiser]] = {}
+        self._lock = threading.Lock()
+
+    def is_valid(self) -> bool:
+        """Return whether there are weights."""
+        return self._model.weights.is_file()
+
+    def get_path(self, validate: bool = True) -> str | None:
+        """Return the file of the weights, for the server's /model/."""
+        return str(self._model.weights) if self.is_valid() or not validate else None
+
+    def info(self) -> dict[str, Any]:
+        """Return what /info/ says of the model."""
+        return {**super().info(), "version": self._model.metadata["version"]}
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Denoise the image of a request.
+
+        Args:
+            request: `image`, a file or a folder of the files of a series; `strength`, `variant`,
+                `device` and `result_extension` where the client gives them. A `result_dtype` is
+                not heeded: results keep the bit depth of the source.
+
+        Returns:
+            A temporary file with the result, and what was done.
+
+        Raises:
+            MonaiDentalError: The image or the weights cannot be read.
+            ValueError: An option is wrong.
+        """
+        strength = _number(request.get("strength", 1.0))
+        variant = _first(request.get("variant", self._model.variants))
+        device = name_to_device(request.get("device"))
+        image = Path(request["image"])
+        files = sorted(image.iterdir()) if image.is_dir() else [image]
+        with self._lock:
+            denoiser = self._denoiser(variant, device)
+            denoised = []
+            for file in files:
+                radiograph = read_radiograph(file)
+                pixels = denoiser.denoise(radiograph.pixels, strength)
+                denoised.append(radiograph.with_pixels(pixels))
+        derivation = dataclasses.replace(denoiser.derivation, strength=strength)
+        path = write_result(denoised, derivation, request.get("result_extension"))
+        return str(path), {
+            "bundle": derivation.model_name,
+            "version": derivation.model_version,
+            "weights": derivation.weights_digest,
+            "variant": variant,
+            "strength": strength,
+        }
+
+    def _denoiser(self, variant: str, device: str) -> Denoiser:
+        """Return the denoiser of the weights that are there now."""
+        config_name = self._model.config_name(variant)
+        require_weights(str(self._model.weights))
+        status = self._model.weights.stat()
+        made_from = (self._model.folder, status.st_ino, status.st_mtime_ns)
+        kept = self._denoisers.get((variant, device))
+        if kept is None or kept[0] != made_from:
+            kept = made_from, Denoiser(self._model.folder, config_name, device)
+            self._denoisers[variant, device] = kept
+        return kept[1]
+
+
+class AdaptTask(TrainTask):
+    """Fine-tunes a bundle on the noisy images of the datastore; the next inference uses the result.
+
+    The result is kept only where it does better on images set aside, and never replaces the
+    original: it is a bundle of its own in the app's folder, as is the one before it.
+
+    Args:
+        model: A bundle that can be adapted.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(f"Fine-tunes on noisy images, without labels. {model.metadata['task']}")
+        self._model = model
+        config = model.original / "configs" / "adapt.json"
+        self._max_epochs = json.loads(config.read_text(encoding="utf-8"))["max_epochs"]
+
+    def config(self) -> dict[str, Any]:
+        """Return the options that clients show."""
+        return {"max_epochs": self._max_epochs}
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train; MONAI Label calls this in a process of its own.
+
+        Args:
+            request: `max_epochs` where the client gives it.
+            datastore: Where the images are.
+
+        Returns:
+            The losses before and after, and how many images.
+
+        Raises:
+            MonaiDentalError: There are too few images, or one of the bundles cannot be used.
+        """
+        paths = [Path(datastore.get_image_uri(name)) for name in sorted(datastore.list_images())]
+        files = [f for p in paths for f in (sorted(p.iterdir()) if p.is_dir() else [p])]
+        images, reasons = usable_images(file for file in files if not _is_own(file))
+        for reason in reasons:
+            _LOGGER.warning(f"left out: {reason}")
+        trained = self._model.trained
+        fresh = trained.with_name(f"{trained.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        result = adapt(
+            self._model.folder,
+            images,
+            fresh,
+            max_epochs=int(request.get("max_epochs", self._max_epochs)),
+            progress=lambda epoch, epochs: _LOGGER.info(f"epoch {epoch} of {epochs}"),
+        )
+        _LOGGER.info(f"validation loss {result.loss_before} before, {result.loss_after} after")
+        if result.loss_after < result.loss_before:
+            _replace(trained, fresh)
+        else:
+            _LOGGER.info("no epoch did better; the weights stay as they are")
+            shutil.rmtree(fresh)
+        return dataclasses.asdict(result)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file is a result of this package, which holds no noise to learn."""
+    with quiet_pydicom():
+        try:
+            return is_own(pydicom.dcmread(path, stop_before_pixels=True))
+        except PYDICOM_ERRORS:
+            return False
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    """Put a new folder in the place of one, which is kept as NAME.previous."""
+    previous = folder.with_name(f"{folder.name}.previous")
+    if folder.is_dir():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.replace(previous)
+    fresh.replace(folder)
+
+
+def _first(value: Any) -> str:
+    """Return what a client chose; one that chose nothing sends the whole list back."""
+    return str(value[0] if isinstance(value, list) else value)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"strength is {value!r}; need a number from 0 to 1") from error
