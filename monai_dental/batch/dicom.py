@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from pydicom import Dataset
 
 from monai_dental.batch.job import TOO_LARGE, Recipe, Result
 from monai_dental.batch.masks import read_mask
@@ -24,6 +22,7 @@ from monai_dental.dicom.compression import compress, target_syntax
 from monai_dental.dicom.derive import Derivation, derive
 from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.dicom.read import read_dataset, to_radiograph
+from monai_dental.dicom.record import is_own
 from monai_dental.dicom.select import Rules, reason_to_skip
 from monai_dental.errors import (
     CorruptImageError,
@@ -107,7 +106,7 @@ class DicomEngine:
         except UnsupportedImageError:
             return replace(found, outcome="skipped", reason=_NOT_DICOM)
         reason = reason_to_skip(dataset, job.rules)
-        if reason is None and _is_own(dataset):
+        if reason is None and is_own(dataset):
             reason = "made by monai_dental itself"
         if reason is not None:
             return replace(found, outcome="skipped", reason=reason)
@@ -183,15 +182,6 @@ def _read(instance: Instance) -> tuple[Result, bytes | None]:
     if stamp_of(after) != stamp_of(before) or len(content) != after.st_size:
         raise CorruptImageError("changed while it was read")
     return replace(found, digest=hashlib.sha256(content).hexdigest()), content
-
-
-def _is_own(dataset: Dataset) -> bool:
-    with quiet_pydicom(), contextlib.suppress(Exception):
-        return any(
-            item.get("Manufacturer") == "monai_dental"
-            for item in dataset.get("ContributingEquipmentSequence") or ()
-        )
-    return False
 
 
 def _reason(error: MonaiDentalError, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from pydicom.uid import UID, PositronEmissionTomographyImageStorage
 
 import monai_dental
 from monai_dental.dicom.elements import integer
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _LONG_STRING = 64
@@ -93,15 +95,13 @@ def put(dataset: Dataset, keyword: str, value: Any) -> None:
 
 
 def is_own(dataset: Dataset) -> bool:
-    """Whether this package has derived an instance.
-
-    Args:
-        dataset: The instance; within `quiet_pydicom`.
-    """
-    return any(
-        item.get("Manufacturer") == "monai_dental"
-        for item in dataset.get("ContributingEquipmentSequence") or ()
-    )
+    """Whether this package has derived an instance, as far as its header can be read."""
+    with quiet_pydicom(), contextlib.suppress(*PYDICOM_ERRORS):
+        return any(
+            item.get("Manufacturer") == "monai_dental"
+            for item in dataset.get("ContributingEquipmentSequence") or ()
+        )
+    return False
 
 
 def record_series(derived: Dataset, derivation: Derivation) -> None:
