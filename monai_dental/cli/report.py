@@ -13,6 +13,8 @@ from monai_dental.terminal import printable
 if TYPE_CHECKING:
     from monai_dental.batch.source import InstanceSource
 
+_BATCH_SAMPLE = 50
+
 
 def add(commands: Subparsers) -> None:
     """Add the command."""
@@ -34,8 +36,9 @@ def add(commands: Subparsers) -> None:
         help="folder of the results, as denoise or batch wrote it",
     )  # fmt: skip
     command.add_argument(
-        "--output", metavar="DIR", type=path, required=True, help="folder for the pages"
-    )
+        "--output", metavar="DIR", type=path,
+        help="folder for the pages (default for a batch: DENOISED/report)",
+    )  # fmt: skip
     command.add_argument(
         "--reference", metavar="DIR", type=path,
         help="folder of clean images of the same names, for PSNR and SSIM",
@@ -45,7 +48,7 @@ def add(commands: Subparsers) -> None:
     )
     command.add_argument(
         "--sample", metavar="N", type=positive,
-        help="so many images, evenly spread over all (default: all)",
+        help="so many images, evenly spread over all (default: all; of a batch 50)",
     )  # fmt: skip
     command.add_argument(
         "--hash-paths",
@@ -66,7 +69,7 @@ def report(arguments: argparse.Namespace) -> int:
     for folder in (arguments.denoised, arguments.reference):
         if folder is not None and not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder")
-    is_hashed = arguments.hash_paths
+    output, sample, is_hashed = arguments.output, arguments.sample, arguments.hash_paths
     source: InstanceSource
     if (arguments.denoised / MANIFEST).is_file():
         from monai_dental.batch.results import BatchResults
@@ -74,29 +77,32 @@ def report(arguments: argparse.Namespace) -> int:
         if len(arguments.inputs) > 1:
             raise DatasetError(f"{arguments.denoised}: of a batch; need its one input folder")
         source = results = BatchResults(arguments.denoised, next(iter(arguments.inputs), None))
+        output, sample = output or arguments.denoised / "report", sample or _BATCH_SAMPLE
         is_hashed = is_hashed or results.is_hashed
     else:
         from monai_dental.batch.folder import FolderSource
 
-        if not arguments.inputs:
-            raise DatasetError(f"{arguments.denoised}: not of a batch; need the originals too")
+        if not arguments.inputs or output is None:
+            raise DatasetError(
+                f"{arguments.denoised}: not of a batch; need the originals before it, and --output"
+            )
         source = FolderSource(arguments.inputs, excluded=arguments.denoised)
 
     from monai_dental.report import sample_evenly, write_report
 
-    instances = sample_evenly(list(source), arguments.sample)
+    instances = sample_evenly(list(source), sample)
     failed = without_reference = 0
     entries = write_report(
         instances,
         arguments.denoised,
-        arguments.output,
+        output,
         reference_dir=arguments.reference,
         page_size=arguments.page_size,
         total=len(source),
         hash_paths=is_hashed,
     )
     with (
-        output_folder(arguments.output, overwrite=arguments.overwrite),
+        output_folder(output, overwrite=arguments.overwrite),
         progress_bar("comparing", len(instances)) as progress,
     ):
         for entry in entries:
@@ -107,7 +113,7 @@ def report(arguments: argparse.Namespace) -> int:
                 progress.write(line, file=sys.stdout)
             elif arguments.reference is not None and entry.lacks_reference:
                 without_reference += 1
-    page = arguments.output / "index.html"
+    page = output / "index.html"
     if without_reference:
         print(f"{without_reference} without a usable reference; the report says why")
     print(printable(f"{len(instances) - failed} compared, {failed} failed: {page}"))
