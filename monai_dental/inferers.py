@@ -51,6 +51,22 @@ class AutocastInferer(Inferer):
             return network(plain, *args, **kwargs).float()
 
 
+class ChannelwiseInferer(AutocastInferer):
+    """`AutocastInferer` for a network of one channel, which takes each channel by itself."""
+
+    def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the denoised images as float32, a plain tensor.
+
+        Args:
+            inputs: Images, (batch, C, H, W).
+            network: Takes and returns (batch * C, 1, H, W).
+            args: Further arguments of `network`.
+            kwargs: Further named arguments of `network`.
+        """
+        planes = inputs.flatten(0, 1)[:, None]
+        return super().__call__(planes, network, *args, **kwargs).reshape(inputs.shape)
+
+
 class TiledInferer(AutocastInferer):
     """Run the network over images of any size, each channel (frame) by itself, without seams.
 

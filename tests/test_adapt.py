@@ -37,7 +37,7 @@ def bundle(tmp_path_factory):
         find_bundle("unet"), folder, ignore=shutil.ignore_patterns("*.pt", "eval", "__pycache__")
     )
     changes = {
-        "train.json": {"images_per_epoch": 8, "patch_size": 32, "validation_size": 64},
+        "train.json": {"images_per_epoch": 24, "patch_size": 32, "validation_size": 64},
         "adapt.json": {"learning_rate": 0.003},
     }
     for name, values in changes.items():

@@ -6,7 +6,12 @@ from torch.nn import functional
 
 from monai_dental.bundles import find_bundle
 from monai_dental.errors import UnsupportedImageError
-from monai_dental.inferers import AutocastInferer, NoiseAwareInferer, TiledInferer
+from monai_dental.inferers import (
+    AutocastInferer,
+    ChannelwiseInferer,
+    NoiseAwareInferer,
+    TiledInferer,
+)
 from monai_dental.networks import DenoisingAutoencoder, MedianFilter
 from monai_dental.noise import NoiseModel, add_gaussian_noise
 from monai_dental.precision import fastest_dtype
@@ -115,6 +120,17 @@ def test_bfloat16_is_close_and_comes_back_as_float32(network):
     assert fast.dtype == exact.dtype == torch.float32
     torch.testing.assert_close(fast, exact, atol=0.01, rtol=0)
     assert not torch.equal(fast, exact)
+
+
+def test_channels_go_through_the_network_one_by_one(network):
+    images = torch.rand(2, 3, 16, 24)
+
+    with torch.no_grad():
+        result = ChannelwiseInferer("float32")(images, network)
+        one = network(images[1:, 2:])
+
+    torch.testing.assert_close(result[1:, 2:], one)
+    assert result.shape == images.shape
 
 
 def test_precision_of_another_name_is_refused():

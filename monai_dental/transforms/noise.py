@@ -116,27 +116,42 @@ class Recorruptd(RandomizableTransform, MapTransform):
     `EstimateNoised`, which is taken out of the data. Pixels at 0 or 1 are clipped, behind metal for
     instance, and have no noise: they are input and target as they are.
 
+    Paired, z and -z make two inputs and targets. In the sum of their squared errors the noise of
+    z / tau, most of what makes the gradient random, all but cancels; so tau can be small, and the
+    input as noisy as the image itself. In the limit this is Stein's unbiased risk estimate.
+
     Args:
         keys: Key of the noisy image, (1, H, W), scaled to [0, 1]; becomes the input.
         label_key: Key for the target.
         tau: More noise in the input makes less noise in the target: 0.5 gives 1.25 and 5 times the
             variance of the noise.
+        is_paired: Whether input and target have two channels, one for z and one for -z, which a
+            network takes one by one, see `ChannelwiseInferer`.
 
     Raises:
         ValueError: `tau` is not positive.
 
     References:
         Pang et al., Recorrupted-to-Recorrupted: Unsupervised Deep Learning for Image Denoising,
-        CVPR 2021, theorem 1.
+        CVPR 2021, theorem 1. Stein, Ann. Stat. 9(6), 1981; Ramani et al., IEEE Trans. Image
+        Process. 17(9), 2008, for the limit.
     """
 
-    def __init__(self, keys: KeysCollection, label_key: str = "label", tau: float = 0.5) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: str = "label",
+        tau: float = 0.5,
+        *,
+        is_paired: bool = False,
+    ) -> None:
         if tau <= 0:
             raise ValueError(f"tau must be positive, got {tau}")
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob=1.0)
         self.label_key = label_key
         self.tau = tau
+        self.is_paired = is_paired
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         """Return `data` with the input, the target, and without the estimate."""
@@ -153,6 +168,8 @@ class Recorruptd(RandomizableTransform, MapTransform):
             guide = low_pass(noisy, _GUIDE_SIGMA)
             noise = correlated_noise(guide, variances, kernel, generator)
             noise[(noisy <= 0) | (noisy >= 1)] = 0
+            if self.is_paired:
+                noise = torch.cat([noise, -noise])
             result[key] = noisy + self.tau * noise
             result[self.label_key] = noisy - noise / self.tau
         return result
@@ -165,14 +182,21 @@ class FixedRecorruptd(MapTransform):
         keys: See `Recorruptd`.
         label_key: See `Recorruptd`.
         tau: See `Recorruptd`.
+        is_paired: See `Recorruptd`.
         seed: Chooses another set of noise.
     """
 
     def __init__(
-        self, keys: KeysCollection, label_key: str = "label", tau: float = 0.5, *, seed: int = 0
+        self,
+        keys: KeysCollection,
+        label_key: str = "label",
+        tau: float = 0.5,
+        *,
+        is_paired: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__(keys)
-        self._random = Recorruptd(keys, label_key, tau)
+        self._random = Recorruptd(keys, label_key, tau, is_paired=is_paired)
         self.seed = seed
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:

@@ -107,7 +107,7 @@ def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
 
     expected = {
         "seed": 0, "max_epochs": 100, "patience": 30, "batch_size": 4, "images_per_epoch": 100,
-        "patches_per_image": 4, "patch_size": 64, "learning_rate": 1e-3, "tau": 0.5,
+        "patches_per_image": 4, "patch_size": 64, "learning_rate": 1e-3, "tau": 0.25,
     }  # fmt: skip
     assert {key: parser[key] for key in expected} == expected
     assert parser["loss"] == {"_target_": "torch.nn.MSELoss"}
@@ -154,10 +154,10 @@ def test_training_noise_is_new_each_time_and_validation_noise_is_not(parse, phan
     patches = train[0]
     assert len(patches) == parser["patches_per_image"]
     assert set(patches[0]) == {"image", "label"}
-    assert patches[0]["image"].shape == patches[0]["label"].shape == (1, 32, 32)
+    assert patches[0]["image"].shape == patches[0]["label"].shape == (2, 32, 32)
     assert not torch.equal(patches[0]["image"], train[0][0]["image"])
     first, second = validation[0], validation[0]
-    assert first["image"].shape == first["label"].shape == (1, 64, 64)
+    assert first["image"].shape == first["label"].shape == (2, 64, 64)
     assert torch.equal(first["image"], second["image"])
     assert torch.equal(first["label"], second["label"])
 
@@ -166,8 +166,8 @@ def test_small_images_are_continued_to_the_size_of_a_patch(parse, phantoms):
     sizes = {"patch_size": 128, "validation_size": 160}
     parser = parse("train", **{**SMALL, **sizes, "dataset_dir": str(phantoms / "noisy")})
 
-    assert parser.get_parsed_content("train#dataset")[0][0]["image"].shape == (1, 128, 128)
-    assert parser.get_parsed_content("validate#dataset")[0]["image"].shape == (1, 160, 160)
+    assert parser.get_parsed_content("train#dataset")[0][0]["image"].shape == (2, 128, 128)
+    assert parser.get_parsed_content("validate#dataset")[0]["image"].shape == (2, 160, 160)
 
 
 @pytest.mark.parametrize("overlay", ["identity_target", "neighbor2neighbor"])

@@ -113,6 +113,32 @@ def test_noisy_image_is_the_weighted_mean_of_input_and_target(noisy, tau):
     assert not torch.equal(data["image"], data["label"])
 
 
+@pytest.mark.parametrize("transform", [Recorruptd, FixedRecorruptd])
+def test_pair_has_the_same_noise_with_either_sign(noisy, transform):
+    data = transform("image", tau=0.25, is_paired=True)(noisy)
+
+    image = noisy["image"].as_tensor()
+    (plus, minus), (target, other) = (data[key] - image for key in ("image", "label"))
+    assert plus.std() > 0.001
+    for half, opposite in ((plus, minus), (target, other), (plus, target / 16)):
+        torch.testing.assert_close(half, -opposite, atol=1e-6, rtol=0)
+
+
+def test_pairs_take_most_of_the_chance_out_of_the_gradient(noisy, clean):
+    # Of the best factor that shrinks the image towards its mean, a network of one weight.
+    def gradients(is_paired):
+        recorrupt = Recorruptd("image", tau=0.25, is_paired=is_paired).set_random_state(seed=0)
+        mean = clean.mean()
+        for _ in range(8):
+            data = recorrupt(noisy)
+            x, y = data["image"] - mean, data["label"] - mean
+            yield float((2 * (0.9 * x - y) * x).mean())
+
+    single, paired = (torch.tensor(list(gradients(is_paired))) for is_paired in (False, True))
+    assert paired.std() < 0.5 * single.std()
+    assert float(paired.mean()) == pytest.approx(float(single.mean()), abs=float(single.std()))
+
+
 def test_estimate_is_used_up(noisy):
     data = Recorruptd("image", label_key="target")({**noisy, "name": "a"})
 
