@@ -28,7 +28,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def open_atomically(
-    path: Path, *, part: Path | None = None, place: Callable[[Path, Path], object] = os.replace
+    path: Path, *, part: Path | None = None, place: Callable[[Path, Path], object] | None = None
 ) -> Iterator[BinaryIO]:
     """Open a file that gets its name, in one step, only when all is written and on the disk.
 
@@ -57,7 +57,7 @@ def open_atomically(
                 written = os.fstat(stream.fileno())
             if not os.path.samestat(written, part.stat()):
                 raise OSError(None, "another process writes it at the same time")
-            place(part, path)
+            (place or os.replace)(part, path)
         finally:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
