@@ -11,6 +11,20 @@ from typing import TypeAlias
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what denoises: `--bundle`, `--strength` and `--device`."""
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", default="unet",
+        help="the bundle: one that comes with the package (unet, dae), or a bundle's folder, whose "
+        "configs run as code (default: unet)",
+    )  # fmt: skip
+    command.add_argument(
+        "--strength", metavar="SHARE", type=share, default=1.0,
+        help="share of the correction that is applied, 0 to 1 (default: 1)",
+    )  # fmt: skip
+    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+
+
 def path(text: str) -> Path:
     """Return what names a file or folder."""
     if not text:  # Path("") is the current folder: not what an unset variable meant

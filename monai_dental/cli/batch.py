@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from monai_dental.cli.arguments import Subparsers, path, positive, seconds, share
+from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds
 from monai_dental.terminal import printable
 
 if TYPE_CHECKING:
@@ -31,16 +31,7 @@ def add(commands: Subparsers) -> None:
         "--output", metavar="OUT_DIR", type=path, required=True,
         help="folder for the results: new, empty, or of an earlier run",
     )  # fmt: skip
-    command.add_argument(
-        "--bundle", metavar="NAME|DIR", default="unet",
-        help="the bundle: one that comes with the package, or a bundle's folder, whose configs run "
-        "as code (default: unet)",
-    )  # fmt: skip
-    command.add_argument(
-        "--strength", metavar="SHARE", type=share, default=1.0,
-        help="share of the correction that is applied, 0 to 1 (default: 1)",
-    )  # fmt: skip
-    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+    add_model(command)
     command.add_argument(
         "--workers", metavar="N", type=positive,
         help="worker processes (default: one a core, as far as memory goes)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from monai_dental.cli.arguments import Subparsers, path, share
+from monai_dental.cli.arguments import Subparsers, add_model, path
 from monai_dental.cli.progress import progress_bar
 from monai_dental.terminal import printable
 
@@ -24,21 +24,12 @@ def add(commands: Subparsers) -> None:
     command.add_argument(
         "--output", metavar="DIR", type=path, required=True, help="folder for the results"
     )
-    command.add_argument(
-        "--bundle", metavar="NAME|DIR", default="unet",
-        help="the bundle: one that comes with the package (unet, dae), or a bundle's folder, whose "
-        "configs run as code (default: unet)",
-    )  # fmt: skip
-    command.add_argument(
-        "--strength", metavar="SHARE", type=share, default=1.0,
-        help="share of the correction that is applied, 0 to 1 (default: 1)",
-    )  # fmt: skip
+    add_model(command)
     command.add_argument(
         "--backend", choices=("torch", "openvino"), default="torch",
         help="what runs the network; openvino is faster on Intel CPUs and needs its package: "
         "pip install 'monai-dental[openvino]' (default: torch)",
     )  # fmt: skip
-    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
     command.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty"
     )
