@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,13 +126,12 @@ def clipped_levels(image: Tensor) -> list[float]:
     A histogram falls off towards its ends, unless what is beyond has been put there.
     """
     levels = []
-    for end, beyond, least in (
-        (image.amin(), float("inf"), torch.amin),
-        (image.amax(), float("-inf"), torch.amax),
-    ):
-        count = int((image == end).sum())
-        if 8 <= count < image.numel():
-            next_end = least(image.masked_fill(image == end, beyond))
-            if count > 2 * int((image == next_end).sum()):
+    pixels = image.numpy()
+    for find, beyond in ((np.min, np.inf), (np.max, -np.inf)):
+        end = find(pixels)
+        count = np.count_nonzero(pixels == end)
+        if 8 <= count < pixels.size:
+            next_end = find(pixels, where=pixels != end, initial=beyond)
+            if count > 2 * np.count_nonzero(pixels == next_end):
                 levels.append(float(end))
     return levels
