@@ -15,6 +15,15 @@ def test_low_pass_equals_that_of_opencv():
         torch.testing.assert_close(plane, torch.from_numpy(opencv))
 
 
+def test_low_pass_with_a_gradient_is_the_same():
+    image = torch.rand(3, 40, 30, generator=torch.Generator().manual_seed(0))
+
+    blurred = low_pass(image.clone().requires_grad_(), sigma=2.0)
+
+    torch.testing.assert_close(blurred, low_pass(image, sigma=2.0))
+    assert blurred.requires_grad
+
+
 def test_low_pass_keeps_a_flat_image_to_its_borders():
     flat = torch.full((1, 5, 4), 0.7)
 
