@@ -19,6 +19,7 @@ from monai_dental.precision import fastest_dtype
 Network = Callable[..., Tensor]
 
 _GRID = 16  # tiles start on multiples of it, so that up to four poolings fall alike in all of them
+_BORDER = 16  # pixels of mirror image around an image: more of it makes no difference to its rim
 
 
 class AutocastInferer(Inferer):
@@ -70,11 +71,11 @@ class ChannelwiseInferer(AutocastInferer):
 class TiledInferer(AutocastInferer):
     """Run the network over images of any size, each channel (frame) by itself, without seams.
 
-    An image is continued beyond its borders by its mirror image, and cut into tiles that overlap by
-    twice `halo`; of each result the middle is kept. Where `halo` is at least the network's reach
-    (half its receptive field), the result does not depend on the tiles. The network sees one tile
-    at a time, so that its memory is bounded by the tile. MONAI's `SlidingWindowInferer` blends
-    tiles whose borders the network has padded with zeros.
+    An image is continued beyond its borders by 16 pixels of its mirror image, and cut into tiles
+    that overlap by twice `halo`; of each result the middle is kept. Where `halo` is at least the
+    network's reach (half its receptive field), the result does not depend on the tiles. The network
+    sees one tile at a time, so that its memory is bounded by the tile. MONAI's
+    `SlidingWindowInferer` blends tiles whose borders the network has padded with zeros.
 
     Args:
         tile_size: Height and width of a tile with its halo, in pixels, a multiple of 16.
@@ -117,15 +118,23 @@ class TiledInferer(AutocastInferer):
             return torch.cat(results).reshape(plain.shape)
         denoised = torch.empty_like(frames, dtype=torch.float32)
         height, width = frames.shape[-2:]
-        step, halo = self.tile_size - 2 * self.halo, self.halo
+        step = self.tile_size - 2 * self.halo
         for number, frame in enumerate(frames):
-            padded = _mirrored(self.input_of(frame), halo)[None]
+            padded = _mirrored(self.input_of(frame), _BORDER)[None]
             for top, left in itertools.product(range(0, height, step), range(0, width, step)):
-                bottom, right = min(top + step, height), min(left + step, width)
-                tile = padded[..., top : bottom + 2 * halo, left : right + 2 * halo]
-                result = run(tile, network, *args, **kwargs)[0, 0]
-                denoised[number, top:bottom, left:right] = result[halo:-halo, halo:-halo]
+                rows, inner_rows = self._extent(top, step, height)
+                columns, inner_columns = self._extent(left, step, width)
+                result = run(padded[..., rows, columns], network, *args, **kwargs)[0, 0]
+                denoised[number, top : top + step, left : left + step] = result[
+                    inner_rows, inner_columns
+                ]
         return denoised.reshape(plain.shape)
+
+    def _extent(self, start: int, step: int, length: int) -> tuple[slice, slice]:
+        """Return what a tile has of the padded image along an axis, and what is kept of it."""
+        stop = min(start + step, length)
+        first, last = max(start - self.halo, -_BORDER), min(stop + self.halo, length + _BORDER)
+        return slice(first + _BORDER, last + _BORDER), slice(start - first, stop - first)
 
 
 class NoiseAwareInferer(TiledInferer):
