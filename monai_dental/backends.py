@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,11 @@ from monai_dental.errors import MissingPackageError
 from monai_dental.precision import fastest_dtype
 
 BACKENDS = ("torch", "openvino")
+
+
+def installed_backends() -> list[str]:
+    """Return those of `BACKENDS` whose package is there."""
+    return [name for name in BACKENDS if importlib.util.find_spec(name)]
 
 
 def run_by(backend: str, network: nn.Module, precision: str = "auto") -> Callable[..., Tensor]:

@@ -1,3 +1,4 @@
+import importlib.util
 import subprocess
 import sys
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_dental.backends import run_by
+from monai_dental.backends import installed_backends, run_by
 from monai_dental.bundles import find_bundle
 from monai_dental.denoiser import Denoiser
 from monai_dental.errors import BundleError, MissingPackageError
@@ -48,6 +49,14 @@ def test_denoiser_gives_the_same_by_either_backend():
     np.testing.assert_allclose(by_openvino, by_torch, atol=0.01)  # bfloat16 on either
 
 
+def test_backends_are_those_whose_package_is_installed(monkeypatch):
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    assert installed_backends() == ["torch", *["openvino"] * has_openvino]
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "torch" or None)
+    assert installed_backends() == ["torch"]
+
+
 def test_unknown_backend_is_refused(network):
     with pytest.raises(ValueError, match="'tvm'; need one of torch, openvino"):
         run_by("tvm", network)
@@ -63,7 +72,7 @@ def test_openvino_reports_nothing_over_the_network():
     pytest.importorskip("openvino", reason="pip install 'monai-dental[openvino]'")
     code = """
 import torch
-from monai_dental.backends import run_by
+from monai_dental.backends import installed_backends, run_by
 from monai_dental.networks import DenoisingUNet
 run_by("openvino", DenoisingUNet(features=(4, 8), blocks=1))(torch.rand(1, 1, 16, 16))
 import sys

@@ -17,7 +17,8 @@ def add(commands: Subparsers) -> None:
         "filters by PSNR and SSIM, data range 1: the last 20 images are scored, four others tune "
         "the filters. The same command goes on after an interruption. With --speed, no images are "
         "needed: rate, processor time and memory on one simulated panoramic radiograph, all in "
-        "turn. Both need the filters' packages: pip install 'monai-dental[benchmark]'.",
+        "turn, bundles by each backend that is installed. Both need the filters' packages: "
+        "pip install 'monai-dental[benchmark]'.",
     )
     command.set_defaults(command=benchmark)
     command.add_argument(
@@ -77,7 +78,9 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
 
 def _speed(bundles: list[str], threads: int) -> int:
+    from monai_dental.backends import installed_backends
     from monai_dental.benchmark.speed import format_speeds, measure_speed
 
-    print(format_speeds(measure_speed(bundles, threads=threads)))
+    speeds = measure_speed(bundles, backends=installed_backends(), threads=threads)
+    print(format_speeds(speeds))
     return 0
