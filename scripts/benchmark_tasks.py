@@ -7,7 +7,7 @@ pixel (full dose) and at 200, and stored with 12 bits; values are divided by 409
 The half-dose images are denoised. No bundle learned from these phantoms, from 10000 on.
 
     pip install -c constraints.txt -e '.[benchmark]'
-    .venv/bin/python scripts/benchmark_tasks.py --bundle unet --output results/benchmark_tasks
+    .venv/bin/python scripts/benchmark_tasks.py --output results/benchmark_tasks
 
 Lesions: a channelized Hotelling observer that knows the place, cross-validated by phantom. Faint
 lesions, with `known anatomy`: it has the noise-free lesion-free image beside it, so that only
@@ -102,7 +102,7 @@ class Figure(NamedTuple):
 def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", default="unet", help="name or ./folder (default: unet)")
+    parser.add_argument("--bundle", default="blind", help="name or ./folder (default: blind)")
     parser.add_argument("--output", type=Path, required=True, help="folder for scores.csv")
     parser.add_argument("--phantoms", type=int, default=24, help="of each view (default: 24)")
     parser.add_argument("--exposures", type=int, default=3, help="of each phantom (default: 3)")

@@ -49,7 +49,7 @@ def test_config_without_what_is_needed_is_refused(bundle):
 
 
 def test_unknown_bundle_is_answered_with_the_known_ones():
-    with pytest.raises(BundleError, match="dea: no such bundle; need the path of a .*: dae"):
+    with pytest.raises(BundleError, match="dea: no such bundle; need the path of a .*: blind, dae"):
         find_bundle("dea")
 
 

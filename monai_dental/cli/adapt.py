@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from monai_dental.cli.arguments import Subparsers, path, positive
+from monai_dental.cli.arguments import DEFAULT_BUNDLE, Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
 from monai_dental.terminal import printable
 
@@ -21,9 +21,9 @@ def add(commands: Subparsers) -> None:
     command.set_defaults(command=adapt)
     command.add_argument("images", metavar="DIR", type=path, help="folder of noisy images")
     command.add_argument(
-        "--bundle", metavar="NAME|DIR", default="unet",
+        "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
         help="the bundle to start from: one that comes with the package, or a bundle's folder, "
-        "whose configs run as code (default: unet)",
+        "whose configs run as code (default: %(default)s)",
     )  # fmt: skip
     command.add_argument(
         "--output", metavar="DIR", type=path, required=True,

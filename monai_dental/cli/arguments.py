@@ -10,13 +10,15 @@ from typing import TypeAlias
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+DEFAULT_BUNDLE = "blind"
+
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """Add the arguments that say what denoises: `--bundle`, `--strength` and `--device`."""
     command.add_argument(
-        "--bundle", metavar="NAME|DIR", default="unet",
-        help="the bundle: one that comes with the package (unet, dae), or a bundle's folder, whose "
-        "configs run as code (default: unet)",
+        "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
+        help="the bundle: one that comes with the package (blind, unet, dae), or a bundle's "
+        "folder, whose configs run as code (default: %(default)s)",
     )  # fmt: skip
     command.add_argument(
         "--strength", metavar="SHARE", type=share, default=1.0,

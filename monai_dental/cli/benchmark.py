@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from monai_dental.cli.arguments import Subparsers, path, positive
+from monai_dental.cli.arguments import DEFAULT_BUNDLE, Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
 
 
@@ -29,7 +29,7 @@ def add(commands: Subparsers) -> None:
     )
     command.add_argument(
         "--bundle", metavar="NAME|DIR", action="append", dest="bundles",
-        help="a bundle to compare, may be given again (default: unet)",
+        help=f"a bundle to compare, may be given again (default: {DEFAULT_BUNDLE})",
     )  # fmt: skip
     command.add_argument(
         "--seed", metavar="N", type=int, default=0, help="of the noise; default: 0"
@@ -43,7 +43,7 @@ def add(commands: Subparsers) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> int:
     """Score bundles beside filters, or measure their speed."""
-    bundles = arguments.bundles or ["unet"]
+    bundles = arguments.bundles or [DEFAULT_BUNDLE]
     if arguments.speed:
         return _speed(bundles, arguments.jobs)
 
