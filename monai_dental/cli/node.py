@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds
 from monai_dental.terminal import printable
@@ -16,6 +16,8 @@ from monai_dental.terminal import printable
 if TYPE_CHECKING:
     from monai_dental.batch.dicom import DicomJob
     from monai_dental.batch.workers import Limits
+    from monai_dental.pacs.dicomweb import DicomwebTarget
+    from monai_dental.pacs.dimse import DimseTarget
     from monai_dental.pacs.node_settings import NodeSettings
 
 _COMPRESSIONS = ("none", "jpegls", "as-source")
@@ -89,14 +91,10 @@ def add(commands: Subparsers) -> None:
 
 def node(arguments: argparse.Namespace) -> int:
     """Receive, denoise and forward, until a signal comes."""
-    from monai_dental.errors import MissingPackageError
+    from monai_dental.pacs.extra import require
 
-    try:
-        import pynetdicom  # noqa: F401
-    except ImportError as error:
-        raise MissingPackageError(
-            'pynetdicom is not in this environment; pip install "monai-dental[pacs]"'
-        ) from error
+    for package in ("pynetdicom", "requests"):
+        require(package)
     from monai_dental.pacs.node_settings import make_settings
 
     given = {
@@ -129,6 +127,7 @@ def node(arguments: argparse.Namespace) -> int:
         target=target,
         is_failed_left=arguments.retry_failed,
     ).run(stops, lambda words: print(words, flush=True))
+    target.close()
     return 0
 
 
@@ -232,8 +231,21 @@ def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
     return job, limits, workers
 
 
-def _make_target(settings: NodeSettings) -> Any:
-    raise NotImplementedError
+def _make_target(settings: NodeSettings) -> DimseTarget | DicomwebTarget:
+    from monai_dental.errors import AddressError
+    from monai_dental.pacs.address import DimseAddress, is_pacs, parse_address
+    from monai_dental.pacs.dicomweb import DicomwebTarget
+    from monai_dental.pacs.dimse import DimseTarget
+    from monai_dental.pacs.patience import Patience
+
+    text = settings.forward
+    address = parse_address(text if is_pacs(text) else f"dimse://{text}")
+    if address.query:
+        raise AddressError(f"{address}: has a query; need an address to forward to, without one")
+    patience = Patience(attempts=3, longest_pause_s=2.0)  # beyond that the node has its own
+    if isinstance(address, DimseAddress):
+        return DimseTarget(address, settings.ae_title, patience)
+    return DicomwebTarget(address, patience)
 
 
 def _log_to_stderr() -> None:

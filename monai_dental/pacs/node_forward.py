@@ -9,24 +9,26 @@ from collections.abc import Callable
 
 from monai_dental.batch.target import ObjectTarget
 from monai_dental.dicom.read import read_dataset
-from monai_dental.errors import CorruptImageError, MonaiDentalError, PacsError
+from monai_dental.errors import CorruptImageError, MonaiDentalError, PacsUnavailableError
 from monai_dental.pacs.node_log import Counts, say
 from monai_dental.pacs.spool import Spool
 from monai_dental.pacs.spool_queue import FAILED, Job, Queue
 
 _FIRST_WAIT_S = 1.0
 _LOOK_S = 1.0
+_REFUSALS = 20  # in about an hour, with pauses of up to 300 s
 
 
 class Forwarder:
     """A thread that stores one derived instance after another in a target.
 
     An attempt that fails is made again, after 1 s, 2 s, 4 s and so on up to the longest wait, less
-    a random part of up to a half; the same holds between two attempts of whatever instance, until
-    one succeeds. Attempts do not end: an archive may be away for days.
+    a random part of up to a half. While the archive cannot be reached, the same holds between two
+    attempts of whatever instance, and attempts do not end: it may be away for days. An instance
+    that it refuses fails for good after the 20th attempt.
 
     Args:
-        target: Where they go; `store` raises, or the instance is there.
+        target: Where they go; `store` raises, or has proven that the instance is there.
         longest_wait: Seconds.
         spool: Where they are.
         queue: Which they are.
@@ -102,15 +104,21 @@ class Forwarder:
         except OSError as error:
             return self._postpone(job, f"{path}: cannot be read: {error.strerror}")
         try:
-            stored = self._target.store(read_dataset(path, content))
-            if stored.sop_instance_uid != job.output_uid or self._target.find(stored) is None:
-                raise PacsError("the PACS took it, and does not have it")
+            self._target.store(read_dataset(path, content))
         except CorruptImageError as error:
             self._fail(job, f"cannot be forwarded: {error}")
             return True
-        except MonaiDentalError as error:
+        except PacsUnavailableError as error:
+            self._failures += 1
             return self._postpone(job, str(error))
+        except MonaiDentalError as error:  # the PACS is there, and does not take this one
+            if job.attempts + 1 < _REFUSALS:
+                self._postpone(job, str(error))
+            else:
+                self._fail(job, f"cannot be forwarded: {error}")
+            return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
+            self._failures += 1
             return self._postpone(job, f"unforeseen {type(error).__name__}")
         self._queue.forward(job.output_uid)
         self._spool.remove_derived(job.output)
@@ -121,11 +129,10 @@ class Forwarder:
         return True
 
     def _postpone(self, job: Job, reason: str) -> bool:
-        self._failures += 1
         self._counts.add("retries")
         seconds = self._pause(job.attempts + 1)
         self._queue.postpone(job.key, seconds, reason)
-        if self._failures == 1 or not job.attempts:
+        if not job.attempts:
             say(logging.WARNING, f"instance {job.output_uid}: not forwarded yet: {reason}")
         return False
 

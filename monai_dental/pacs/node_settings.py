@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_dental.errors import PacsError
+from monai_dental.pacs.address import is_ae_title
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,9 +18,9 @@ else:
     import tomli as tomllib
 
 MEBIBYTE = 1 << 20
-_AE_TITLE_LENGTH = 16
 _ANY_PORT = 65535
 _SMALLEST_PDU = 4096
+_MOST_ASSOCIATIONS = 400  # pynetdicom waits by select(), which knows 1024 files
 
 
 def default_spool() -> Path:
@@ -90,10 +91,10 @@ class NodeSettings:
     def __post_init__(self) -> None:
         """Check each value."""
         for title in (self.ae_title, *self.allow):
-            if not is_ae_title(title):
+            if not is_ae_title(title) or title != title.strip():
                 raise PacsError(
-                    f"AE title {title!r}: need 1 to {_AE_TITLE_LENGTH} ASCII characters, no "
-                    "backslash, no blank at either end"
+                    f"AE title {title!r}: need 1 to 16 ASCII characters, no backslash, no blank at "
+                    "either end"
                 )
         if not self.allow:
             raise PacsError("allow: need the AE titles that may send, AE,AE")
@@ -105,6 +106,10 @@ class NodeSettings:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise PacsError(f"{_option(name)} is {number}; need at least 1")
+        if self.associations > _MOST_ASSOCIATIONS:
+            raise PacsError(
+                f"associations is {self.associations}; need at most {_MOST_ASSOCIATIONS}"
+            )
         for name in ("longest_wait", "time_limit"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PacsError(f"{_option(name)} is {getattr(self, name)}; need seconds above 0")
@@ -120,17 +125,6 @@ class NodeSettings:
         given = [self.tls_cert, self.tls_key, self.tls_ca]
         if any(given) and not all(given):
             raise PacsError("TLS: need tls-cert, tls-key and tls-ca, or none of the three")
-
-
-def is_ae_title(text: str) -> bool:
-    """Whether a text is an AE title without padding (PS3.5 6.2, AE)."""
-    return (
-        0 < len(text) <= _AE_TITLE_LENGTH
-        and text.isascii()
-        and text.isprintable()
-        and "\\" not in text
-        and text == text.strip()
-    )
 
 
 def make_settings(given: Mapping[str, Any], config: Path | None) -> NodeSettings:

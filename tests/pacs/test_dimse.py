@@ -172,9 +172,7 @@ def test_pacs_without_room_is_tried_again_and_then_stops_the_run(pacs, target, i
     assert len(pacs.stores) == 7
 
 
-def test_association_that_breaks_off_in_mid_instance_is_opened_anew(
-    pacs, target, instance
-) -> None:
+def test_association_that_breaks_off_in_mid_instance_is_opened_anew(pacs, target, instance) -> None:
     to = target(pacs.start())
     breaks = iter([True, True])
 
