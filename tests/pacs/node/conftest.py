@@ -114,14 +114,6 @@ class NodeProcess:
         return found
 
 
-def in_state(metrics: dict[str, int], state: str) -> int:
-    return metrics[f'instances{{state="{state}"}}']
-
-
-def is_done(metrics: dict[str, int]) -> bool:
-    return in_state(metrics, "received") == in_state(metrics, "derived") == 0
-
-
 @pytest.fixture(scope="module")
 def make_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
     """Factory of nodes, not started yet; none outlives the tests."""
