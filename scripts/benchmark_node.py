@@ -2,10 +2,10 @@
 
     .venv/bin/python scripts/benchmark_node.py --output results/node [--files 60] [--runs 7]
 
-The sender is dcmtk's storescu, one association; the files are panoramic-sized radiographs of 2.1 MB
-each, uncompressed. Nothing is denoised. The node answers when an instance is on the disk (fsync) and
-in its queue; storescp, in bit-preserving mode, the fastest that it has, when it has written it.
-Runs alternate, each into an empty folder. Needs Debian's dcmtk.
+The sender is dcmtk's storescu, one association; the files are of the size of panoramic radiographs,
+2.1 MB each, uncompressed. Nothing is denoised. The node answers when an instance is on the disk
+(fsync) and in its queue; storescp, in bit-preserving mode, when it has written it. Runs alternate,
+each into an empty folder. Needs Debian's dcmtk.
 
 Writes `rates.csv` to the output folder and prints medians and their ratio.
 """

@@ -65,23 +65,27 @@ def test_stop_in_mid_work_and_a_lost_queue_lose_nothing(make_node, make_orthanc,
     assert len(target.files()) == 4
 
 
-def test_failed_instance_is_listed_and_done_again_when_asked_for(
-    make_node, make_file, picture, tmp_path, capfd
+def test_failed_instances_are_listed_and_done_again_when_asked_for(
+    make_node, make_file, picture, capfd
 ) -> None:
-    path = make_file(0, Rows=30)  # more rows than there are pixels
     node = make_node(NOWHERE)
     node.start()
-    assert send(node.port, path) == 0x0000
-    node.wait_for(lambda metrics: metrics["failed_total"] == 1)
+    assert send(node.port, make_file(0, Rows=30)) == 0x0000  # more rows than there are pixels
+    assert send(node.port, make_file(10, stored=picture(8, rows=31))) == 0x0000  # kills its worker
+    assert send(node.port, make_file(20)) == 0x0000
+    node.wait_for(lambda metrics: metrics["failed_total"] == 2 and metrics["derived_total"] == 1)
     node.signal(signal.SIGTERM)
 
     assert main(["node-status", str(node.spool)]) == 1
-    said = capfd.readouterr().out
-    assert said.startswith("failed: instance 1.2.3.4.0: (7FE0,0010) Pixel Data has 960 bytes")
-    assert said.endswith("0 received, 0 derived, 0 forwarded, 0 skipped, 1 failed\n")
-    assert len(list(node.spool.rglob("*.dcm"))) == 1
+    said = capfd.readouterr().out.splitlines()
+    assert said[0].startswith("failed: instance 1.2.3.4.0: (7FE0,0010) Pixel Data has 960 bytes")
+    assert said[1] == (
+        "failed: instance 1.2.3.4.10: ended its worker process by signal 9, 2 times"
+    )
+    assert said[-1] == "0 received, 1 derived, 0 forwarded, 0 skipped, 2 failed"
+    assert len(list(node.spool.rglob("*.dcm"))) == 3
     node.start("--retry-failed")
-    node.wait_for(lambda metrics: metrics["failed_total"] == 1)
+    node.wait_for(lambda metrics: metrics["failed_total"] == 2)
 
 
 def test_second_node_on_a_spool_is_refused(tmp_path, capfd) -> None:
