@@ -8,6 +8,9 @@ import re
 import signal
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds
@@ -105,8 +108,6 @@ def node(arguments: argparse.Namespace) -> int:
     settings = make_settings(given, arguments.config)
     job, limits, workers = _make_job(settings)
     target = _make_target(settings)
-    from queue import SimpleQueue
-
     from monai_dental.pacs.node import Node
     from monai_dental.pacs.receiver_tls import server_context
 
@@ -115,18 +116,15 @@ def node(arguments: argparse.Namespace) -> int:
             server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
         print("the settings are good")
         return 0
-    _log_to_stderr()
-    stops: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stops.put(received))
-    Node(
-        settings,
-        job,
-        limits,
-        workers=workers,
-        target=target,
-        is_failed_left=arguments.retry_failed,
-    ).run(stops, lambda words: print(words, flush=True))
+    with _log_on_stderr(), _stops() as stops:
+        Node(
+            settings,
+            job,
+            limits,
+            workers=workers,
+            target=target,
+            is_failed_left=arguments.retry_failed,
+        ).run(stops, lambda words: print(words, flush=True))
     target.close()
     return 0
 
@@ -248,10 +246,27 @@ def _make_target(settings: NodeSettings) -> DimseTarget | DicomwebTarget:
     return DicomwebTarget(address, patience)
 
 
-def _log_to_stderr() -> None:
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("monai_dental.node")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _stops() -> Iterator[SimpleQueue[int]]:
+    """What SIGTERM and SIGINT are put into, in the stead of an interrupt at any moment."""
+    stops: SimpleQueue[int] = SimpleQueue()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda received, _: stops.put(received)) for number in numbers]
+    try:
+        yield stops
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

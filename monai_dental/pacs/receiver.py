@@ -26,7 +26,7 @@ from monai_dental.pacs.receiver_limits import (
     peer_of,
 )
 from monai_dental.pacs.receiver_tls import server_context
-from monai_dental.pacs.spool import Spool, SpoolFullError
+from monai_dental.pacs.spool import Spool
 
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.
@@ -157,10 +157,7 @@ class Receiver:
             self._storing += 1
         try:
             return self._take(event)
-        except SpoolFullError as error:
-            self._refuse(event, str(error))
-            return OUT_OF_RESOURCES
-        except OutputError as error:
+        except OutputError as error:  # a full spool, a full or broken disk
             self._refuse(event, str(error))
             return OUT_OF_RESOURCES
         except Exception as error:  # noqa: BLE001 - its text could quote patient data

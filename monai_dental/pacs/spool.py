@@ -25,10 +25,6 @@ _FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
-class SpoolFullError(OutputError):
-    """The spool has reached its limit, or its disk is full."""
-
-
 class Spool:
     """Files by digest, each whole and on the disk, within a limit.
 
@@ -44,6 +40,7 @@ class Spool:
         self.folder, self.limit = folder, limit
         self.derived = DerivedFolder(folder)
         self._used = 0
+        self._is_refusing = False
         self._lock = threading.Lock()
 
     @property
@@ -53,8 +50,8 @@ class Spool:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more goes in."""
-        return self._used >= self.limit or _free_bytes(self.folder) < _FREE_BYTES
+        """Whether something found no room since room was made."""
+        return self._is_refusing or _free_bytes(self.folder) < _FREE_BYTES
 
     def prepare(self) -> None:
         """Make the folders, for nobody else to read, and remove what was half written.
@@ -83,8 +80,7 @@ class Spool:
             chunks: Its bytes, piece by piece.
 
         Raises:
-            SpoolFullError: There is no room.
-            OutputError: It cannot be written.
+            OutputError: There is no room, or it cannot be written.
         """
         size = sum(len(chunk) for chunk in chunks)
         path = self.path(key)
@@ -135,18 +131,21 @@ class Spool:
 
     def _reserve(self, size: int) -> None:
         with self._lock:
-            if self._used + size > self.limit:
-                raise SpoolFullError(
+            is_disk_full = _free_bytes(self.folder) < size + _FREE_BYTES
+            self._is_refusing = is_disk_full or self._used + size > self.limit
+            if is_disk_full:
+                raise OutputError(f"{self.folder}: its disk is full")
+            if self._is_refusing:
+                raise OutputError(
                     f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
                     "more is taken until some is forwarded"
                 )
-            if _free_bytes(self.folder) < size + _FREE_BYTES:
-                raise SpoolFullError(f"{self.folder}: its disk is full")
             self._used += size
 
     def _release(self, size: int) -> None:
         with self._lock:
             self._used = max(0, self._used - size)
+            self._is_refusing = self._is_refusing and not size
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ import numpy as np
 from monai_dental.batch.dicom import DicomEngine, DicomJob
 from monai_dental.dicom import Derivation
 
-
 POISON_ROWS = 31
 
 
