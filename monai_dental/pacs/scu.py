@@ -234,6 +234,7 @@ class Scu:
         if self._message_bytes > self._max_bytes + _FRAGMENT_MARGIN and not self._is_too_large:
             self._is_too_large = True
             event.assoc.abort()
+            event.assoc.dimse.msg_queue.put((None, None))  # who waits for the message need not
 
     def _let_go(self, association: Association | None) -> None:
         if association is not None and association.is_established:
