@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import os
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -203,6 +204,8 @@ def _open_session(address: DicomwebAddress, patience: Patience, tokens: tuple[st
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
+    # It tells of each retry with the query, which can name a patient.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL + 1)
     retry = Retry(
         total=patience.attempts - 1,
         allowed_methods=None,  # a POST too: the same instance again changes nothing
@@ -244,17 +247,18 @@ def _check_encrypted(address: DicomwebAddress) -> None:
 
 def _kind(error: BaseException) -> str:
     """What hindered a connection, without the address that such messages quote, query and all."""
-    from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError
+    from urllib3.exceptions import MaxRetryError, NameResolutionError
+    from urllib3.exceptions import TimeoutError as TimeoutError_
 
     reason: Any = error.args[0] if error.args else error
     while isinstance(reason, MaxRetryError) and reason.reason is not None:
         reason = reason.reason
     if isinstance(reason, NameResolutionError):
         return "its host has no IP address"
-    if isinstance(reason, ConnectTimeoutError):
-        return "timed out"
-    cause = next((each for each in _causes(reason) if isinstance(each, OSError)), None)
-    return (cause.strerror if cause is not None else None) or type(reason).__name__
+    for each in _causes(reason):
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror
+    return "timed out" if isinstance(reason, TimeoutError_) else type(reason).__name__
 
 
 def _causes(error: Any) -> Iterator[BaseException]:

@@ -233,8 +233,8 @@ class Scu:
         self._message_bytes += len(event.data)
         if self._message_bytes > self._max_bytes + _FRAGMENT_MARGIN and not self._is_too_large:
             self._is_too_large = True
-            event.assoc.abort()
-            event.assoc.dimse.msg_queue.put((None, None))  # who waits for the message need not
+            # As if the time for it was up: who waits for the message aborts. This thread cannot.
+            event.assoc.dimse.msg_queue.put((None, None))
 
     def _let_go(self, association: Association | None) -> None:
         if association is not None and association.is_established:
