@@ -26,6 +26,7 @@ _CONNECT_S, _READ_S = 10.0, 120.0
 _BUSY = (408, 425, 429, 502, 503, 504)
 _FAULT = 500  # of the service just now, or with this very instance
 _NO_ENTRY = (401, 403, 407)
+_UNQUOTED = "*?,:;@/!$'()"  # what a query may hold as it is (RFC 3986 3.4)
 _CHUNK = 1 << 16
 _MAX_JSON_BYTES = 64 << 20
 
@@ -90,13 +91,17 @@ class HttpClient:
         """
         import requests
 
+        url = self._address.url + path
+        if query:
+            # Orthanc 1.10 takes a wildcard for a letter where it is percent-encoded.
+            url += f"?{urllib.parse.urlencode(query, safe=_UNQUOTED, quote_via=urllib.parse.quote)}"
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
         try:
             response = self._session.request(
-                method, self._address.url + path, params=query, data=body, headers=headers,
-                timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
+                method, url, data=body, headers=headers, timeout=(_CONNECT_S, _READ_S),
+                allow_redirects=False, stream=True,
             )  # fmt: skip
         except requests.exceptions.SSLError:
             raise PacsUnavailableError(

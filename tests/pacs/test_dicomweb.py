@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from pydicom import dcmread
 from pydicom.uid import JPEGLSLossless
 
 from monai_dental.dicom.derive import encode_dataset
@@ -19,90 +16,9 @@ from monai_dental.errors import AddressError, OutputError, PacsError, PacsUnavai
 from monai_dental.pacs import DicomwebAddress, multipart
 from monai_dental.pacs.dicomweb import DicomwebTarget
 
-JSON = "application/dicom+json"
 
-
-class FakeService:
-    """A DICOMweb service in this process; `answers` says what it does to a path instead."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.headers: list[dict[str, str]] = []
-        self.posted: list[list[bytes]] = []
-        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], bool | None]] = {}
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                service.answer(self, "GET")
-
-            def do_POST(self) -> None:
-                service.answer(self, "POST")
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def address(self) -> DicomwebAddress:
-        return DicomwebAddress(f"http://127.0.0.1:{self.server.server_port}/dicom-web")
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
-
-    def answer(self, request: BaseHTTPRequestHandler, method: str) -> None:
-        path, _, query = request.path.partition("?")
-        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
-        kind = "store" if method == "POST" else "search" if query else "fetch"
-        self.requests.append(kind)
-        self.headers.append(dict(request.headers))
-        if kind in self.answers and self.answers[kind](request) is not False:
-            return
-        if kind == "store":
-            boundary = request.headers["Content-Type"].rpartition("boundary=")[2].encode()
-            parts = body.split(b"--" + boundary)[1:-1]
-            files = [part.partition(b"\r\n\r\n")[2][:-2] for part in parts]
-            self.posted.append(files)
-            for file in files:
-                self.held.setdefault(str(dcmread(io.BytesIO(file)).SOPInstanceUID), file)
-            reply(request, b"{}", JSON)
-        elif kind == "search":
-            found = [uid for uid in self.held if uid == query.partition("=")[2]]
-            matches = [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in found]
-            reply(request, json.dumps(matches).encode(), JSON)
-        else:
-            reply(request, *multipart.encode([self.held[path.rpartition("/")[2]]]))
-
-
-def reply(
-    request: BaseHTTPRequestHandler, body: bytes = b"", media_type: str = JSON, status: int = 200,
-    length: int | None = None, **headers: str,
-) -> None:  # fmt: skip
-    request.send_response(status)
-    request.send_header("Content-Type", media_type)
-    request.send_header("Content-Length", str(len(body) if length is None else length))
-    for name, value in headers.items():
-        request.send_header(name.replace("_", "-"), value)
-    request.end_headers()
-    request.wfile.write(body)
-    if length is not None:
-        request.close_connection = True
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    made = FakeService()
-    yield made
-    made.stop()
+def reply(request: Any, *arguments: Any, **options: Any) -> None:
+    request.reply(*arguments, **options)
 
 
 @pytest.fixture
