@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -15,6 +19,13 @@ from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import AddressError, OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DicomwebAddress, multipart
 from monai_dental.pacs.dicomweb import DicomwebTarget
+
+
+def need_program(name: str) -> None:
+    message = f"no {name}; apt-get install {name}"
+    if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def reply(request: Any, *arguments: Any, **options: Any) -> None:
@@ -262,6 +273,31 @@ def test_redirection_is_not_followed(service, target, monkeypatch) -> None:
     with pytest.raises(PacsUnavailableError, match="HTTP status 302, elsewhere"):
         target(service.address).prepare()
     assert len(service.requests) == 1
+
+
+def test_certificate_is_checked(service, target, instance, monkeypatch, tmp_path) -> None:
+    if shutil.which("openssl") is None:
+        need_program("openssl")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "30", "-subj", "/CN=pacs", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", "key", "-out", "certificate"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    service.server.socket = context.wrap_socket(service.server.socket, server_side=True)
+    address = DicomwebAddress(service.address.url.replace("http:", "https:"))
+
+    with pytest.raises(PacsUnavailableError, match="certificate cannot be verified"):
+        target(address).prepare()
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate"))
+    monkeypatch.setenv("MONAI_DENTAL_TOKEN", "s3cret")
+    assert target(address).store(instance())
+    other = DicomwebAddress(address.url.replace("127.0.0.1", "localhost"))
+    with pytest.raises(PacsUnavailableError, match="certificate cannot be verified"):
+        target(other).prepare()
 
 
 def test_plain_service_under_an_https_address_is_told(service, target) -> None:
