@@ -6,7 +6,10 @@ import argparse
 import contextlib
 import math
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from monai_dental.pacs import Address
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -30,6 +33,28 @@ def path(text: str) -> Path:
     if not text:  # Path("") is the current folder: not what an unset variable meant
         raise argparse.ArgumentTypeError("an empty name; need a file or a folder")
     return Path(text)
+
+
+def place(text: str) -> Path | Address:
+    """Return what names a folder, or the address of a PACS."""
+    from monai_dental.errors import AddressError
+    from monai_dental.pacs import is_pacs, parse_address
+
+    if not is_pacs(text):
+        return path(text)
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def ae_title(text: str) -> str:
+    """Return an AE title."""
+    from monai_dental.pacs.address import is_ae_title
+
+    if not is_ae_title(text):
+        raise argparse.ArgumentTypeError("need 1 to 16 ASCII characters without a backslash")
+    return text.strip()
 
 
 def share(text: str) -> float:

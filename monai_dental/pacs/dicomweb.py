@@ -16,7 +16,7 @@ from monai_dental.pacs import multipart
 from monai_dental.pacs.address import DicomwebAddress
 from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
 from monai_dental.pacs.http import TOKEN, BrokenAnswerError, HttpClient, NotThereError, chunks
-from monai_dental.pacs.patience import ONCE, Patience
+from monai_dental.pacs.patience import BRIEF, Patience
 
 OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
 """Environment variables of a target's token; the second one where the first is not set."""
@@ -58,7 +58,7 @@ class DicomwebTarget:
         return DicomwebTarget, (self.address, self._patience, self._tokens)
 
     def prepare(self) -> None:
-        """Check that the service is there and lets us in; one attempt.
+        """Check that the service is there and lets us in; within a second or so.
 
         Raises:
             PacsError: It is not, or does not.
@@ -180,7 +180,7 @@ class DicomwebTarget:
 
 
 def check_service(address: DicomwebAddress, tokens: tuple[str, ...]) -> None:
-    """Check that a service is there and lets us in; one attempt.
+    """Check that a service is there and lets us in; within a second or so.
 
     Args:
         address: The service.
@@ -190,7 +190,7 @@ def check_service(address: DicomwebAddress, tokens: tuple[str, ...]) -> None:
         PacsError: It is not, or does not.
         AddressError: A token would go over a connection that is not encrypted.
     """
-    client = HttpClient(address, ONCE, tokens)
+    client = HttpClient(address, BRIEF, tokens)
     try:
         client.get_json("/studies", {"limit": "1"})
     finally:

@@ -14,7 +14,7 @@ from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DimseAddress
 from monai_dental.pacs.association import BusyError
 from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
-from monai_dental.pacs.patience import ONCE, Patience
+from monai_dental.pacs.patience import BRIEF, Patience
 from monai_dental.pacs.scu import (
     BrokenOffError,
     NoRoomError,
@@ -62,12 +62,12 @@ class DimseTarget:
         return DimseTarget, (self.address, self._title, self._patience)
 
     def prepare(self) -> None:
-        """Check that the PACS is there and lets us in; one attempt.
+        """Check that the PACS is there and lets us in; within a second or so.
 
         Raises:
             PacsError: It is not, or does not.
         """
-        self._persist(lambda: self._open().echo(), ONCE)
+        self._persist(lambda: self._open().echo(), BRIEF)
 
     def close(self) -> None:
         """Release the associations."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import os
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ _CONNECT_S, _READ_S = 10.0, 120.0
 _BUSY = (408, 425, 429, 502, 503, 504)
 _FAULT = 500  # of the service just now, or with this very instance
 _NO_ENTRY = (401, 403, 407)
+_UNQUOTED = "*?,:;@/!$'()"  # what a query may hold as it is (RFC 3986 3.4)
 _CHUNK = 1 << 16
 _MAX_JSON_BYTES = 64 << 20
 
@@ -89,13 +91,17 @@ class HttpClient:
         """
         import requests
 
+        url = self._address.url + path
+        if query:
+            # Orthanc 1.10 takes a wildcard for a letter where it is percent-encoded.
+            url += f"?{urllib.parse.urlencode(query, safe=_UNQUOTED, quote_via=urllib.parse.quote)}"
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
         try:
             response = self._session.request(
-                method, self._address.url + path, params=query, data=body, headers=headers,
-                timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
+                method, url, data=body, headers=headers, timeout=(_CONNECT_S, _READ_S),
+                allow_redirects=False, stream=True,
             )  # fmt: skip
         except requests.exceptions.SSLError:
             raise PacsUnavailableError(
@@ -203,6 +209,8 @@ def _open_session(address: DicomwebAddress, patience: Patience, tokens: tuple[st
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
+    # It tells of each retry with the query, which can name a patient.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL + 1)
     retry = Retry(
         total=patience.attempts - 1,
         allowed_methods=None,  # a POST too: the same instance again changes nothing
@@ -244,17 +252,18 @@ def _check_encrypted(address: DicomwebAddress) -> None:
 
 def _kind(error: BaseException) -> str:
     """What hindered a connection, without the address that such messages quote, query and all."""
-    from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError
+    from urllib3.exceptions import MaxRetryError, NameResolutionError
+    from urllib3.exceptions import TimeoutError as TimeoutError_
 
     reason: Any = error.args[0] if error.args else error
     while isinstance(reason, MaxRetryError) and reason.reason is not None:
         reason = reason.reason
     if isinstance(reason, NameResolutionError):
         return "its host has no IP address"
-    if isinstance(reason, ConnectTimeoutError):
-        return "timed out"
-    cause = next((each for each in _causes(reason) if isinstance(each, OSError)), None)
-    return (cause.strerror if cause is not None else None) or type(reason).__name__
+    for each in _causes(reason):
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror
+    return "timed out" if isinstance(reason, TimeoutError_) else type(reason).__name__
 
 
 def _causes(error: Any) -> Iterator[BaseException]:

@@ -27,5 +27,5 @@ class Patience:
             yield min(self.first_pause_s * 2**number, self.longest_pause_s)
 
 
-ONCE = Patience(attempts=1)
-"""No second attempt: for the question whether a PACS is there at all."""
+BRIEF = Patience(attempts=3, first_pause_s=0.2)
+"""For the question whether a PACS is there at all."""

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
-from monai_dental.errors import PacsError
+from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DimseAddress
 from monai_dental.pacs.association import MAX_CONTEXTS, associate
 from monai_dental.pacs.copies import InstanceKey, Parcel
@@ -145,6 +145,18 @@ class Scu:
         except (RuntimeError, ValueError):
             raise BrokenOffError("broke the association off") from None
 
+    def check_get(self) -> None:
+        """Check that it offers C-GET to us at all.
+
+        Raises:
+            PacsUnavailableError: It does not, or there is no association.
+        """
+        if not _accepted(self._to_ask([]), STUDY_ROOT_GET):
+            raise PacsUnavailableError(
+                f"{self._address}: does not offer C-GET (Study Root) to {self._title}; need it to "
+                "fetch instances"
+            )
+
     def get(self, key: InstanceKey, contexts: list[tuple[str, str]], max_bytes: int) -> bytes:
         """Fetch an instance (C-GET, Study Root).
 
@@ -233,7 +245,8 @@ class Scu:
         self._message_bytes += len(event.data)
         if self._message_bytes > self._max_bytes + _FRAGMENT_MARGIN and not self._is_too_large:
             self._is_too_large = True
-            event.assoc.abort()
+            # As if the time for it was up: who waits for the message aborts. This thread cannot.
+            event.assoc.dimse.msg_queue.put((None, None))
 
     def _let_go(self, association: Association | None) -> None:
         if association is not None and association.is_established:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
 
-from monai_dental.pacs import DicomwebAddress, DimseAddress, Patience
+from monai_dental.dicom.derive import encode_dataset
+from monai_dental.pacs import DicomwebAddress, DimseAddress, Patience, multipart
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+JSON = "application/dicom+json"
 SHORT = Patience(attempts=4, first_pause_s=0.01, longest_pause_s=0.02)
 """As patient as the default, but for the time."""
 
@@ -100,6 +109,102 @@ class Orthanc:
             self.call(f"/patients/{identifier}", method="DELETE")
 
 
+class FakeService:
+    """A DICOMweb service in this process; `answers` says what it does to a path instead."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+        self.matches: list[Any] = []
+        self.page = 1000
+        self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.posted: list[list[bytes]] = []
+        self.answers: dict[str, Callable[[Any], bool | None]] = {}
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                service.answer(self, "GET")
+
+            def do_POST(self) -> None:
+                service.answer(self, "POST")
+
+            def reply(
+                self, body: bytes = b"", media_type: str = JSON, status: int = 200,
+                length: int | None = None, **headers: str,
+            ) -> None:  # fmt: skip
+                self.send_response(status)
+                self.send_header("Content-Type", media_type)
+                self.send_header("Content-Length", str(len(body) if length is None else length))
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(body)
+                if length is not None:
+                    self.close_connection = True
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def add(self, dataset: Dataset) -> None:
+        """Hold an instance, and show it to searches."""
+        keywords = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+        tags = {f"{tag_for_keyword(each):08X}": str(dataset[each].value) for each in keywords}
+        self.held[str(dataset.SOPInstanceUID)] = encode_dataset(dataset)
+        self.matches.append({tag: {"vr": "UI", "Value": [uid]} for tag, uid in tags.items()})
+
+    @property
+    def address(self) -> DicomwebAddress:
+        return DicomwebAddress(f"http://127.0.0.1:{self.server.server_port}/dicom-web")
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+    def answer(self, request: Any, method: str) -> None:
+        path, _, query = request.path.partition("?")
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        kind = "store" if method == "POST" else "search" if query else "fetch"
+        self.requests.append(kind)
+        self.headers.append(dict(request.headers))
+        if kind in self.answers and self.answers[kind](request) is not False:
+            return
+        if kind == "store":
+            boundary = request.headers["Content-Type"].rpartition("boundary=")[2].encode()
+            parts = body.split(b"--" + boundary)[1:-1]
+            files = [part.partition(b"\r\n\r\n")[2][:-2] for part in parts]
+            self.posted.append(files)
+            for file in files:
+                self.held.setdefault(str(dcmread(io.BytesIO(file)).SOPInstanceUID), file)
+            request.reply(b"{}")
+        elif path.endswith("/dicom-web/instances"):
+            asked = dict(urllib.parse.parse_qsl(query))
+            begin = int(asked["offset"])
+            page = self.matches[begin : begin + min(int(asked["limit"]), self.page)]
+            request.reply(json.dumps(page).encode())
+        elif kind == "search":
+            found = [uid for uid in self.held if uid == query.partition("=")[2]]
+            matches = [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in found]
+            request.reply(json.dumps(matches).encode())
+        else:
+            request.reply(*multipart.encode([self.held[path.rpartition("/")[2]]]))
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    made = FakeService()
+    yield made
+    made.stop()
+
+
 def find_orthanc() -> str:
     """The program; where it is absent the test is skipped, or fails."""
     program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -169,3 +274,11 @@ def instance(dicom_dataset: Callable[..., Dataset]) -> Callable[..., Dataset]:
 @pytest.fixture
 def patience() -> Patience:
     return SHORT
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module `faults` of the batch's tests, as worker processes import it."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "batch")
+    yield importlib.import_module("faults")
+    sys.modules.pop("faults", None)

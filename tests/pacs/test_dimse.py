@@ -247,11 +247,8 @@ def test_endless_answer_is_cut_off(pacs, target, instance, picture) -> None:
 
 
 def test_unsupported_class_or_syntax_fails_the_instance(pacs, target, instance) -> None:
-    pacs.entity.supported_contexts = [
-        context
-        for context in pacs.entity.supported_contexts
-        if context.abstract_syntax in (VERIFICATION, STUDY_ROOT_FIND)
-    ]
+    for context in StoragePresentationContexts:
+        pacs.entity.remove_supported_context(context.abstract_syntax)
     with pytest.raises(PacsError, match="does not accept .* in JPEG-LS Lossless") as caught:
         target(pacs.start()).store(instance(1, transfer_syntax=JPEGLSLossless))
     assert not isinstance(caught.value, OutputError)

@@ -5,6 +5,7 @@ Worker processes import this file, so it stands on `sys.path` and is no test mod
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no node outlives its test
     sys.path.insert(0, str(Path(__file__).parent))
     import stub_node
 

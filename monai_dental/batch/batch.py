@@ -1,4 +1,4 @@
-"""A batch from one folder of DICOM files into another."""
+"""A batch: from a source into a target, with a folder that holds its manifest."""
 
 from __future__ import annotations
 
@@ -13,31 +13,38 @@ from monai_dental.batch.inventory import InventorySource
 from monai_dental.batch.lock import hold_lock
 from monai_dental.batch.manifest import MANIFEST, Manifest, Row
 from monai_dental.batch.session import run_batch
-from monai_dental.batch.tree import PARTS, StudyTree
+from monai_dental.batch.source import InstanceSource, RemoteSource
+from monai_dental.batch.target import ObjectTarget
+from monai_dental.batch.tree import PARTS
 from monai_dental.batch.workers import Limits
 from monai_dental.errors import OutputError
 
 LOCK = "manifest.lock"
-_OWN = (MANIFEST, LOCK, PARTS)
+SPOOL = ".spool"
+"""Folder of what was fetched and is not done: it is made anew by each run."""
+
+_OWN = (MANIFEST, LOCK, PARTS, SPOOL)
 
 
 @dataclass(frozen=True)
-class FolderBatch:
-    """A batch from a folder into a folder, which also holds its manifest.
+class Batch:
+    """All that a batch needs.
 
     Attributes:
         source: The files.
-        tree: The output.
-        job: What is done with each file; its target is `tree`.
+        target: The output.
+        job: What is done with each file; its target is `target`.
+        work: Folder of the manifest; where the output is a folder, that one.
         workers: Number of worker processes.
         limits: What one file may take.
         is_hashed: Whether the manifest holds digests of paths in their stead.
         is_failed_left: Whether files that failed before are done again.
     """
 
-    source: InventorySource
-    tree: StudyTree
+    source: InstanceSource
+    target: ObjectTarget
     job: DicomJob
+    work: Path
     workers: int = 1
     limits: Limits = Limits()
     is_hashed: bool = False
@@ -49,33 +56,39 @@ class FolderBatch:
         Raises:
             OutputError: There is none.
         """
-        folder = self.tree.folder
+        folder = self.work
         if not (folder / MANIFEST).is_file():
             raise OutputError(f"{folder}: no {MANIFEST} here; nothing to resume")
 
     @contextmanager
     def open(self) -> Iterator[Manifest]:
-        """Prepare the output folder and hold it; no other run can write there meanwhile.
+        """Prepare source, target and folder, and hold the folder: no other run can write there.
 
         Raises:
             OutputError: Another run holds it, it holds something else than a batch, or it cannot be
                 written.
+            MonaiDentalError: The target cannot be used.
         """
-        folder = self.tree.folder
+        folder = self.work
         _check_is_ours(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from error
         with hold_lock(folder / LOCK):
-            self.tree.prepare()
+            self.target.prepare()
+            if isinstance(self.source, RemoteSource):
+                self.source.prepare(folder / SPOOL)
             manifest = Manifest(folder, is_hashed=self.is_hashed, is_new=True)
             try:
-                manifest.set_source(self.source.folder)
+                if isinstance(self.source, InventorySource):
+                    manifest.set_source(self.source.folder)
                 yield manifest
             finally:
                 manifest.close()
-                self.tree.close()
+                self.target.close()
+                if isinstance(self.source, RemoteSource):
+                    self.source.close()
 
     def run(
         self, manifest: Manifest, on_plan: Callable[[int], None] | None = None
@@ -90,7 +103,7 @@ class FolderBatch:
             self.source,
             self.job,
             manifest=manifest,
-            target=self.tree,
+            target=self.target,
             workers=self.workers,
             limits=self.limits,
             is_failed_left=self.is_failed_left,
@@ -105,17 +118,21 @@ class FolderBatch:
         job = replace(self.job, target=None)
         with tempfile.TemporaryDirectory() as folder:
             manifest = Manifest(Path(folder), is_hashed=self.is_hashed, is_new=True)
+            if isinstance(self.source, RemoteSource):
+                self.source.prepare(Path(folder) / SPOOL)
             try:
                 yield from run_batch(
                     self.source,
                     job,
                     manifest=manifest,
-                    target=self.tree,
+                    target=self.target,
                     workers=self.workers,
                     limits=self.limits,
                 )
             finally:
                 manifest.close()
+                if isinstance(self.source, RemoteSource):
+                    self.source.close()
 
 
 def _check_is_ours(folder: Path) -> None:
