@@ -125,7 +125,6 @@ def node(arguments: argparse.Namespace) -> int:
             target=target,
             is_failed_left=arguments.retry_failed,
         ).run(stops, lambda words: print(words, flush=True))
-    target.close()
     return 0
 
 

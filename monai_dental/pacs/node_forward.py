@@ -89,6 +89,7 @@ class Forwarder:
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
                 say(logging.ERROR, f"forwarding pauses: unforeseen {type(error).__name__}")
                 self._stopped.wait(self._longest_wait)
+        self._target.close()  # here, since its connections are for one thread
 
     def _forward(self, job: Job) -> bool:
         """Make one attempt; whether it, and with it the target, is well."""

@@ -158,6 +158,12 @@ class DerivedFolder:
 
     folder: Path
 
+    def prepare(self) -> None:
+        """Nothing: the spool has made and checked its folders."""
+
+    def close(self) -> None:
+        """Nothing: it holds nothing open."""
+
     def store(self, derived: Dataset) -> StoredObject:
         """Write an instance to the disk; see `ObjectTarget.store`."""
         uid = str(derived.SOPInstanceUID)

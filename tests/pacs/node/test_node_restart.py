@@ -166,8 +166,8 @@ class Archive:
         self.taken.append(str(derived.SOPInstanceUID))
         return StoredObject("", self.taken[-1], "", "")
 
-    def find(self, stored: StoredObject) -> StoredObject | None:
-        return stored
+    def close(self) -> None:
+        self.is_closed = True
 
 
 @pytest.fixture
@@ -192,6 +192,7 @@ def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[.
         while sum(queue.counts()[state] for state in (FORWARDED, FAILED)) < 2:
             pause.wait(0.01)
         forwarder.stop(10)
+        assert archive.is_closed
         states = {job.output_uid: job.state for job in queue.jobs(FORWARDED, FAILED)}
         queue.close()
         return states, counts.values()
