@@ -5,7 +5,8 @@
 The sender is dcmtk's storescu, one association; the files are of the size of panoramic radiographs,
 2.1 MB each, uncompressed. Nothing is denoised. The node answers when an instance is on the disk
 (fsync) and in its queue; storescp, in bit-preserving mode, when it has written it. Runs alternate,
-each into an empty folder. Needs Debian's dcmtk.
+each into an empty folder. Rates are of the clock; processor time is that of the receiver alone, free
+of what other programs take. Needs Debian's dcmtk.
 
 Writes `rates.csv` to the output folder and prints medians and their ratio.
 """
@@ -16,6 +17,7 @@ import argparse
 import csv
 import io
 import multiprocessing
+import resource
 import shutil
 import socket
 import statistics
@@ -23,6 +25,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -62,13 +65,22 @@ def main() -> None:
             folder = arguments.output / name
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            with receive(folder) as port:
-                rates[name].append(megabytes / send(source, port))
+            with receive(folder) as run:
+                rates[name].append(megabytes / send(source, run.port))
+            costs[name].append(1000 * run.processor_s / megabytes)
             sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
             assert sum(size > 1e6 for size in sizes) == arguments.files, (
                 f"{name}: files are missing"
             )
-    show(arguments.output / "rates.csv", rates)
+    show(arguments.output / "rates.csv", rates, costs)
+
+
+@dataclass
+class Run:
+    """A receiver's port, and once it has ended the seconds of processor time that it took."""
+
+    port: int
+    processor_s: float = 0.0
 
 
 def write_files(folder: Path, count: int) -> int:
@@ -93,16 +105,18 @@ def send(source: Path, port: int) -> float:
 
 
 @contextmanager
-def node(folder: Path) -> Iterator[int]:
-    """A node's receiver with its spool and queue, in a process of its own; its port."""
+def node(folder: Path) -> Iterator[Run]:
+    """A node's receiver with its spool and queue, in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(folder, theirs), daemon=True)
     process.start()
+    run = Run(ours.recv())
     try:
-        yield ours.recv()
+        yield run
     finally:
         ours.send(None)
+        run.processor_s = ours.recv()
         process.join(30)
 
 
@@ -122,15 +136,17 @@ def serve(folder: Path, connection: Connection) -> None:
         counts=Counts(),
     )
     receiver.start()
+    begun = time.process_time()
     connection.send(receiver.port)
     connection.recv()
+    connection.send(time.process_time() - begun)
     receiver.stop()
     queue.close()
 
 
 @contextmanager
-def storescp(folder: Path) -> Iterator[int]:
-    """The storescp of dcmtk; its port."""
+def storescp(folder: Path) -> Iterator[Run]:
+    """The storescp of dcmtk."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -138,10 +154,14 @@ def storescp(folder: Path) -> Iterator[int]:
     process = subprocess.Popen(command)
     try:
         wait_for(port)
-        yield port
+        run = Run(port)
+        yield run
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
     finally:
         process.terminate()
         process.wait(30)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run.processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def wait_for(port: int) -> None:
@@ -154,16 +174,21 @@ def wait_for(port: int) -> None:
             time.sleep(0.05)
 
 
-def show(path: Path, rates: dict[str, list[float]]) -> None:
-    """Write all rates as CSV, and print medians."""
+def show(path: Path, rates: dict[str, list[float]], costs: dict[str, list[float]]) -> None:
+    """Write all runs as CSV, and print medians."""
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["receiver", "run", "megabytes_per_second"])
+        writer.writerow(["receiver", "run", "megabytes_per_second", "processor_s_per_gigabyte"])
         for name, found in rates.items():
-            writer.writerows([name, run, f"{rate:.1f}"] for run, rate in enumerate(found, start=1))
-    print("| receiver | median, MB/s | slowest | fastest |\n|---|---|---|---|")
+            for run, (rate, cost) in enumerate(zip(found, costs[name], strict=True), start=1):
+                writer.writerow([name, run, f"{rate:.1f}", f"{cost:.2f}"])
+    print(
+        "| receiver | median, MB/s | slowest | fastest | processor, s/GB |\n|---|---|---|---|---|"
+    )
     for name, found in rates.items():
-        print(f"| {name} | {statistics.median(found):.0f} | {min(found):.0f} | {max(found):.0f} |")
+        numbers = (statistics.median(found), min(found), max(found))
+        shown = " | ".join(f"{number:.0f}" for number in numbers)
+        print(f"| {name} | {shown} | {statistics.median(costs[name]):.1f} |")
     ratio = statistics.median(rates["node"]) / statistics.median(rates["storescp"])
     print(f"\nnode / storescp: {ratio:.2f}")
 

@@ -211,9 +211,10 @@ def test_sender_that_does_not_wait_for_answers_is_ended(node, make_file, lines) 
         "00000001 02000000 3000 00001001 02000000 0100 00000008 02000000 0101".replace(" ", "")
     )
     value = struct.pack(">LBB", len(echo) + 2, 1, 3) + echo
+    connection = association.dul.socket.socket
     with contextlib.suppress(OSError):  # the connection ends under our hands
         for _ in range(200_000):
-            association.dul.socket.socket.sendall(struct.pack(">BBL", 4, 0, len(value)) + value)
+            connection.sendall(struct.pack(">BBL", 4, 0, len(value)) + value)
 
     wait_until_said(lines, "without waiting for answers")
     association.kill()
