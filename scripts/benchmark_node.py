@@ -5,8 +5,8 @@
 The sender is dcmtk's storescu, one association; the files are of the size of panoramic radiographs,
 2.1 MB each, uncompressed. Nothing is denoised. The node answers when an instance is on the disk
 (fsync) and in its queue; storescp, in bit-preserving mode, when it has written it. Runs alternate,
-each into an empty folder. Rates are of the clock; processor time is that of the receiver alone, free
-of what other programs take. Needs Debian's dcmtk.
+each into an empty folder. Rates are of the clock; processor time is that of the receiver alone,
+free of what other programs take. Needs Debian's dcmtk.
 
 Writes `rates.csv` to the output folder and prints medians and their ratio.
 """
@@ -56,10 +56,10 @@ def main() -> None:
     source = arguments.output / "in"
     shutil.rmtree(source, ignore_errors=True)
     megabytes = write_files(source, arguments.files) / 1e6
-    receivers: dict[str, Callable[[Path], AbstractContextManager[int]]] = {
-        "node": node, "storescp": storescp
-    }  # fmt: skip
+    receivers: dict[str, Callable[[Path], AbstractContextManager[Run]]] = {}
+    receivers.update(node=node, storescp=storescp)
     rates: dict[str, list[float]] = {name: [] for name in receivers}
+    costs: dict[str, list[float]] = {name: [] for name in receivers}
     for _ in range(arguments.runs):
         for name, receive in receivers.items():
             folder = arguments.output / name
