@@ -99,14 +99,14 @@ class DimseTarget:
         return stored if self._persist(lambda: _has(self._open(), key)) else None
 
     def _prove(self, scu: Scu, parcel: Parcel) -> None:
+        syntaxes = {parcel.transfer_syntax_uid, *_NATIVE}
+        contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
         for pause in self._patience.pauses():  # an archive may index what it took only later
             time.sleep(pause)
-            if self._persist(lambda: _has(scu, parcel.key)):
+            if self._persist(lambda: _has(scu, parcel.key, contexts)):
                 break
         else:
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
-        syntaxes = {parcel.transfer_syntax_uid, *_NATIVE}
-        contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
         max_bytes = _GROWTH * len(parcel.content) + _MARGIN
         try:
             content = self._persist(lambda: scu.get(parcel.key, contexts, max_bytes))
@@ -155,8 +155,9 @@ def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience)
     raise error or PacsUnavailableError(f"{address}: was not asked")
 
 
-def _has(scu: Scu, key: InstanceKey) -> bool:
+def _has(scu: Scu, key: InstanceKey, contexts: list[tuple[str, str]] | None = None) -> bool:
     """Whether the PACS shows an instance to a C-FIND."""
     with quiet_pydicom():
-        found = [match.get("SOPInstanceUID") for match in scu.find(make_identifier(key))]
+        matches = list(scu.find(make_identifier(key), contexts))
+        found = [match.get("SOPInstanceUID") for match in matches]
     return key.sop_instance_uid in found

@@ -114,11 +114,14 @@ class Scu:
         if code not in (_SUCCESS, _DUPLICATE, *_WARNINGS):
             raise PacsError(f"the PACS refuses it: {_shown(status)}")
 
-    def find(self, identifier: Dataset) -> Iterator[Dataset]:
+    def find(
+        self, identifier: Dataset, contexts: list[tuple[str, str]] | None = None
+    ) -> Iterator[Dataset]:
         """Search (C-FIND, Study Root).
 
         Args:
             identifier: The query, with its level.
+            contexts: What is fetched next, by `get`: so one association will do.
 
         Yields:
             The matches.
@@ -129,7 +132,7 @@ class Scu:
             BrokenOffError: The association ended before the last match.
             PacsError: It cannot search so.
         """
-        association = self._to_ask([])
+        association = self._to_ask(contexts or [])
         if not _accepted(association, STUDY_ROOT_FIND):
             raise NotOfferedError(f"{self._address}: does not offer C-FIND (Study Root)")
         try:

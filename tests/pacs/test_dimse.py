@@ -145,7 +145,7 @@ def test_association_is_used_again_and_holds_just_what_is_sent(pacs, target, ins
         to.store(instance(number))
 
     assert proposed == [3, 3, 3]  # explicit and implicit VR, and C-ECHO
-    assert pacs.associations == 3  # one stores, one searches; one more to fetch this SOP class
+    assert pacs.associations == 2  # one stores, one searches and fetches
 
 
 def test_refused_instance_fails_alone(pacs, target, instance) -> None:
