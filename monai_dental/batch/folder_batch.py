@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from monai_dental.batch.inventory import InventorySource
 from monai_dental.batch.lock import hold_lock
 from monai_dental.batch.manifest import MANIFEST, Manifest, Row
 from monai_dental.batch.session import run_batch
-from monai_dental.batch.tree import PARTS, StudyTree
+from monai_dental.batch.shard import Shard, ShardSource, shard_of_name, shards_in
+from monai_dental.batch.tree import StudyTree
 from monai_dental.batch.workers import Limits
 from monai_dental.errors import OutputError
 
-LOCK = "manifest.lock"
-_OWN = (MANIFEST, LOCK, PARTS)
+_MOVING = "manifest.moving.lock"
+"""Held by whoever moves rows from one manifest to another."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class FolderBatch:
         limits: What one file may take.
         is_hashed: Whether the manifest holds digests of paths in their stead.
         is_failed_left: Whether files that failed before are done again.
+        shard: Which of the files are done; `tree` has its `parts`.
     """
 
     source: InventorySource
@@ -42,6 +44,7 @@ class FolderBatch:
     limits: Limits = Limits()
     is_hashed: bool = False
     is_failed_left: bool = False
+    shard: Shard = Shard()
 
     def check_is_begun(self) -> None:
         """Check that there is an earlier run to go on with.
@@ -50,12 +53,15 @@ class FolderBatch:
             OutputError: There is none.
         """
         folder = self.tree.folder
-        if not (folder / MANIFEST).is_file():
+        if not folder.is_dir() or not shards_in(folder, ".sqlite"):
             raise OutputError(f"{folder}: no {MANIFEST} here; nothing to resume")
 
     @contextmanager
     def open(self) -> Iterator[Manifest]:
-        """Prepare the output folder and hold it; no other run can write there meanwhile.
+        """Prepare the output folder and hold it: no other run can do the same files there.
+
+        Rows of these files that runs of other shards left, or a run of the whole batch, are taken
+        over, so that the number of shards may change from run to run.
 
         Raises:
             OutputError: Another run holds it, it holds something else than a batch, or it cannot be
@@ -67,15 +73,20 @@ class FolderBatch:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from error
-        with hold_lock(folder / LOCK):
+        with ExitStack() as held:
+            held.enter_context(hold_lock(folder / self.shard.lock))
+            # After that: of two runs that begin at the same time one at least sees the other.
+            others = [each for each in shards_in(folder) if each != self.shard]
+            others = [each for each in others if each.overlaps(self.shard)]
+            for other in others:
+                held.enter_context(hold_lock(folder / other.lock, is_shared=True))
             self.tree.prepare()
-            manifest = Manifest(folder, is_hashed=self.is_hashed, is_new=True)
-            try:
-                manifest.set_source(self.source.folder)
-                yield manifest
-            finally:
-                manifest.close()
-                self.tree.close()
+            held.callback(self.tree.close)
+            manifest = Manifest(folder, shard=self.shard, is_hashed=self.is_hashed, is_new=True)
+            held.callback(manifest.close)
+            self._take_over(manifest, others)
+            manifest.set_source(self.source.folder)
+            yield manifest
 
     def run(
         self, manifest: Manifest, on_plan: Callable[[int], None] | None = None
@@ -86,15 +97,21 @@ class FolderBatch:
             manifest: What `open` gave.
             on_plan: Told how many files are left, before the first is done.
         """
+
+        def planned(total: int) -> None:
+            manifest.set_planned()
+            if on_plan is not None:
+                on_plan(total)
+
         return run_batch(
-            self.source,
+            ShardSource(self.source, self.shard, manifest.key),
             self.job,
             manifest=manifest,
             target=self.tree,
             workers=self.workers,
             limits=self.limits,
             is_failed_left=self.is_failed_left,
-            on_plan=on_plan,
+            on_plan=planned,
         )
 
     def preview(self) -> Iterator[Row]:
@@ -107,7 +124,7 @@ class FolderBatch:
             manifest = Manifest(Path(folder), is_hashed=self.is_hashed, is_new=True)
             try:
                 yield from run_batch(
-                    self.source,
+                    ShardSource(self.source, self.shard, manifest.key),
                     job,
                     manifest=manifest,
                     target=self.tree,
@@ -117,13 +134,26 @@ class FolderBatch:
             finally:
                 manifest.close()
 
+    def _take_over(self, manifest: Manifest, others: list[Shard]) -> None:
+        folder = self.tree.folder
+        for other in others:
+            StudyTree(folder, other.parts).close()  # no run is writing there
+            if not (folder / other.manifest).is_file():
+                continue
+            with hold_lock(folder / _MOVING, is_waiting=True):
+                earlier = Manifest(folder, shard=other, is_hashed=self.is_hashed)
+                try:
+                    manifest.take_over(earlier, self.shard.holds)
+                finally:
+                    earlier.close()
+
 
 def _check_is_ours(folder: Path) -> None:
     try:
         names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
         raise OutputError(f"{folder}: cannot read this folder: {error.strerror}") from error
-    if names and not names.intersection(_OWN):
+    if names and not any(map(shard_of_name, names)):
         raise OutputError(
             f"{folder}: holds something, but no {MANIFEST}; need an empty or new folder, or one "
             "of an earlier run"

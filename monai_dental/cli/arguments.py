@@ -6,7 +6,10 @@ import argparse
 import contextlib
 import math
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from monai_dental.batch.shard import Shard
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -45,6 +48,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def shard(text: str) -> Shard:
+    """Return the shard that "I/N" means."""
+    from monai_dental.batch.shard import Shard
+
+    index, _, count = text.partition("/")
+    with contextlib.suppress(ValueError):
+        if index.isdecimal() and count.isdecimal():
+            return Shard(int(index), int(count))
+    raise argparse.ArgumentTypeError(f"{text!r} is no shard; need I/N with I from 1 to N: 1/4")
 
 
 def seconds(text: str) -> float:

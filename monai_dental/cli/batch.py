@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds
+from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds, shard
 from monai_dental.terminal import printable
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ def add(commands: Subparsers) -> None:
         "--masks", metavar="DIR", type=path,
         help="masks of what is left as it is, such as burned-in text and side markers: where "
         "DIR/NAME.png is not black, of the file IN_DIR/NAME",
+    )  # fmt: skip
+    command.add_argument(
+        "--shard", metavar="I/N", type=shard, default="1/1",
+        help="do the I-th of N parts of the files; others may run at the same time, on other "
+        "machines too, into the same OUT_DIR (default: 1/1, all)",
     )  # fmt: skip
     command.add_argument(
         "--time-limit", metavar="SECONDS", type=seconds, default=600.0,
@@ -132,20 +137,20 @@ def batch(arguments: argparse.Namespace) -> int:
 
 def batch_status(arguments: argparse.Namespace) -> int:
     """Tell how a batch stands."""
-    from monai_dental.batch.manifest import Manifest
+    from monai_dental.batch.manifests import Manifests
     from monai_dental.batch.status import export_rows, format_status
     from monai_dental.batch.tree import StudyTree
 
-    manifest = Manifest(arguments.output)
+    manifests = Manifests(arguments.output)
     try:
         if arguments.export is not None:
-            export_rows(manifest.rows(), arguments.export)
-        for line in format_status(manifest, StudyTree(arguments.output)):
+            export_rows(manifests.rows(), arguments.export)
+        for line in format_status(manifests, StudyTree(arguments.output)):
             print(printable(line))
-        counts = manifest.counts()
+        counts, missing = manifests.counts(), manifests.missing
     finally:
-        manifest.close()
-    return 1 if counts["failed"] or counts["left"] else 0
+        manifests.close()
+    return 1 if counts["failed"] or counts["left"] or missing else 0
 
 
 def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
@@ -161,7 +166,7 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
 
     source = InventorySource(arguments.input, excluded=arguments.output, masks=arguments.masks)
-    tree = StudyTree(arguments.output)
+    tree = StudyTree(arguments.output, arguments.shard.parts)
     workers = arguments.workers or default_workers(len(source))
     job = DicomJob(
         bundle,
@@ -185,6 +190,7 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
         limits=limits,
         is_hashed=arguments.hash_paths,
         is_failed_left=arguments.retry_failed,
+        shard=arguments.shard,
     )
 
 
