@@ -12,7 +12,7 @@ from monai_dental.batch.session import run_batch
 from monai_dental.batch.source import Instance, InstanceSource
 from monai_dental.batch.target import InstanceTarget, ObjectTarget, StoredObject
 from monai_dental.batch.tree import StudyTree
-from monai_dental.batch.workers import Limits
+from monai_dental.batch.worker import Limits
 
 __all__ = [
     "BatchResults",

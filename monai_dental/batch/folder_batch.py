@@ -14,8 +14,10 @@ from monai_dental.batch.lock import hold_lock
 from monai_dental.batch.manifest import MANIFEST, Manifest, Row
 from monai_dental.batch.session import run_batch
 from monai_dental.batch.shard import Shard, ShardSource, shard_of_name, shards_in
+from monai_dental.batch.shared_folders import share
 from monai_dental.batch.tree import StudyTree
-from monai_dental.batch.workers import Limits
+from monai_dental.batch.worker import Limits, MakeWorker
+from monai_dental.batch.workers import LocalWorker
 from monai_dental.errors import OutputError
 
 _MOVING = "manifest.moving.lock"
@@ -30,11 +32,12 @@ class FolderBatch:
         source: The files.
         tree: The output.
         job: What is done with each file; its target is `tree`.
-        workers: Number of worker processes.
+        workers: Number of workers.
         limits: What one file may take.
         is_hashed: Whether the manifest holds digests of paths in their stead.
         is_failed_left: Whether files that failed before are done again.
         shard: Which of the files are done; `tree` has its `parts`.
+        make_worker: Starts a worker on one of several machines; None for processes of this one.
     """
 
     source: InventorySource
@@ -45,6 +48,7 @@ class FolderBatch:
     is_hashed: bool = False
     is_failed_left: bool = False
     shard: Shard = Shard()
+    make_worker: MakeWorker | None = None
 
     def check_is_begun(self) -> None:
         """Check that there is an earlier run to go on with.
@@ -103,14 +107,16 @@ class FolderBatch:
             if on_plan is not None:
                 on_plan(total)
 
+        source = ShardSource(self.source, self.shard, manifest.key)
         return run_batch(
-            ShardSource(self.source, self.shard, manifest.key),
-            self.job,
+            source,
+            self.job if self.make_worker is None else share(self.job, source, self.tree),
             manifest=manifest,
             target=self.tree,
             workers=self.workers,
             limits=self.limits,
             is_failed_left=self.is_failed_left,
+            make_worker=self.make_worker or LocalWorker,
             on_plan=planned,
         )
 

@@ -14,7 +14,15 @@ from monai_dental.batch.manifest import DERIVED, FAILED, LEFT, SKIPPED, Manifest
 from monai_dental.batch.source import Instance, InstanceSource
 from monai_dental.batch.stamp import stamp_of
 from monai_dental.batch.target import ObjectTarget
-from monai_dental.batch.workers import Limits, Worker, WorkerLostError
+from monai_dental.batch.worker import (
+    Limits,
+    MakeWorker,
+    Worker,
+    WorkerGoneError,
+    WorkerLostError,
+)
+from monai_dental.batch.workers import LocalWorker
+from monai_dental.errors import WorkerError
 
 _ATTEMPTS = 2  # a worker may have been ended for a reason that has nothing to do with the file
 
@@ -34,6 +42,7 @@ def run_batch(
     target: ObjectTarget,
     workers: int = 1,
     limits: Limits | None = None,
+    make_worker: MakeWorker = LocalWorker,
     is_failed_left: bool = False,
     on_plan: Callable[[int], None] | None = None,
 ) -> Iterator[Row]:
@@ -48,8 +57,9 @@ def run_batch(
         job: What is done with each.
         manifest: The record; the only one open for writing.
         target: Where the job stores; asked what it still holds.
-        workers: Number of worker processes.
+        workers: Number of workers, each with one file at a time.
         limits: What one file may take; default: one thread, any time and memory.
+        make_worker: Starts a worker; default a process of this machine.
         is_failed_left: Whether files that failed are done again.
         on_plan: Told how many files are left, before the first is done.
 
@@ -63,12 +73,12 @@ def run_batch(
     limits = limits or Limits()
     pool: list[Worker] = []
     try:
-        pool.append(Worker(job, limits))
+        pool.append(make_worker(job, limits))
         recipe = pool[0].describe()
         tasks = _plan(source, manifest, target, recipe, is_failed_left)
         if on_plan is not None:
             on_plan(len(tasks))
-        pool += [Worker(job, limits) for _ in range(min(workers, len(tasks)) - 1)]
+        pool += [make_worker(job, limits) for _ in range(min(workers, len(tasks)) - 1)]
         yield from _work(pool, tasks, manifest, recipe)
     finally:
         for worker in pool:
@@ -139,11 +149,16 @@ def _work(
             worker, task = idle.pop(), tasks.popleft()
             future = worker.submit(task.instance, task.known)
             running[future] = worker, task, time.monotonic()
+        if not running:
+            raise WorkerError("no worker is left; the same command goes on with what is left")
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             worker, task, begun = running.pop(future)
             try:
                 result = worker.collect(future)
+            except WorkerGoneError:  # the others go on
+                tasks.appendleft(task)
+                continue
             except WorkerLostError as error:
                 if task.attempt < _ATTEMPTS:
                     tasks.appendleft(replace(task, attempt=task.attempt + 1))

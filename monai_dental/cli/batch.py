@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds, shard
@@ -12,6 +13,7 @@ from monai_dental.terminal import printable
 
 if TYPE_CHECKING:
     from monai_dental.batch.folder_batch import FolderBatch
+    from monai_dental.batch.ray_workers import RayCluster
 
 _COMPRESSIONS = ("none", "jpegls", "as-source")  # as in monai_dental.dicom, imported when needed
 
@@ -52,6 +54,15 @@ def add(commands: Subparsers) -> None:
         "--masks", metavar="DIR", type=path,
         help="masks of what is left as it is, such as burned-in text and side markers: where "
         "DIR/NAME.png is not black, of the file IN_DIR/NAME",
+    )  # fmt: skip
+    command.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="where workers run: on this machine, or on those of a Ray cluster (default: local)",
+    )  # fmt: skip
+    command.add_argument(
+        "--ray-address", metavar="HOST:PORT",
+        help="the Ray cluster, of which this machine is part (default: one of this machine alone, "
+        "for this run)",
     )  # fmt: skip
     command.add_argument(
         "--shard", metavar="I/N", type=shard, default="1/1",
@@ -103,14 +114,32 @@ def add(commands: Subparsers) -> None:
 
 def batch(arguments: argparse.Namespace) -> int:
     """Denoise a folder of DICOM files, whatever is in it."""
+    from monai_dental.errors import WorkerError
+
+    if arguments.ray_address is not None and arguments.engine != "ray":
+        raise WorkerError("--ray-address: of no use here; need --engine ray with it")
+    with ExitStack() as stack:
+        cluster = None
+        if arguments.engine == "ray" and not arguments.dry_run:
+            from monai_dental.batch.ray_workers import connect_ray
+
+            is_on_gpus = not (arguments.device or "").startswith("cpu")
+            cluster = stack.enter_context(connect_ray(arguments.ray_address, is_on_gpus))
+            for name in ("input", "output", "masks"):  # elsewhere the current folder is another
+                if (folder := getattr(arguments, name)) is not None:
+                    setattr(arguments, name, folder.absolute())
+        folder_batch = _make_batch(arguments, cluster)
+        if arguments.resume:
+            folder_batch.check_is_begun()
+        if arguments.dry_run:
+            return _preview(folder_batch)
+        return _run(folder_batch)
+
+
+def _run(folder_batch: FolderBatch) -> int:
     from monai_dental.batch.progress import Progress
     from monai_dental.batch.status import format_counts
 
-    folder_batch = _make_batch(arguments)
-    if arguments.resume:
-        folder_batch.check_is_begun()
-    if arguments.dry_run:
-        return _preview(folder_batch)
     progress: Progress | None = None
     counts: dict[str, int] = {}
 
@@ -131,7 +160,7 @@ def batch(arguments: argparse.Namespace) -> int:
             if progress is not None:
                 progress.close()
                 counts = manifest.counts()
-                print(printable(f"{format_counts(counts)}: {arguments.output}"))
+                print(printable(f"{format_counts(counts)}: {folder_batch.tree.folder}"))
     return 1 if counts["failed"] or counts["left"] else 0
 
 
@@ -153,7 +182,7 @@ def batch_status(arguments: argparse.Namespace) -> int:
     return 1 if counts["failed"] or counts["left"] or missing else 0
 
 
-def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
+def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> FolderBatch:
     from monai_dental.bundles import find_bundle
 
     bundle = find_bundle(arguments.bundle)
@@ -162,12 +191,18 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
     from monai_dental.batch.folder_batch import FolderBatch
     from monai_dental.batch.inventory import InventorySource
     from monai_dental.batch.tree import StudyTree
-    from monai_dental.batch.workers import Limits, default_workers, memory_mb, usable_cores
+    from monai_dental.batch.worker import Limits
+    from monai_dental.batch.workers import default_workers, memory_mb, usable_cores
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
 
     source = InventorySource(arguments.input, excluded=arguments.output, masks=arguments.masks)
     tree = StudyTree(arguments.output, arguments.shard.parts)
-    workers = arguments.workers or default_workers(len(source))
+    if cluster is None:
+        workers = arguments.workers or default_workers(len(source))
+        memory, threads = memory_mb() * 3 // 4 // workers, max(1, usable_cores() // workers)
+    else:
+        workers = arguments.workers or cluster.default_workers(len(source))
+        memory, threads = cluster.memory_mb(workers), 1
     job = DicomJob(
         bundle,
         read_rules(arguments.rules or SHIPPED_RULES, all_xray=arguments.all_xray),
@@ -179,8 +214,8 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
     )
     limits = Limits(
         seconds=arguments.time_limit,
-        memory_mb=arguments.memory_limit or memory_mb() * 3 // 4 // workers,
-        threads=max(1, usable_cores() // workers),
+        memory_mb=arguments.memory_limit or memory,
+        threads=threads,
     )
     return FolderBatch(
         source,
@@ -191,6 +226,7 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
         is_hashed=arguments.hash_paths,
         is_failed_left=arguments.retry_failed,
         shard=arguments.shard,
+        make_worker=None if cluster is None else cluster.start_worker,
     )
 
 
