@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,31 @@ def all_rows(tmp_path):
         return {row.name: row for row in found}
 
     return read
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Lets batches work in this process, where no file is to crash it: starting one takes long."""
+
+    class Worker:
+        def __init__(self, job, limits):
+            self.engine = job.open()
+
+        def describe(self):
+            return self.engine.recipe
+
+        def submit(self, instance, known):
+            future = Future()
+            future.set_result(self.engine.run(instance, known))
+            return future
+
+        def collect(self, future):
+            return future.result()
+
+        def stop(self):
+            pass
+
+    monkeypatch.setattr("monai_dental.batch.folder_batch.LocalWorker", Worker)
 
 
 def timeless(rows: dict[str, Row]) -> dict[str, Row]:
@@ -138,6 +164,7 @@ def test_killed_shard_is_done_by_the_same_command(
     assert not list((tmp_path / "out").glob(".parts*"))
 
 
+@pytest.mark.usefixtures("in_process")
 def test_number_of_shards_may_change(add_file, batch, all_rows, outputs, tmp_path) -> None:
     for number in range(12):
         add_file(f"{number}.dcm")
@@ -163,6 +190,7 @@ def test_number_of_shards_may_change(add_file, batch, all_rows, outputs, tmp_pat
     assert outputs() == made
 
 
+@pytest.mark.usefixtures("in_process")
 def test_superseded_results_move_with_their_files(add_file, batch, tmp_path, capsys) -> None:
     add_file("a.dcm")
     assert batch() == 0
@@ -180,6 +208,7 @@ def test_superseded_results_move_with_their_files(add_file, batch, tmp_path, cap
     ]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_rows_taken_over_by_a_run_that_was_killed_just_then_count_once(
     add_file, batch, all_rows, tmp_path, monkeypatch
 ) -> None:
@@ -205,6 +234,7 @@ def test_rows_taken_over_by_a_run_that_was_killed_just_then_count_once(
     assert not names_of(tmp_path / "out", Shard()) & names_of(tmp_path / "out", Shard(1, 2))
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("running", ["1/4", "3/4", "1/2", "1/1", "1/6"])
 def test_shard_whose_files_another_run_does_is_refused(
     add_file, batch, tmp_path, capsys, running
@@ -222,6 +252,7 @@ def test_shard_whose_files_another_run_does_is_refused(
     assert batch("--shard", "1/2") == 0
 
 
+@pytest.mark.usefixtures("in_process")
 def test_only_what_no_run_is_writing_is_swept_away(add_file, batch, tmp_path) -> None:
     add_file("a.dcm")
     parts = [tmp_path / "out" / Shard(index, 4).parts / "0123.part" for index in (1, 2)]
@@ -234,6 +265,7 @@ def test_only_what_no_run_is_writing_is_swept_away(add_file, batch, tmp_path) ->
     assert [part.exists() for part in parts] == [False, True]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_status_and_report_sum_up_the_shards(add_file, batch, rows, tmp_path, capsys) -> None:
     for number in range(12):
         add_file(f"{number}.dcm")
@@ -254,6 +286,7 @@ def test_status_and_report_sum_up_the_shards(add_file, batch, rows, tmp_path, ca
     assert len(BatchResults(tmp_path / "out")) == 12
 
 
+@pytest.mark.usefixtures("in_process")
 def test_paths_are_hashed_in_all_shards_or_in_none(add_file, batch, tmp_path, capsys) -> None:
     for number in range(8):
         add_file(f"{number}.dcm")
@@ -265,6 +298,7 @@ def test_paths_are_hashed_in_all_shards_or_in_none(add_file, batch, tmp_path, ca
     assert "some shards ran with --hash-paths" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_hashed_paths_stay_in_their_shards(add_file, batch, all_rows, tmp_path) -> None:
     for number in range(8):
         add_file(f"{number}.dcm")
