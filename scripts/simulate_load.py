@@ -1,6 +1,6 @@
 """Simulate the queue of a hospital group's denoising: how long an instance waits for its result.
 
-    .venv/bin/python scripts/simulate_load.py [--weeks 8] [--seed 0]
+    .venv/bin/python scripts/simulate_load.py [--weeks 4] [--seed 0]
 
 Instances arrive at random (a Poisson process) at a rate that changes by the hour of the week; each
 takes a time that goes with its number of pixels; machines fail and are repaired, and the instances
@@ -30,7 +30,7 @@ PER_YEAR = 10_000_000
 KINDS = {"intraoral": (0.85, 1.5), "panoramic": (0.15, 3.5)}  # share, megapixels
 SPREAD = 0.2  # of the time for one size, standard deviation over mean
 CORES = 4  # of a machine, each with one worker
-FAILURES_S, REPAIR_S = 30 * 86400.0, 4 * 3600.0  # mean time between failures, and of a repair
+FAILURES_S, REPAIR_S = 7 * 86400.0, 4 * 3600.0  # mean time between failures, and of a repair
 DAYS = (1.0, 1.0, 1.0, 1.0, 0.9, 0.25, 0.02)  # from Monday, relative
 HOURS = (
     0, 0, 0, 0, 0, 0, 0.02, 0.3, 0.9, 1.3, 1.4, 1.2, 0.7, 0.8, 1.2, 1.2, 1.0, 0.7, 0.3, 0.1, 0.02,
@@ -226,7 +226,7 @@ def duration(seconds: float) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Simulate the queue of a hospital group.")
-    parser.add_argument("--weeks", type=int, default=8, help="weeks to simulate (default: 8)")
+    parser.add_argument("--weeks", type=int, default=4, help="weeks to simulate (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: 0)")
     arguments = parser.parse_args()
     rates = weekly_rates()

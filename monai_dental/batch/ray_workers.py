@@ -27,6 +27,7 @@ from monai_dental.errors import MissingPackageError, MonaiDentalError, WorkerErr
 _Answer = TypeVar("_Answer")
 
 _START_S = 300.0
+_STARTS = 5  # Ray gives its own parts 30 s, which on a busy machine is not enough at times
 _OBJECT_STORE = 80 << 20  # bytes; files and results go by path, so nothing large is ever in it
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # reports to Ray's maker
@@ -185,17 +186,7 @@ def connect_ray(address: str | None = None, is_on_gpus: bool = True) -> Iterator
         }  # fmt: skip
     try:
         ray = _import_ray()
-        try:
-            with _same_signal_handler():
-                ray.init(**options, log_to_driver=False, configure_logging=False)
-        except Exception as error:  # noqa: BLE001 - whatever Ray raises
-            kind = type(error).__name__
-            if address is None:
-                raise WorkerError(f"Ray does not start on this machine: {kind}") from error
-            raise WorkerError(
-                f"Ray at {address} is not reached: {kind}; need the host:port of a running cluster "
-                "that this machine is part of"
-            ) from error
+        _start_ray(ray, address, options)
         try:
             if address is None and ray.nodes()[0]["NodeManagerAddress"] != _LOOPBACK:
                 raise WorkerError("Ray: would answer other machines; import it nowhere before")
@@ -205,6 +196,27 @@ def connect_ray(address: str | None = None, is_on_gpus: bool = True) -> Iterator
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
+    """Start Ray, or connect to it; see `connect_ray`."""
+    for attempt in range(_STARTS):
+        try:
+            with _same_signal_handler():
+                ray.init(**options, log_to_driver=False, configure_logging=False)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever Ray raises
+            ray.shutdown()
+            if address is not None:
+                raise WorkerError(
+                    f"Ray at {address} is not reached: {type(error).__name__}; need the host:port "
+                    "of a running cluster that this machine is part of"
+                ) from error
+            if attempt + 1 == _STARTS:
+                raise WorkerError(
+                    f"Ray does not start on this machine: {type(error).__name__}, {_STARTS} times; "
+                    "need one that is less busy, or --ray-address"
+                ) from error
 
 
 def _import_ray() -> Any:

@@ -67,7 +67,7 @@ def test_two_processes_killed_and_resumed_learn_as_one(bundle, phantoms, tmp_pat
     checkpoint = two / "models" / "checkpoint_model.pt"
 
     process = start(bundle, phantoms, two, processes=2)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
