@@ -6,7 +6,10 @@ noise that one would take, batch by batch.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +23,9 @@ from monai_dental.errors import BundleError
 from monai_dental.handlers import outputs_of
 
 
+_PR_SET_PDEATHSIG = 1
+
+
 def local_device() -> torch.device:
     """Return the device of this process: its own GPU where there are GPUs, else the CPU."""
     if torch.cuda.is_available():
@@ -28,7 +34,13 @@ def local_device() -> torch.device:
 
 
 def start() -> None:
-    """Join the processes that `torchrun` started: by NCCL on GPUs, by gloo on CPUs."""
+    """Join the processes that `torchrun` started: by NCCL on GPUs, by gloo on CPUs.
+
+    This process ends with `torchrun`, be that by SIGKILL: else it would train on, and write beside
+    a training that is started again. (On Linux.)
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     device = local_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
