@@ -22,7 +22,6 @@ from torch.utils.data import Dataset, DistributedSampler
 from monai_dental.errors import BundleError
 from monai_dental.handlers import outputs_of
 
-
 _PR_SET_PDEATHSIG = 1
 
 

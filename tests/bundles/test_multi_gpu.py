@@ -19,7 +19,7 @@ from monai_dental.distributed import SeededSampler
 from monai_dental.errors import BundleError
 
 CHECKOUT = Path(__file__).parents[2]
-EPOCHS = 4
+EPOCHS = 10  # so many that a training can be killed on its way
 SMALL = {
     "dental_xray_denoising_dae": {"batch_size": 2, "validation_count": 2},
     "dental_xray_denoising_unet": {
