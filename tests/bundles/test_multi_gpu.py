@@ -51,7 +51,11 @@ def start(bundle, phantoms, folder, processes):
 
 
 def finish(process, folder):
-    assert process.wait(timeout=300) == 0, (folder / "log").read_text()[-3000:]
+    try:
+        code = process.wait(timeout=600)
+    finally:
+        process.kill()  # where it hangs; its workers end with it
+    assert code == 0, (folder / "log").read_text()[-3000:]
 
 
 def history(folder):
