@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from monai_dental.dicom.derive import Derivation
 
 PREFIX = "dental_xray_denoising_"
+DEFAULT_BUNDLE = "blind"
 
 _PACKAGE = Path(__file__).parent
 # The wheel carries the bundles inside the package; in a checkout they stand beside it.

@@ -45,6 +45,14 @@ class PacsError(MonaiDentalError):
     """A PACS does not answer, answers wrongly, or refuses an instance."""
 
 
+class PacsUnavailableError(PacsError, OutputError):
+    """A PACS cannot be reached, lets us in no more, or has no room: nothing goes on with it."""
+
+
+class AddressError(MonaiDentalError):
+    """The address of a PACS is none, or asks for what there is not."""
+
+
 class ServerError(MonaiDentalError):
     """A server cannot start."""
 

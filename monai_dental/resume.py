@@ -17,6 +17,7 @@ from monai.handlers import EarlyStopHandler
 from monai.transforms import Compose
 
 from monai_dental.atomic import write_atomically
+from monai_dental.distributed import is_main_process, on_main_process
 from monai_dental.errors import BundleError
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,13 +53,13 @@ class BestWeights:
         value = float(engine.state.metrics[self.metric])
         if not math.isfinite(value):
             return
-        if self.best is None and self.path.is_file():
+        if self.best is None and self.path.is_file() and is_main_process():
             kept = self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}")
             self.path.replace(kept)
             _LOGGER.info(f"weights of an earlier training are kept as {kept}")
         if self.best is None or value < self.best:
             self.best = value
-            _save(self.network.state_dict(), self.path)
+            on_main_process(_save, self.network.state_dict(), self.path)
 
     def require(self) -> None:
         """Check, after a training, that there was anything to write.
@@ -104,7 +105,8 @@ class ResumableTraining:
     resumed ends with the same weights as one that was not.
 
     Attach it to the trainer after its `ValidationHandler` and what writes a history: a kill
-    between the two then repeats an epoch, whose line is replaced, and none is missing.
+    between the two then repeats an epoch, whose line is replaced, and none is missing. Of several
+    processes that of rank 0 writes, and all read.
 
     Args:
         path: The checkpoint.
@@ -181,11 +183,12 @@ class ResumableTraining:
             "iteration": engine.state.iteration,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
         }
-        _save(checkpoint, self.path)
+        on_main_process(_save, checkpoint, self.path)
 
     def remove(self, engine: Engine) -> None:
         """Remove the checkpoint of a training that has ended."""
-        self.path.unlink(missing_ok=True)
+        if is_main_process():
+            self.path.unlink(missing_ok=True)
 
 
 def _save(content: Mapping[str, Any], path: Path) -> None:

@@ -47,7 +47,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from monai_dental.batch import DicomJob, FolderBatch, InventorySource, Limits, StudyTree
+from monai_dental.batch import Batch, DicomJob, InventorySource, Limits, StudyTree
 from monai_dental.batch.workers import usable_cores
 from monai_dental.bundles import find_bundle
 from monai_dental.denoiser import Denoiser
@@ -226,16 +226,15 @@ def time_calls(function: Callable[[int], object], count: int) -> tuple[float, fl
     return time.perf_counter() - begun, time.process_time() - used
 
 
-def make_batch(
-    arguments: argparse.Namespace, source: Path, output: Path, bundle: str
-) -> FolderBatch:
+def make_batch(arguments: argparse.Namespace, source: Path, output: Path, bundle: str) -> Batch:
     """The batch that `monai-dental batch` would run."""
     tree = StudyTree(output)
     job = DicomJob(find_bundle(bundle), read_rules(), tree, compression=arguments.compress)
-    return FolderBatch(
+    return Batch(
         InventorySource(source, excluded=output),
         tree,
         job,
+        work=output,
         workers=arguments.workers,
         limits=Limits(threads=max(1, usable_cores() // arguments.workers)),
     )

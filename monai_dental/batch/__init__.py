@@ -1,24 +1,24 @@
 """Denoising of many instances: sources, targets, and the loops between them."""
 
+from monai_dental.batch.batch import Batch
 from monai_dental.batch.dicom import DicomJob
 from monai_dental.batch.folder import FolderSource, FolderTarget
-from monai_dental.batch.folder_batch import FolderBatch
 from monai_dental.batch.inventory import InventorySource
 from monai_dental.batch.job import Engine, Job, Recipe, Result
 from monai_dental.batch.manifest import Manifest, Row
 from monai_dental.batch.results import BatchResults
 from monai_dental.batch.run import Outcome, denoise_instances
 from monai_dental.batch.session import run_batch
-from monai_dental.batch.source import Instance, InstanceSource
+from monai_dental.batch.source import Instance, InstanceSource, RemoteSource
 from monai_dental.batch.target import InstanceTarget, ObjectTarget, StoredObject
 from monai_dental.batch.tree import StudyTree
-from monai_dental.batch.workers import Limits
+from monai_dental.batch.worker import Limits
 
 __all__ = [
+    "Batch",
     "BatchResults",
     "DicomJob",
     "Engine",
-    "FolderBatch",
     "FolderSource",
     "FolderTarget",
     "Instance",
@@ -31,6 +31,7 @@ __all__ = [
     "ObjectTarget",
     "Outcome",
     "Recipe",
+    "RemoteSource",
     "Result",
     "Row",
     "StoredObject",

@@ -1,4 +1,4 @@
-"""One run at a time on an output folder."""
+"""One run at a time on an output folder, or on a part of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from monai_dental.errors import OutputError
 
 
 @contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
+def hold_lock(path: Path, *, is_shared: bool = False, is_waiting: bool = False) -> Iterator[None]:
     """Hold a lock that the system takes back whenever and however the process ends.
 
     Args:
         path: The file to lock; made where it is missing, and kept.
+        is_shared: Whether others may hold it too, if they share it.
+        is_waiting: Whether to wait for another process that holds it.
 
     Raises:
         OutputError: Another process holds it, or the file cannot be made.
@@ -27,7 +29,8 @@ def hold_lock(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | (0 if is_waiting else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise OutputError(
                 f"{path.parent}: another run is writing here; wait for it, or take another folder"

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
+from monai_dental.batch.shard import Shard
 from monai_dental.batch.target import StoredObject
 from monai_dental.errors import OutputError
 
-MANIFEST = "manifest.sqlite"
+MANIFEST = Shard().manifest
 LEFT, DERIVED, SKIPPED, FAILED = "left", "derived", "skipped", "failed"
 OUTCOMES = (DERIVED, SKIPPED, FAILED, LEFT)
 
 _VERSION = 2
+_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ CREATE TABLE IF NOT EXISTS superseded (
 );
 """
 _SOURCE = "SELECT value FROM batch WHERE key = 'source'"
+_PLANNED = "SELECT value FROM batch WHERE key = 'planned'"
 _INSERT = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
@@ -103,6 +107,7 @@ class Manifest:
 
     Args:
         folder: The output folder.
+        shard: Whose manifest it is; default the whole batch's.
         is_hashed: Whether rows hold digests of the paths in their stead; None takes what is there.
         is_new: Whether it may be made and changed; else it is only read.
 
@@ -111,18 +116,27 @@ class Manifest:
     """
 
     def __init__(
-        self, folder: Path, *, is_hashed: bool | None = None, is_new: bool = False
+        self,
+        folder: Path,
+        *,
+        shard: Shard | None = None,
+        is_hashed: bool | None = None,
+        is_new: bool = False,
     ) -> None:
-        self._path = folder / MANIFEST
+        shard = shard or Shard()
+        self._path = folder / shard.manifest
         if not is_new and not self._path.is_file():
             raise OutputError(f"{folder}: no {MANIFEST} here; need the output folder of a batch")
         with self._errors():
             self._connection = self._connect(is_new)
         with self._errors():
             if is_new:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                # A row may be lost to a power cut, never a file: the next run finds it again.
-                self._connection.execute("PRAGMA synchronous = NORMAL")
+                if shard.count == 1:
+                    self._connection.execute("PRAGMA journal_mode = WAL")
+                    # A row may be lost to a power cut, never a file: the next run finds it again.
+                    self._connection.execute("PRAGMA synchronous = NORMAL")
+                else:  # other machines read it too, which a WAL does not allow
+                    self._connection.execute("PRAGMA journal_mode = TRUNCATE")
                 self._connection.executescript(_SCHEMA)
                 self._set_once("version", str(_VERSION))
                 self._set_once("hashed", str(int(bool(is_hashed))))
@@ -170,9 +184,23 @@ class Manifest:
 
     def rows(self) -> Iterator[Row]:
         """All rows, in the order of their names."""
+        query, last = f"SELECT * FROM files WHERE name > ? ORDER BY name LIMIT {_PAGE}", ""
         with self._errors():
-            for values in self._connection.execute("SELECT * FROM files ORDER BY name"):
-                yield Row(*values)
+            # Page by page: an open query would keep a run that is under way from writing.
+            while page := self._connection.execute(query, (last,)).fetchall():
+                yield from (Row(*values) for values in page)
+                last = page[-1][0]
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether a run has told all its files."""
+        with self._errors():
+            return bool(self._connection.execute(_PLANNED).fetchone())
+
+    def set_planned(self) -> None:
+        """Tell that there is a row for each file of the run."""
+        with self._errors():
+            self._set_once("planned", "1")
 
     def superseded(self) -> list[str]:
         """Outputs whose place another has taken: of an earlier input or of other settings."""
@@ -186,12 +214,6 @@ class Manifest:
                 self._connection.execute("SELECT outcome, COUNT(*) FROM files GROUP BY outcome")
             )
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
-
-    def reasons(self, outcome: str) -> list[str]:
-        """The reason of each row of an outcome."""
-        query = "SELECT reason FROM files WHERE outcome = ?"
-        with self._errors():
-            return [reason for (reason,) in self._connection.execute(query, (outcome,))]
 
     def put(self, rows: Iterable[Row]) -> None:
         """Set rows, in one transaction.
@@ -215,6 +237,45 @@ class Manifest:
                     self._connection.execute(
                         "DELETE FROM superseded WHERE output = ?", (row.output,)
                     )
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def take_over(self, other: Manifest, is_mine: Callable[[str], bool]) -> None:
+        """Move rows from another manifest, which no run is writing, into this one.
+
+        Each is written here before it is removed there. A row of the same name that is here
+        already stays: it was taken before, by a run that was killed just then.
+
+        Args:
+            other: The other manifest.
+            is_mine: Which rows to move, by their names.
+        """
+        for table in ("files", "superseded"):
+            key = "name" if table == "files" else "output"
+            query, last = f"SELECT {key}, * FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?", ""
+            while page := other._fetch(query, (last, _PAGE)):
+                last = page[-1][0]
+                taken = [values for _, *values in page if is_mine(values[0])]
+                if not taken:
+                    continue
+                marks = ", ".join("?" * len(taken[0]))
+                self._change(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", taken)
+                at = 0 if table == "files" else 1
+                other._change(f"DELETE FROM {table} WHERE {key} = ?", [(v[at],) for v in taken])
+
+    def _fetch(self, query: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return self._connection.execute(query, arguments).fetchall()
+
+    def _change(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Do a statement with each of some rows, in one transaction."""
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(statement, rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from monai_dental.batch.inventory import InventorySource
-from monai_dental.batch.manifest import DERIVED, Manifest
+from monai_dental.batch.manifest import DERIVED
+from monai_dental.batch.manifests import Manifests
 from monai_dental.batch.source import Instance
 from monai_dental.errors import DatasetError
 
@@ -28,7 +29,7 @@ class BatchResults:
     """
 
     def __init__(self, output: Path, source: Path | None = None) -> None:
-        manifest = Manifest(output)
+        manifest = Manifests(output)
         try:
             source = source or manifest.source
             if source is None:

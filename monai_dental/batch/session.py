@@ -6,24 +6,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
+from monai_dental.batch.feed import Feed, Task
 from monai_dental.batch.job import Job, Recipe, Result
 from monai_dental.batch.manifest import DERIVED, FAILED, LEFT, SKIPPED, Manifest, Row
 from monai_dental.batch.source import Instance, InstanceSource
 from monai_dental.batch.stamp import stamp_of
 from monai_dental.batch.target import ObjectTarget
-from monai_dental.batch.workers import Limits, Worker, WorkerLostError
+from monai_dental.batch.worker import (
+    Limits,
+    MakeWorker,
+    Worker,
+    WorkerGoneError,
+    WorkerLostError,
+)
+from monai_dental.batch.workers import LocalWorker
+from monai_dental.errors import WorkerError
 
 _ATTEMPTS = 2  # a worker may have been ended for a reason that has nothing to do with the file
-
-
-@dataclass(frozen=True)
-class _Task:
-    instance: Instance
-    known: str
-    attempt: int = 1
 
 
 def run_batch(
@@ -34,6 +37,7 @@ def run_batch(
     target: ObjectTarget,
     workers: int = 1,
     limits: Limits | None = None,
+    make_worker: MakeWorker = LocalWorker,
     is_failed_left: bool = False,
     on_plan: Callable[[int], None] | None = None,
 ) -> Iterator[Row]:
@@ -48,8 +52,9 @@ def run_batch(
         job: What is done with each.
         manifest: The record; the only one open for writing.
         target: Where the job stores; asked what it still holds.
-        workers: Number of worker processes.
+        workers: Number of workers, each with one file at a time.
         limits: What one file may take; default: one thread, any time and memory.
+        make_worker: Starts a worker; default a process of this machine.
         is_failed_left: Whether files that failed are done again.
         on_plan: Told how many files are left, before the first is done.
 
@@ -63,13 +68,17 @@ def run_batch(
     limits = limits or Limits()
     pool: list[Worker] = []
     try:
-        pool.append(Worker(job, limits))
+        pool.append(make_worker(job, limits))
         recipe = pool[0].describe()
         tasks = _plan(source, manifest, target, recipe, is_failed_left)
         if on_plan is not None:
             on_plan(len(tasks))
-        pool += [Worker(job, limits) for _ in range(min(workers, len(tasks)) - 1)]
-        yield from _work(pool, tasks, manifest, recipe)
+        pool += [make_worker(job, limits) for _ in range(min(workers, len(tasks)) - 1)]
+        feed = Feed(source, tasks)
+        try:
+            yield from _work(pool, feed, manifest, recipe)
+        finally:
+            feed.close()
     finally:
         for worker in pool:
             worker.stop()
@@ -81,19 +90,23 @@ def _plan(
     target: ObjectTarget,
     recipe: Recipe,
     is_failed_left: bool,
-) -> deque[_Task]:
+) -> deque[Task]:
     """Bring manifest and target into agreement, and return what is left to do."""
     rows = {row.name: row for row in manifest.rows()}
+    results = {row.output_uid for row in rows.values() if row.output_uid}
+    results.update(map(_instance_uid, manifest.superseded()))
     changed: list[Row] = []
-    tasks: deque[_Task] = deque()
+    tasks: deque[Task] = deque()
     for instance in source:
+        if instance.sop_instance_uid in results:
+            continue  # source and target can be the same place
         key = manifest.key(instance.name)
         row = rows.pop(key, None) or Row(key)
         checked = _check(row, target, recipe, is_failed_left)
         if checked.outcome == LEFT or checked.stamp != _stamp(instance):
             # The outcome may hold for the bytes still, though the file was touched.
             known = checked.digest + checked.mask_digest if checked.outcome != LEFT else ""
-            tasks.append(_Task(instance, known))
+            tasks.append(Task(instance, known))
             if not known:
                 checked = replace(checked, outcome=LEFT)
         if checked != row or not row.recipe:  # new ones have none
@@ -106,6 +119,11 @@ def _plan(
             changed.append(replace(row, outcome=FAILED, reason=reason))
     manifest.put(changed)
     return tasks
+
+
+def _instance_uid(output: str) -> str:
+    """The SOP Instance UID in a target's name of an instance."""
+    return output.rpartition("/")[2].removesuffix(".dcm")
 
 
 def _check(row: Row, target: ObjectTarget, recipe: Recipe, is_failed_left: bool) -> Row:
@@ -121,6 +139,8 @@ def _check(row: Row, target: ObjectTarget, recipe: Recipe, is_failed_left: bool)
 
 
 def _stamp(instance: Instance) -> str:
+    if instance.stamp is not None:
+        return instance.stamp
     try:
         files = [each for each in (instance.path, instance.mask) if each is not None]
         return stamp_of(*(each.stat() for each in files))
@@ -128,36 +148,52 @@ def _stamp(instance: Instance) -> str:
         return ""
 
 
-def _work(
-    pool: list[Worker], tasks: deque[_Task], manifest: Manifest, recipe: Recipe
-) -> Iterator[Row]:
+def _work(pool: list[Worker], feed: Feed, manifest: Manifest, recipe: Recipe) -> Iterator[Row]:
     idle = list(pool)
-    running: dict[Future[Result], tuple[Worker, _Task, float]] = {}
+    running: dict[Future[Result], tuple[Worker, Task, float]] = {}
     rows = {row.name: row for row in manifest.rows()}
-    while tasks or running:
-        while idle and tasks:
-            worker, task = idle.pop(), tasks.popleft()
+
+    def record(task: Task, result: Result, seconds: float) -> Row:
+        row = _row(rows[manifest.key(task.instance.name)], result, recipe, task)
+        row = replace(row, seconds=round(seconds, 3))
+        manifest.put([row])
+        feed.release(task)
+        return row
+
+    while feed or running:
+        feed.fill()
+        while idle and feed.ready:
+            worker, task = idle.pop(), feed.ready.popleft()
             future = worker.submit(task.instance, task.known)
             running[future] = worker, task, time.monotonic()
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            worker, task, begun = running.pop(future)
+        pending: list[Future[Any]] = [*running, *feed.fetching]
+        if not pending:
+            raise WorkerError("no worker is left; the same command goes on with what is left")
+        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for each in done:
+            if each in feed.fetching:
+                task, reason = feed.collect(each)
+                if reason:
+                    yield record(task, Result(FAILED, reason), 0.0)
+                continue
+            worker, task, begun = running.pop(each)
             try:
-                result = worker.collect(future)
+                result = worker.collect(each)
+            except WorkerGoneError:  # the others go on
+                feed.ready.appendleft(task)
+                continue
             except WorkerLostError as error:
                 if task.attempt < _ATTEMPTS:
-                    tasks.appendleft(replace(task, attempt=task.attempt + 1))
+                    feed.ready.appendleft(replace(task, attempt=task.attempt + 1))
                     idle.append(worker)
                     continue
                 result = Result(FAILED, f"{error}, {_ATTEMPTS} times")
             idle.append(worker)
-            row = _row(rows[manifest.key(task.instance.name)], result, recipe, task)
-            row = replace(row, seconds=round(time.monotonic() - begun, 3))
-            manifest.put([row])
-            yield row
+            yield record(task, result, time.monotonic() - begun)
 
 
-def _row(row: Row, result: Result, recipe: Recipe, task: _Task) -> Row:
+def _row(row: Row, result: Result, recipe: Recipe, task: Task) -> Row:
+    is_remote = task.instance.stamp is not None
     if result.outcome == LEFT:  # touched, but the same as before
         return replace(row, stamp=result.stamp)
     row = replace(
@@ -165,7 +201,7 @@ def _row(row: Row, result: Result, recipe: Recipe, task: _Task) -> Row:
         outcome=result.outcome,
         reason=result.reason,
         # Of a file that took its worker along nothing else is known.
-        stamp=result.stamp or _stamp(task.instance),
+        stamp=_stamp(task.instance) if is_remote else result.stamp or _stamp(task.instance),
         digest=result.digest,
         mask_digest=result.mask_digest,
         recipe=recipe.mark(result.outcome),

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from monai_dental.atomic import write_atomically
-from monai_dental.batch.manifest import COLUMNS, FAILED, OUTCOMES, SKIPPED, Manifest, Row
+from monai_dental.batch.manifest import COLUMNS, FAILED, OUTCOMES, SKIPPED, Row
+from monai_dental.batch.manifests import Manifests
 from monai_dental.batch.tree import StudyTree
 from monai_dental.errors import OutputError
 
@@ -24,26 +25,34 @@ def format_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
 
 
-def format_status(manifest: Manifest, tree: StudyTree) -> Iterator[str]:
+def format_status(manifests: Manifests, tree: StudyTree) -> Iterator[str]:
     """Lines that tell how a batch stands: reasons with their numbers, the counts last.
 
     Args:
-        manifest: Its record.
+        manifests: Its record.
         tree: Its output.
     """
-    for outcome in (SKIPPED, FAILED):
+    counts = dict.fromkeys(OUTCOMES, 0)
+    reasons: Counter[tuple[str, str]] = Counter()
+    named = set()
+    for row in manifests.rows():
+        counts[row.outcome] += 1
+        named.add(row.output)
         # Sizes differ from file to file: the reason is the same.
-        reasons = Counter(_NUMBERS.sub("N", reason) for reason in manifest.reasons(outcome))
-        for reason, count in reasons.most_common():
-            yield f"{outcome} {count}: {reason}"
-    superseded = manifest.superseded()
-    named = {row.output for row in manifest.rows()}
-    unknown = sum(place not in named for place in set(tree.locations()) - set(superseded))
+        reasons[row.outcome, _NUMBERS.sub("N", row.reason)] += 1
+    for outcome in (SKIPPED, FAILED):
+        for (of, reason), count in reasons.most_common():
+            if of == outcome:
+                yield f"{outcome} {count}: {reason}"
+    superseded = set(manifests.superseded()) - named
+    unknown = sum(place not in named for place in set(tree.locations()) - superseded)
     if superseded:
         yield f"{len(superseded)} results of changed inputs or other settings are kept"
     if unknown:
         yield f"{unknown} files in the output are not in the manifest"
-    yield format_counts(manifest.counts())
+    for shard in manifests.missing:
+        yield f"shard {shard} has not begun: its files are not counted"
+    yield format_counts(counts)
 
 
 def export_rows(rows: Iterable[Row], path: Path) -> None:

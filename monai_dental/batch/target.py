@@ -48,7 +48,20 @@ class StoredObject:
 
 
 class ObjectTarget(Protocol):
-    """Takes derived instances, and can be asked later whether it still holds them."""
+    """Takes derived instances, and can be asked later whether it still holds them.
+
+    It is made in the process that runs the batch, and sent to each worker: it survives pickling.
+    """
+
+    def prepare(self) -> None:
+        """Check, before the first instance, that it can be used; called in one process alone.
+
+        Raises:
+            MonaiDentalError: It cannot.
+        """
+
+    def close(self) -> None:
+        """Let go of what `prepare` and `find` took; called in that process."""
 
     def store(self, derived: Dataset) -> StoredObject:
         """Store an instance, whole or not at all; the same one again changes nothing.

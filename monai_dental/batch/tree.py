@@ -15,13 +15,14 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 
 from monai_dental.atomic import open_atomically
+from monai_dental.batch.shard import Shard
 from monai_dental.batch.stamp import digest_of, stamp_of
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import OutputError
 
-PARTS = ".parts"
+PARTS = Shard().parts
 """Folder of what is being written: whatever a killed run leaves is here, and nowhere else."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -33,9 +34,11 @@ class StudyTree:
 
     Attributes:
         folder: The folder.
+        parts: Name of the folder in it of what is being written.
     """
 
     folder: Path
+    parts: str = PARTS
 
     def prepare(self) -> None:
         """Make the folder, and remove what a killed run left half written.
@@ -44,11 +47,11 @@ class StudyTree:
             OutputError: It cannot be made, or not be written.
         """
         try:
-            (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
-            for part in (self.folder / PARTS).iterdir():
+            (self.folder / self.parts).mkdir(parents=True, exist_ok=True)
+            for part in (self.folder / self.parts).iterdir():
                 part.unlink()
             # A folder can be there and not let itself be written: to be said before any file.
-            part = self.folder / PARTS / secrets.token_hex(8)
+            part = self.folder / self.parts / secrets.token_hex(8)
             part.touch(exist_ok=False)
             part.unlink()
         except OSError as error:
@@ -57,9 +60,9 @@ class StudyTree:
     def close(self) -> None:
         """Remove the folder of what is being written, when nothing is any more."""
         with contextlib.suppress(OSError):
-            for part in (self.folder / PARTS).iterdir():
+            for part in (self.folder / self.parts).iterdir():
                 part.unlink()
-            (self.folder / PARTS).rmdir()
+            (self.folder / self.parts).rmdir()
 
     def store(self, derived: Dataset) -> StoredObject:
         """Write an instance to the disk, or find that it is there; see `ObjectTarget.store`."""
@@ -67,7 +70,7 @@ class StudyTree:
         path = self.folder / location
         content = encode_dataset(derived)
         # A name of its own: two workers may make the same instance, if the input is there twice.
-        part = self.folder / PARTS / f"{secrets.token_hex(8)}.part"
+        part = self.folder / self.parts / f"{secrets.token_hex(8)}.part"
         with open_atomically(path, part=part, place=_bring) as stream:
             stream.write(content)
         try:

@@ -19,37 +19,18 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 
 from pebble import ProcessExpired, ProcessPool
 
 from monai_dental.batch.job import TOO_LARGE, Engine, Job, Recipe, Result
 from monai_dental.batch.source import Instance
+from monai_dental.batch.worker import Limits, WorkerLostError
 from monai_dental.errors import MonaiDentalError, WorkerError
 
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one file may take in a worker.
-
-    Attributes:
-        seconds: Time; None for any.
-        memory_mb: Memory beside the model, in MiB; None for any.
-        threads: Threads of a worker's arithmetic.
-    """
-
-    seconds: float | None = None
-    memory_mb: int | None = None
-    threads: int = 1
-
-
-class WorkerLostError(WorkerError):
-    """A worker process ended while it did a file."""
-
-
-class Worker:
+class LocalWorker:
     """One worker process; started anew whenever it has ended.
 
     Args:
@@ -63,11 +44,7 @@ class Worker:
         self._pool = self._start()
 
     def describe(self) -> Recipe:
-        """The engine's settings, once it is loaded.
-
-        Raises:
-            MonaiDentalError: The job cannot be done at all.
-        """
+        """The engine's settings; see `Worker.describe`."""
         try:
             recipe: Recipe = self._pool.schedule(_describe).result()
         except (ProcessExpired, BrokenProcessPool) as error:
@@ -75,15 +52,7 @@ class Worker:
         return recipe
 
     def submit(self, instance: Instance, known: str) -> Future[Result]:
-        """Begin a file; the worker is idle.
-
-        Args:
-            instance: The file.
-            known: As of `Engine.run`.
-
-        Returns:
-            A future; hand it to `collect` when it is done.
-        """
+        """Begin a file; see `Worker.submit`."""
         arguments = (instance, known)
         try:
             return self._pool.schedule(_run, arguments, timeout=self._limits.seconds)
@@ -92,15 +61,7 @@ class Worker:
             return self._pool.schedule(_run, arguments, timeout=self._limits.seconds)
 
     def collect(self, future: Future[Result]) -> Result:
-        """What came of a file.
-
-        Args:
-            future: What `submit` returned; done.
-
-        Raises:
-            WorkerLostError: The process ended; another one is started.
-            MonaiDentalError: The run cannot go on.
-        """
+        """What came of a file; see `Worker.collect`."""
         try:
             return future.result()
         except FutureTimeoutError:
@@ -125,7 +86,7 @@ class Worker:
         self._pool = self._start()
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """End the process; see `Worker.stop`."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from monai_dental.cli.arguments import DEFAULT_BUNDLE, Subparsers, path, positive
+from monai_dental.bundles import DEFAULT_BUNDLE
+from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
 from monai_dental.terminal import printable
 

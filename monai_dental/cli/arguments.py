@@ -6,7 +6,13 @@ import argparse
 import contextlib
 import math
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from monai_dental.bundles import DEFAULT_BUNDLE
+
+if TYPE_CHECKING:
+    from monai_dental.batch.shard import Shard
+    from monai_dental.pacs import Address
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -34,6 +40,28 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def place(text: str) -> Path | Address:
+    """Return what names a folder, or the address of a PACS."""
+    from monai_dental.errors import AddressError
+    from monai_dental.pacs import is_pacs, parse_address
+
+    if not is_pacs(text):
+        return path(text)
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def ae_title(text: str) -> str:
+    """Return an AE title."""
+    from monai_dental.pacs.address import is_ae_title
+
+    if not is_ae_title(text):
+        raise argparse.ArgumentTypeError("need 1 to 16 ASCII characters without a backslash")
+    return text.strip()
+
+
 def share(text: str) -> float:
     """Return a number from 0 to 1."""
     with contextlib.suppress(ValueError):
@@ -47,6 +75,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def shard(text: str) -> Shard:
+    """Return the shard that "I/N" means."""
+    from monai_dental.batch.shard import Shard
+
+    index, _, count = text.partition("/")
+    with contextlib.suppress(ValueError):
+        if index.isdecimal() and count.isdecimal():
+            return Shard(int(index), int(count))
+    raise argparse.ArgumentTypeError(f"{text!r} is no shard; need I/N with I from 1 to N: 1/4")
 
 
 def seconds(text: str) -> float:

@@ -5,13 +5,27 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds
+from monai_dental.cli.arguments import (
+    Subparsers,
+    add_model,
+    ae_title,
+    path,
+    place,
+    positive,
+    seconds,
+    shard,
+)
 from monai_dental.terminal import printable
 
 if TYPE_CHECKING:
-    from monai_dental.batch.folder_batch import FolderBatch
+    from monai_dental.batch.batch import Batch
+    from monai_dental.batch.ray_workers import RayCluster
+    from monai_dental.batch.source import InstanceSource
+    from monai_dental.batch.target import ObjectTarget
 
 _COMPRESSIONS = ("none", "jpegls", "as-source")  # as in monai_dental.dicom, imported when needed
 
@@ -20,16 +34,35 @@ def add(commands: Subparsers) -> None:
     """Add the two commands."""
     command = commands.add_parser(
         "batch",
-        help="denoise a folder of DICOM files, whatever is in it",
+        help="denoise a folder of DICOM files, whatever is in it, or instances of a PACS",
         description="Denoise all dental radiographs among the files of a folder into "
         "OUT_DIR/STUDY/SERIES/INSTANCE.dcm. OUT_DIR/manifest.sqlite says what became of each file. "
-        "Killed at any moment, the same command goes on with what is left.",
+        "Killed at any moment, the same command goes on with what is left. In the place of either "
+        "folder stands a PACS: dicomweb+https://HOST/PATH or dimse://AE@HOST:PORT. A token for "
+        "DICOMweb comes from the environment: MONAI_DENTAL_TOKEN, and MONAI_DENTAL_OUTPUT_TOKEN "
+        "where that of the output is another.",
     )
     command.set_defaults(command=batch)
-    command.add_argument("input", metavar="IN_DIR", type=path, help="folder of files of any kind")
     command.add_argument(
-        "--output", metavar="OUT_DIR", type=path, required=True,
-        help="folder for the results: new, empty, or of an earlier run",
+        "input", metavar="IN_DIR|PACS", type=place,
+        help="folder of files of any kind; or a PACS with a query of DICOM keywords, such as "
+        "'dicomweb+https://HOST/PATH?Modality=IO&StudyDate=20260101-'",
+    )  # fmt: skip
+    command.add_argument(
+        "--output", metavar="OUT_DIR|PACS", type=place, required=True,
+        help="folder for the results: new, empty, or of an earlier run; or a PACS",
+    )  # fmt: skip
+    command.add_argument(
+        "--work", metavar="DIR", type=path,
+        help="folder of the manifest where the output is a PACS: new, empty, or of an earlier run",
+    )  # fmt: skip
+    command.add_argument(
+        "--ae-title", metavar="TITLE", type=ae_title, default="MONAI_DENTAL",
+        help="our own AE title, which a PACS may have to know (default: MONAI_DENTAL)",
+    )  # fmt: skip
+    command.add_argument(
+        "--spool-limit", metavar="MB", type=positive, default=4096,
+        help="disk that instances from a PACS may take until they are done, in MiB (default: 4096)",
     )  # fmt: skip
     add_model(command)
     command.add_argument(
@@ -54,6 +87,20 @@ def add(commands: Subparsers) -> None:
         "DIR/NAME.png is not black, of the file IN_DIR/NAME",
     )  # fmt: skip
     command.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="where workers run: on this machine, or on those of a Ray cluster (default: local)",
+    )  # fmt: skip
+    command.add_argument(
+        "--ray-address", metavar="HOST:PORT",
+        help="the Ray cluster, of which this machine is part (default: one of this machine alone, "
+        "for this run)",
+    )  # fmt: skip
+    command.add_argument(
+        "--shard", metavar="I/N", type=shard, default="1/1",
+        help="do the I-th of N parts of the files; others may run at the same time, on other "
+        "machines too, into the same OUT_DIR (default: 1/1, all)",
+    )  # fmt: skip
+    command.add_argument(
         "--time-limit", metavar="SECONDS", type=seconds, default=600.0,
         help="time that one file may take (default: 600)",
     )  # fmt: skip
@@ -64,8 +111,9 @@ def add(commands: Subparsers) -> None:
     )  # fmt: skip
     command.add_argument(
         "--resume", action="store_true",
-        help="refuse to begin anew where OUT_DIR holds no earlier run: a mistyped name, for "
-        "instance; what an earlier run did is never done again, with or without this",
+        help="refuse to begin anew where OUT_DIR, or DIR of --work, holds no earlier run: a "
+        "mistyped name, for instance; what an earlier run did is never done again, with or without "
+        "this",
     )  # fmt: skip
     command.add_argument(
         "--retry-failed", action="store_true", help="do files that failed before again"
@@ -89,7 +137,9 @@ def add(commands: Subparsers) -> None:
         "what is left. Exit status 0 if all is done, 1 if files failed or are left.",
     )
     command.set_defaults(command=batch_status)
-    command.add_argument("output", metavar="OUT_DIR", type=path, help="output folder of the batch")
+    command.add_argument(
+        "output", metavar="OUT_DIR", type=path, help="output folder of the batch, or DIR of --work"
+    )
     command.add_argument(
         "--export", metavar="FILE", type=path,
         help="write the manifest as .csv, or as .jsonl: one JSON object a line",
@@ -97,15 +147,41 @@ def add(commands: Subparsers) -> None:
 
 
 def batch(arguments: argparse.Namespace) -> int:
-    """Denoise a folder of DICOM files, whatever is in it."""
+    """Denoise a folder of DICOM files, whatever is in it, or instances of a PACS."""
+    _check_places(arguments)
+    with ExitStack() as stack:
+        cluster = None
+        if arguments.engine == "ray" and not arguments.dry_run:
+            from monai_dental.batch.ray_workers import connect_ray
+
+            is_on_gpus = not (arguments.device or "").startswith("cpu")
+            cluster = stack.enter_context(connect_ray(arguments.ray_address, is_on_gpus))
+            for name in ("input", "output", "masks"):  # elsewhere the current folder is another
+                if (folder := getattr(arguments, name)) is not None:
+                    setattr(arguments, name, folder.absolute())
+        whole = _make_batch(arguments, cluster)
+        if arguments.resume:
+            whole.check_is_begun()
+        if arguments.dry_run:
+            return _preview(whole)
+        return _run(whole)
+
+
+def _check_places(arguments: argparse.Namespace) -> None:
+    from monai_dental.errors import AddressError, WorkerError
+
+    if arguments.ray_address is not None and arguments.engine != "ray":
+        raise WorkerError("--ray-address: of no use here; need --engine ray with it")
+    is_spread = arguments.engine == "ray" or arguments.shard.count > 1
+    for each in (arguments.input, arguments.output):
+        if is_spread and not isinstance(each, Path):
+            raise AddressError(f"{each}: --engine ray and --shard need folders, not a PACS")
+
+
+def _run(whole: Batch) -> int:
     from monai_dental.batch.progress import Progress
     from monai_dental.batch.status import format_counts
 
-    folder_batch = _make_batch(arguments)
-    if arguments.resume:
-        folder_batch.check_is_begun()
-    if arguments.dry_run:
-        return _preview(folder_batch)
     progress: Progress | None = None
     counts: dict[str, int] = {}
 
@@ -113,9 +189,9 @@ def batch(arguments: argparse.Namespace) -> int:
         nonlocal progress
         progress = Progress(total)
 
-    with folder_batch.open() as manifest:
+    with whole.open() as manifest:
         try:
-            for row in folder_batch.run(manifest, plan):
+            for row in whole.run(manifest, plan):
                 if progress is None:
                     continue
                 progress.update(row.outcome)
@@ -126,47 +202,52 @@ def batch(arguments: argparse.Namespace) -> int:
             if progress is not None:
                 progress.close()
                 counts = manifest.counts()
-                print(printable(f"{format_counts(counts)}: {arguments.output}"))
+                print(printable(f"{format_counts(counts)}: {whole.work}"))
     return 1 if counts["failed"] or counts["left"] else 0
 
 
 def batch_status(arguments: argparse.Namespace) -> int:
     """Tell how a batch stands."""
-    from monai_dental.batch.manifest import Manifest
+    from monai_dental.batch.manifests import Manifests
     from monai_dental.batch.status import export_rows, format_status
     from monai_dental.batch.tree import StudyTree
 
-    manifest = Manifest(arguments.output)
+    manifests = Manifests(arguments.output)
     try:
         if arguments.export is not None:
-            export_rows(manifest.rows(), arguments.export)
-        for line in format_status(manifest, StudyTree(arguments.output)):
+            export_rows(manifests.rows(), arguments.export)
+        for line in format_status(manifests, StudyTree(arguments.output)):
             print(printable(line))
-        counts = manifest.counts()
+        counts, missing = manifests.counts(), manifests.missing
     finally:
-        manifest.close()
-    return 1 if counts["failed"] or counts["left"] else 0
+        manifests.close()
+    return 1 if counts["failed"] or counts["left"] or missing else 0
 
 
-def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
+def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Batch:
     from monai_dental.bundles import find_bundle
 
     bundle = find_bundle(arguments.bundle)
 
+    from monai_dental.batch.batch import Batch
     from monai_dental.batch.dicom import DicomJob
-    from monai_dental.batch.folder_batch import FolderBatch
-    from monai_dental.batch.inventory import InventorySource
-    from monai_dental.batch.tree import StudyTree
-    from monai_dental.batch.workers import Limits, default_workers, memory_mb, usable_cores
+    from monai_dental.batch.worker import Limits
+    from monai_dental.batch.workers import default_workers, memory_mb, usable_cores
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
 
-    source = InventorySource(arguments.input, excluded=arguments.output, masks=arguments.masks)
-    tree = StudyTree(arguments.output)
-    workers = arguments.workers or default_workers(len(source))
+    work = _work_folder(arguments)
+    target = _make_target(arguments)
+    source = _make_source(arguments, work)
+    if cluster is None:
+        workers = arguments.workers or default_workers(len(source))
+        memory, threads = memory_mb() * 3 // 4 // workers, max(1, usable_cores() // workers)
+    else:
+        workers = arguments.workers or cluster.default_workers(len(source))
+        memory, threads = cluster.memory_mb(workers), 1
     job = DicomJob(
         bundle,
         read_rules(arguments.rules or SHIPPED_RULES, all_xray=arguments.all_xray),
-        tree,
+        target,
         strength=arguments.strength,
         compression=arguments.compress,
         is_reproducible=arguments.reproducible,
@@ -174,25 +255,81 @@ def _make_batch(arguments: argparse.Namespace) -> FolderBatch:
     )
     limits = Limits(
         seconds=arguments.time_limit,
-        memory_mb=arguments.memory_limit or memory_mb() * 3 // 4 // workers,
-        threads=max(1, usable_cores() // workers),
+        memory_mb=arguments.memory_limit or memory,
+        threads=threads,
     )
-    return FolderBatch(
+    return Batch(
         source,
-        tree,
+        target,
         job,
+        work,
         workers=workers,
         limits=limits,
         is_hashed=arguments.hash_paths,
         is_failed_left=arguments.retry_failed,
+        shard=arguments.shard,
+        make_worker=None if cluster is None else cluster.start_worker,
     )
 
 
-def _preview(folder_batch: FolderBatch) -> int:
+def _work_folder(arguments: argparse.Namespace) -> Path:
+    """The folder of the manifest."""
+    from monai_dental.errors import OutputError
+
+    is_folder = isinstance(arguments.output, Path)
+    if is_folder and arguments.work is not None:
+        raise OutputError(f"{arguments.work}: --work is for an output in a PACS; leave it out")
+    work = arguments.output if is_folder else arguments.work
+    if not isinstance(work, Path):
+        raise OutputError(f"{arguments.output}: need --work DIR, a folder for the manifest")
+    return work
+
+
+def _make_source(arguments: argparse.Namespace, work: Path) -> InstanceSource:
+    from monai_dental.batch.inventory import InventorySource
+    from monai_dental.errors import DatasetError
+    from monai_dental.pacs import DicomwebAddress
+
+    if isinstance(arguments.input, Path):
+        return InventorySource(arguments.input, excluded=work, masks=arguments.masks)
+    if arguments.masks is not None:
+        raise DatasetError(f"{arguments.masks}: masks need an input folder, not a PACS")
+
+    from monai_dental.pacs.dicomweb_archive import DicomwebArchive
+    from monai_dental.pacs.dimse_archive import DimseArchive
+    from monai_dental.pacs.source import PacsSource
+
+    archive = (
+        DicomwebArchive(arguments.input)
+        if isinstance(arguments.input, DicomwebAddress)
+        else DimseArchive(arguments.input, arguments.ae_title)
+    )
+    return PacsSource(archive, arguments.spool_limit << 20)
+
+
+def _make_target(arguments: argparse.Namespace) -> ObjectTarget:
+    from monai_dental.batch.tree import StudyTree
+    from monai_dental.errors import AddressError
+    from monai_dental.pacs import DicomwebAddress
+
+    if isinstance(arguments.output, Path):
+        return StudyTree(arguments.output, arguments.shard.parts)
+    if arguments.output.query:
+        raise AddressError(f"{arguments.output}: an output takes no query; leave it out")
+    if isinstance(arguments.output, DicomwebAddress):
+        from monai_dental.pacs.dicomweb import DicomwebTarget
+
+        return DicomwebTarget(arguments.output)
+    from monai_dental.pacs.dimse import DimseTarget
+
+    return DimseTarget(arguments.output, arguments.ae_title)
+
+
+def _preview(whole: Batch) -> int:
     names = {"derived": "would be denoised", "skipped": "skipped", "failed": "failed"}
     totals: Counter[str] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
-    for row in folder_batch.preview():
+    for row in whole.preview():
         totals[row.outcome] += 1
         if row.reason:
             reasons[row.outcome, row.reason] += 1

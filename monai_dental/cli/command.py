@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-_MODULES = ("denoise", "batch", "label", "adapt", "phantom", "report", "scores", "benchmark")
+_MODULES = (
+    "denoise",
+    "batch",
+    "node",
+    "label",
+    "adapt",
+    "phantom",
+    "report",
+    "scores",
+    "benchmark",
+)
 """A module of this package for each command, with `add(commands)`, in the order of the help."""
 
 # torch and MONAI take seconds to import: each command imports what it needs.

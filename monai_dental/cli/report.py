@@ -62,7 +62,7 @@ def add(commands: Subparsers) -> None:
 
 def report(arguments: argparse.Namespace) -> int:
     """Write pages that show originals beside their results."""
-    from monai_dental.batch.manifest import MANIFEST
+    from monai_dental.batch.shard import shards_in
     from monai_dental.errors import DatasetError
     from monai_dental.outputs import output_folder
 
@@ -71,7 +71,7 @@ def report(arguments: argparse.Namespace) -> int:
             raise DatasetError(f"{folder}: no such folder")
     output, sample, is_hashed = arguments.output, arguments.sample, arguments.hash_paths
     source: InstanceSource
-    if (arguments.denoised / MANIFEST).is_file():
+    if shards_in(arguments.denoised, ".sqlite"):
         from monai_dental.batch.results import BatchResults
 
         if len(arguments.inputs) > 1:

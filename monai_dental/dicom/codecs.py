@@ -156,4 +156,7 @@ _DECODERS: dict[str, Decode] = {
     **dict.fromkeys(_JPEG2000, _decode_jpeg2000),
     **dict.fromkeys(_JPEG_XL, _decode_jpegxl),
 }
+COMPRESSED = (str(uid.RLELossless), *map(str, _DECODERS))
+"""Encapsulated transfer syntaxes that are decoded here."""
+
 _WITHOUT_END_MARKER = frozenset(_JPEG_XL)

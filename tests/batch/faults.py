@@ -42,6 +42,11 @@ class FaultyEngine(DicomEngine):
             if not flag.exists():
                 flag.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+        elif fault == "lost":  # on Ray the parent is the actor: it goes as if with its machine
+            flag = instance.path.parent.parent / "was-lost"
+            if not flag.exists():
+                flag.touch()
+                os.kill(os.getppid(), signal.SIGKILL)
         elif fault == "hanging":
             time.sleep(3600)
         elif fault == "stubborn":

@@ -245,12 +245,6 @@ def test_inference_does_not_write_over_what_is_there(mixed_folder, tmp_path, mon
     assert (tmp_path / "out" / "1.png").read_text() == "kept"
 
 
-def test_ranks_draw_different_noise(parse):
-    first, *_ = [line for line in parse("train", "multi_gpu_train")["initialize"] if "seed" in line]
-
-    assert first == "$monai.utils.set_determinism(seed=@seed + torch.distributed.get_rank())"
-
-
 @pytest.mark.parametrize("native", ["false", False])
 def test_native_off_resizes_and_does_not_tile(native, phantoms, parse):
     parser = parse("inference", native=native, dataset_dir=str(phantoms / "noisy"))
@@ -272,18 +266,3 @@ def test_median_config_differs_from_inference_in_the_network_alone(parse):
     assert {k: v for k, v in inference.items() if k not in own} == {
         k: v for k, v in median.items() if k not in own
     }
-
-
-def test_training_runs_in_two_processes(tmp_path, phantoms, monai_bundle):
-    monai_bundle(
-        BUNDLE, "run", "training",
-        "--config_file", "['configs/train.json','configs/multi_gpu_train.json']",
-        "--dataset_dir", phantoms / "clean", "--validation_count", 2, "--max_epochs", 2,
-        "--batch_size", 1, "--ckpt_dir", tmp_path / "models", "--output_dir", tmp_path / "eval",
-        launcher=("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"),
-    )  # fmt: skip
-
-    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    DenoisingAutoencoder().load_state_dict(weights)
-    assert len((tmp_path / "eval" / "history.csv").read_text().splitlines()) == 3
-    assert len(list((tmp_path / "eval").glob("events.out.tfevents.*"))) == 2  # of one process

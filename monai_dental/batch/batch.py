@@ -1,0 +1,199 @@
+"""A batch: from a source into a target, with a folder that holds its manifest."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from monai_dental.batch.dicom import DicomJob
+from monai_dental.batch.inventory import InventorySource
+from monai_dental.batch.job import Job
+from monai_dental.batch.lock import hold_lock
+from monai_dental.batch.manifest import MANIFEST, Manifest, Row
+from monai_dental.batch.session import run_batch
+from monai_dental.batch.shard import Shard, ShardSource, shard_of_name, shards_in
+from monai_dental.batch.shared_folders import share
+from monai_dental.batch.source import InstanceSource, RemoteSource
+from monai_dental.batch.target import ObjectTarget
+from monai_dental.batch.tree import StudyTree
+from monai_dental.batch.worker import Limits, MakeWorker
+from monai_dental.batch.workers import LocalWorker
+from monai_dental.errors import OutputError
+
+SPOOL = ".spool"
+"""Folder of what was fetched and is not done: it is made anew by each run."""
+
+_MOVING = "manifest.moving.lock"
+"""Held by whoever moves rows from one manifest to another."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All that a batch needs.
+
+    Attributes:
+        source: The files.
+        target: The output.
+        job: What is done with each file; its target is `target`.
+        work: Folder of the manifest; where the output is a folder, that one.
+        workers: Number of workers.
+        limits: What one file may take.
+        is_hashed: Whether the manifest holds digests of paths in their stead.
+        is_failed_left: Whether files that failed before are done again.
+        shard: Which of the files are done; of folders alone, and `target` has its `parts`.
+        make_worker: Starts a worker on one of several machines, for folders alone; None for
+            processes of this one.
+    """
+
+    source: InstanceSource
+    target: ObjectTarget
+    job: DicomJob
+    work: Path
+    workers: int = 1
+    limits: Limits = Limits()
+    is_hashed: bool = False
+    is_failed_left: bool = False
+    shard: Shard = Shard()
+    make_worker: MakeWorker | None = None
+
+    def check_is_begun(self) -> None:
+        """Check that there is an earlier run to go on with.
+
+        Raises:
+            OutputError: There is none.
+        """
+        if not self.work.is_dir() or not shards_in(self.work, ".sqlite"):
+            raise OutputError(f"{self.work}: no {MANIFEST} here; nothing to resume")
+
+    @contextmanager
+    def open(self) -> Iterator[Manifest]:
+        """Prepare source, target and folder, and hold the folder: no other run can do the same.
+
+        Rows of these files that runs of other shards left, or a run of the whole batch, are taken
+        over, so that the number of shards may change from run to run.
+
+        Raises:
+            OutputError: Another run holds it, it holds something else than a batch, or it cannot be
+                written.
+            MonaiDentalError: The target cannot be used.
+        """
+        folder = self.work
+        _check_is_ours(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from error
+        with ExitStack() as held:
+            held.enter_context(hold_lock(folder / self.shard.lock))
+            # After that: of two runs that begin at the same time one at least sees the other.
+            others = [each for each in shards_in(folder) if each != self.shard]
+            others = [each for each in others if each.overlaps(self.shard)]
+            for other in others:
+                held.enter_context(hold_lock(folder / other.lock, is_shared=True))
+            self.target.prepare()
+            held.callback(self.target.close)
+            held.enter_context(self._source_ready(folder))
+            manifest = Manifest(folder, shard=self.shard, is_hashed=self.is_hashed, is_new=True)
+            held.callback(manifest.close)
+            self._take_over(manifest, others)
+            if isinstance(self.source, InventorySource):
+                manifest.set_source(self.source.folder)
+            yield manifest
+
+    def run(
+        self, manifest: Manifest, on_plan: Callable[[int], None] | None = None
+    ) -> Iterator[Row]:
+        """Do what is left; see `run_batch`.
+
+        Args:
+            manifest: What `open` gave.
+            on_plan: Told how many files are left, before the first is done.
+        """
+
+        def planned(total: int) -> None:
+            manifest.set_planned()
+            if on_plan is not None:
+                on_plan(total)
+
+        source = self._files(manifest)
+        job: Job = self.job
+        if self.make_worker is not None and isinstance(self.target, StudyTree):
+            job = share(job, source, self.target)
+        return run_batch(
+            source,
+            job,
+            manifest=manifest,
+            target=self.target,
+            workers=self.workers,
+            limits=self.limits,
+            is_failed_left=self.is_failed_left,
+            make_worker=self.make_worker or LocalWorker,
+            on_plan=planned,
+        )
+
+    def preview(self) -> Iterator[Row]:
+        """What would become of each file: "derived" for those that would be denoised.
+
+        Nothing is written, and pixels are not decoded.
+        """
+        job = replace(self.job, target=None)
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = Manifest(Path(folder), is_hashed=self.is_hashed, is_new=True)
+            try:
+                with self._source_ready(Path(folder)):
+                    yield from run_batch(
+                        self._files(manifest),
+                        job,
+                        manifest=manifest,
+                        target=self.target,
+                        workers=self.workers,
+                        limits=self.limits,
+                    )
+            finally:
+                manifest.close()
+
+    @contextmanager
+    def _source_ready(self, folder: Path) -> Iterator[None]:
+        """Have a source that is elsewhere fetch into a folder."""
+        if not isinstance(self.source, RemoteSource):
+            yield
+            return
+        self.source.prepare(folder / SPOOL)
+        try:
+            yield
+        finally:
+            self.source.close()
+
+    def _files(self, manifest: Manifest) -> InstanceSource:
+        """Those of the source that are of the shard."""
+        if self.shard == Shard():
+            return self.source
+        return ShardSource(self.source, self.shard, manifest.key)
+
+    def _take_over(self, manifest: Manifest, others: list[Shard]) -> None:
+        folder = self.work
+        for other in others:
+            StudyTree(folder, other.parts).close()  # no run is writing there
+            if not (folder / other.manifest).is_file():
+                continue
+            with hold_lock(folder / _MOVING, is_waiting=True):
+                earlier = Manifest(folder, shard=other, is_hashed=self.is_hashed)
+                try:
+                    manifest.take_over(earlier, self.shard.holds)
+                finally:
+                    earlier.close()
+
+
+def _check_is_ours(folder: Path) -> None:
+    try:
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot read this folder: {error.strerror}") from error
+    if names and not any(map(shard_of_name, names)):
+        raise OutputError(
+            f"{folder}: holds something, but no {MANIFEST}; need an empty or new folder, or one "
+            "of an earlier run"
+        )

@@ -1,0 +1,84 @@
+"""Checks that workers on other machines see the files that this one sees."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import monai_dental
+from monai_dental.batch.job import Engine, Job
+from monai_dental.batch.source import InstanceSource
+from monai_dental.batch.tree import StudyTree
+from monai_dental.errors import OutputError, WorkerError
+
+_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class SharedFoldersJob:
+    """A job that is refused where the package is another or the folders are not the same.
+
+    Attributes:
+        job: What is done.
+        inputs: Some input files, of which one at least has to be there.
+        output: The output folder.
+        token: A file in it.
+        version: Of this package.
+    """
+
+    job: Job
+    inputs: tuple[Path, ...]
+    output: Path
+    token: Path
+    version: str = monai_dental.__version__
+
+    def open(self) -> Engine:
+        """Check, and make the engine; see `Job.open`.
+
+        Raises:
+            WorkerError: This machine lacks something.
+        """
+        machine = f"machine {platform.node()}"
+        if self.version != monai_dental.__version__:
+            raise WorkerError(
+                f"{machine}: has monai_dental {monai_dental.__version__}; need {self.version}, as "
+                "where the batch was started"
+            )
+        for place, files in (("the input", self.inputs), (f"{self.output}", (self.token,))):
+            if files and not any(map(_is_there, files)):
+                raise WorkerError(
+                    f"{machine}: does not see the files of {place}; need input and output by the "
+                    "same path on every machine"
+                )
+        return self.job.open()
+
+
+def share(job: Job, source: InstanceSource, tree: StudyTree) -> SharedFoldersJob:
+    """Return a job for workers that may be on other machines.
+
+    Args:
+        job: What is done.
+        source: The input.
+        tree: The output, prepared; the token is in its folder of parts, and goes with that.
+
+    Raises:
+        OutputError: The token cannot be written.
+    """
+    token = (tree.folder / tree.parts / f"{secrets.token_hex(8)}.part").absolute()
+    try:
+        token.touch(exist_ok=False)
+    except OSError as error:
+        raise OutputError(f"{tree.folder}: cannot be written: {error.strerror}") from error
+    inputs = tuple(each.path for each in islice(source, _SAMPLES))
+    return SharedFoldersJob(job, inputs, tree.folder, token)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""Associations with a PACS, and what goes wrong when one asks for them (PS3.8, PS3.7 annex D)."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydicom.uid import UID
+
+from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from monai_dental.errors import PacsUnavailableError
+from monai_dental.pacs.address import DimseAddress
+from monai_dental.pacs.extra import require
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+    from pynetdicom.presentation import PresentationContext
+
+_CONNECT_S, _NEGOTIATE_S = 10.0, 30.0
+_ANSWER_S = 120.0  # an archive may write to tape before it answers
+_IDLE_S = 120.0
+_TRANSIENT = 2  # the result "rejected-transient" of PS3.8 9.3.4
+MAX_CONTEXTS = 128
+"""How many presentation contexts fit into one association (PS3.8 9.3.2.2: odd numbers to 255)."""
+
+
+class BusyError(PacsUnavailableError):
+    """An association did not come about, but another attempt may bring it."""
+
+
+def associate(
+    address: DimseAddress,
+    calling_ae_title: str,
+    contexts: Sequence[PresentationContext],
+    *,
+    storage_roles: Sequence[str] = (),
+    handlers: Sequence[Any] = (),
+) -> Association:
+    """Open an association.
+
+    Args:
+        address: Whom to ask.
+        calling_ae_title: Who asks.
+        contexts: The presentation contexts to propose.
+        storage_roles: SOP classes that the other side may send to us, for C-GET.
+        handlers: pynetdicom's event handlers.
+
+    Returns:
+        The association. Nothing that it sends or receives is logged.
+
+    Raises:
+        BusyError: There is no answer, or one that lets hope.
+        PacsUnavailableError: It is refused for good.
+        MissingPackageError: pynetdicom is not there.
+    """
+    require("pynetdicom")
+    from pynetdicom import AE, build_role
+
+    # Its messages quote elements, patients' names among them.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+    entity = AE(calling_ae_title)
+    entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.connection_timeout = _CONNECT_S
+    entity.acse_timeout = _NEGOTIATE_S
+    entity.dimse_timeout = _ANSWER_S
+    entity.network_timeout = _IDLE_S
+    roles = [build_role(UID(each), scu_role=True, scp_role=True) for each in storage_roles]
+    try:
+        association = entity.associate(
+            address.host,
+            address.port,
+            contexts=list(contexts),
+            ae_title=address.called_ae_title,
+            ext_neg=list(roles),
+            evt_handlers=list(handlers),
+        )
+    except (OSError, socket.gaierror) as error:
+        reason = error.strerror or type(error).__name__
+        raise BusyError(f"{address}: cannot be reached: {reason}") from None
+    if association.is_established:
+        return association
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        reason = getattr(answer, "reason_str", "no reason given")
+        kind = BusyError if getattr(answer, "result", None) == _TRANSIENT else PacsUnavailableError
+        raise kind(
+            f"{address}: rejects the association of AE title {calling_ae_title}: {reason.lower()}"
+        )
+    if association.is_aborted and association.acceptor.primitive is not None:
+        raise PacsUnavailableError(f"{address}: accepts none of what would be sent")
+    raise BusyError(f"{address}: does not answer as a DICOM application entity")

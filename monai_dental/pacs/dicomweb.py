@@ -1,0 +1,246 @@
+"""A PACS that takes instances by STOW-RS (PS3.18 10.5), and shows them by QIDO-RS and WADO-RS."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+from pydicom import Dataset
+
+from monai_dental.batch.target import StoredObject
+from monai_dental.errors import PacsError, PacsUnavailableError
+from monai_dental.pacs import multipart
+from monai_dental.pacs.address import DicomwebAddress
+from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.http import TOKEN, BrokenAnswerError, HttpClient, NotThereError, chunks
+from monai_dental.pacs.patience import BRIEF, Patience
+
+OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
+"""Environment variables of a target's token; the second one where the first is not set."""
+
+_INSTANCE = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # as it was stored
+_GROUP_BYTES = 64 << 20
+_GROWTH, _MARGIN = 8, 1 << 20  # an archive may give back uncompressed what it got compressed
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)
+_DUPLICATE = 0x0111
+_SOP_INSTANCE_UID, _REFERENCED_UID = "00080018", "00081155"
+_FAILED, _REASON = "00081198", "00081197"
+_BREAKS = 3
+
+
+class DicomwebTarget:
+    """A DICOMweb service as target of derived instances; an `ObjectTarget`.
+
+    An instance is stored when the service shows it to a search and gives the same pixels back. It
+    survives pickling; each process has connections of its own, and each is for one thread.
+
+    Args:
+        address: The service.
+        patience: How long we go on where the service does not answer.
+        tokens: Environment variables; the first one that is set holds the bearer token.
+    """
+
+    def __init__(
+        self,
+        address: DicomwebAddress,
+        patience: Patience | None = None,
+        tokens: tuple[str, ...] = OUTPUT_TOKENS,
+    ) -> None:
+        self.address = address
+        self._patience, self._tokens = patience or Patience(), tokens
+        self._client: HttpClient | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the connections behind."""
+        return DicomwebTarget, (self.address, self._patience, self._tokens)
+
+    def prepare(self) -> None:
+        """Check that the service is there and lets us in; within a second or so.
+
+        Raises:
+            PacsError: It is not, or does not.
+            AddressError: A token would go over a connection that is not encrypted.
+        """
+        check_service(self.address, self._tokens)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def store(self, derived: Dataset) -> StoredObject:
+        """Send an instance, and see that it has arrived; see `ObjectTarget.store`.
+
+        Raises:
+            PacsUnavailableError: The service cannot be reached, lets us in no more or has no room.
+            PacsError: The service refuses the instance, or does not keep it.
+            CorruptImageError: The instance cannot be written.
+        """
+        (stored,) = self.store_all([derived])
+        if isinstance(stored, PacsError):
+            raise stored
+        return stored
+
+    def store_all(self, derived: Iterable[Dataset]) -> Iterator[StoredObject | PacsError]:
+        """Send instances in groups of at most 64 MiB, or of one.
+
+        Args:
+            derived: The instances.
+
+        Yields:
+            What the service holds of each, in their order, or why it does not.
+
+        Raises:
+            PacsUnavailableError: As of `store`.
+            CorruptImageError: An instance cannot be written.
+        """
+        group: list[Parcel] = []
+        for dataset in derived:
+            parcel = pack(dataset)
+            size = sum(len(each.content) for each in group)
+            if group and size + len(parcel.content) > _GROUP_BYTES:
+                yield from self._store_group(group)
+                group = []
+            group.append(parcel)
+        if group:
+            yield from self._store_group(group)
+
+    def find(self, stored: StoredObject) -> StoredObject | None:
+        """Ask whether the service still has an instance; see `ObjectTarget.find`.
+
+        Raises:
+            PacsError: It does not answer.
+        """
+        return stored if self._has(InstanceKey.parse(stored.location)) else None
+
+    def _store_group(self, group: Sequence[Parcel]) -> Iterator[StoredObject | PacsError]:
+        failures = self._send(group)
+        for parcel in group:
+            reason = failures.get(parcel.key.sop_instance_uid)
+            if reason is not None and reason in _OUT_OF_RESOURCES:
+                raise PacsUnavailableError(f"{self.address}: is out of resources: {reason:04X}")
+            if reason is not None and reason != _DUPLICATE:
+                yield PacsError(
+                    f"{parcel.name}: the PACS refuses it: (0008,1197) Failure Reason {reason:04X}"
+                )
+                continue
+            try:
+                self._prove(parcel)
+            except PacsUnavailableError:
+                raise
+            except PacsError as error:
+                yield error
+            else:
+                yield parcel.stored
+
+    def _send(self, group: Sequence[Parcel]) -> dict[str, int]:
+        """Send a group; the Failure Reason of each instance that is refused."""
+        body, content_type = multipart.encode([parcel.content for parcel in group])
+        client, answer = self._open(), None
+        # Where the answer tells nothing, the proof tells all.
+        with (
+            contextlib.suppress(BrokenAnswerError),
+            client.request(
+                "POST", "/studies", accept="application/dicom+json", body=body,
+                content_type=content_type,
+            ) as response,
+        ):  # fmt: skip
+            is_told = response.headers.get("Content-Type", "").partition(";")[0].endswith("json")
+            answer = client.read_json(response) if is_told else None
+            if answer is None and response.status_code == 409:
+                raise PacsError(f"{self.address}: refuses the instances without a reason")
+        return dict(_failures(answer))
+
+    def _prove(self, parcel: Parcel) -> None:
+        for pause in self._patience.pauses():  # an archive may index what it took only later
+            time.sleep(pause)
+            if self._has(parcel.key):
+                break
+        else:
+            raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
+        stream = io.BytesIO()
+        fetch(self._open(), parcel.key, stream, _GROWTH * len(parcel.content) + _MARGIN)
+        check_copy(parcel, stream.getvalue())
+
+    def _has(self, key: InstanceKey) -> bool:
+        path = f"/studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances"
+        try:
+            found = self._open().get_json(path, {"SOPInstanceUID": key.sop_instance_uid})
+        except NotThereError:  # some say so of a study that they do not have
+            return False
+        return key.sop_instance_uid in [value_of(each, _SOP_INSTANCE_UID) for each in found or ()]
+
+    def _open(self) -> HttpClient:
+        self._client = self._client or HttpClient(self.address, self._patience, self._tokens)
+        return self._client
+
+
+def check_service(address: DicomwebAddress, tokens: tuple[str, ...]) -> None:
+    """Check that a service is there and lets us in; within a second or so.
+
+    Args:
+        address: The service.
+        tokens: As of `HttpClient`.
+
+    Raises:
+        PacsError: It is not, or does not.
+        AddressError: A token would go over a connection that is not encrypted.
+    """
+    client = HttpClient(address, BRIEF, tokens)
+    try:
+        client.get_json("/studies", {"limit": "1"})
+    finally:
+        client.close()
+
+
+def fetch(client: HttpClient, key: InstanceKey, stream: BinaryIO, max_bytes: int) -> None:
+    """Fetch an instance by WADO-RS, as it was stored (PS3.18 10.4).
+
+    Args:
+        client: The service.
+        key: The instance.
+        stream: Where it goes; emptied at each of the three attempts.
+        max_bytes: How large it may be.
+
+    Raises:
+        NotThereError: The service does not have it.
+        PacsUnavailableError: The service does not answer.
+        PacsError: It sends something else, too much, or breaks off to the last.
+    """
+    path = "/studies/{}/series/{}/instances/{}".format(*str(key).split("/"))
+    for attempt in range(1, _BREAKS + 1):
+        stream.seek(0)
+        stream.truncate()
+        try:
+            with client.request("GET", path, accept=_INSTANCE) as response:
+                media_type = response.headers.get("Content-Type", "")
+                multipart.read_only_part(media_type, chunks(response, max_bytes), stream)
+                return
+        except BrokenAnswerError:
+            if attempt == _BREAKS:
+                raise
+
+
+def value_of(item: Any, tag: str) -> Any:
+    """The first value of an element in the DICOM JSON model (PS3.18 F.2); None for none.
+
+    Args:
+        item: A dataset in JSON, or whatever a service says instead.
+        tag: Eight hexadecimal digits.
+    """
+    element = item.get(tag) if isinstance(item, dict) else None
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values else None
+
+
+def _failures(answer: Any) -> Iterator[tuple[str, int]]:
+    # The service may answer with one dataset, or with a list of one.
+    for dataset in answer if isinstance(answer, list) else [answer]:
+        sequence = dataset.get(_FAILED) if isinstance(dataset, dict) else None
+        for item in (sequence or {}).get("Value") or () if isinstance(sequence, dict) else ():
+            reason = value_of(item, _REASON)
+            yield str(value_of(item, _REFERENCED_UID)), reason if isinstance(reason, int) else 0

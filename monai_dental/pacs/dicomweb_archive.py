@@ -1,0 +1,89 @@
+"""A PACS that is searched by QIDO-RS (PS3.18 10.6) and gives instances by WADO-RS (10.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from monai_dental.errors import PacsError
+from monai_dental.pacs.address import DicomwebAddress, queries
+from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.dicomweb import fetch, value_of
+from monai_dental.pacs.http import TOKEN, HttpClient
+from monai_dental.pacs.patience import Patience
+from monai_dental.pacs.source import FoundInstance
+
+_PAGE = 500
+_STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
+
+
+class DicomwebArchive:
+    """A DICOMweb service with a query; an `Archive`.
+
+    Args:
+        address: The service and the query.
+        patience: How long we go on where the service does not answer.
+    """
+
+    def __init__(self, address: DicomwebAddress, patience: Patience | None = None) -> None:
+        self._address, self._patience = address, patience or Patience()
+
+    def __str__(self) -> str:
+        """The address without the query."""
+        return str(self._address)
+
+    def connect(self) -> DicomwebClient:
+        """A way to it for one thread; see `Archive.connect`."""
+        return DicomwebClient(self._address, self._patience)
+
+
+class DicomwebClient:
+    """One thread's way to a DICOMweb service; a `Client`.
+
+    Args:
+        address: The service and the query.
+        patience: How long we go on where the service does not answer.
+
+    Raises:
+        AddressError: A token would go over a connection that is not encrypted.
+    """
+
+    def __init__(self, address: DicomwebAddress, patience: Patience) -> None:
+        self._address = address
+        self._client = HttpClient(address, patience, (TOKEN,))
+
+    def search(self) -> Iterator[FoundInstance]:
+        """Search for instances, page by page; see `Client.search`.
+
+        A page is the last one when it is empty: a service may give less than it is asked for.
+        """
+        for query in queries(self._address):
+            offset = 0
+            while page := self._page(query, offset):
+                yield from page
+                offset += len(page)
+
+    def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
+        """Fetch an instance as it was stored; see `Client.fetch`."""
+        fetch(self._client, found.key, stream, max_bytes)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _page(self, query: dict[str, str], offset: int) -> list[FoundInstance]:
+        wanted = {**query, "limit": str(_PAGE), "offset": str(offset)}
+        answer = self._client.get_json("/instances", wanted)
+        if answer is None:
+            return []
+        if not isinstance(answer, list):
+            raise PacsError(f"{self._address}: does not answer a search with a list")
+        return [_found(item, self._address) for item in answer]
+
+
+def _found(item: object, address: DicomwebAddress) -> FoundInstance:
+    uids = [value_of(item, tag) for tag in (_STUDY, _SERIES, _INSTANCE)]
+    if not all(isinstance(uid, str) for uid in uids):
+        raise PacsError(f"{address}: finds an instance without telling its UIDs")
+    sop_class = value_of(item, _CLASS)
+    return FoundInstance(InstanceKey(*uids), sop_class if isinstance(sop_class, str) else "")

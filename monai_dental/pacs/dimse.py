@@ -1,0 +1,163 @@
+"""A PACS that takes instances by C-STORE."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pydicom import Dataset
+
+from monai_dental.batch.target import StoredObject
+from monai_dental.dicom.quiet import quiet_pydicom
+from monai_dental.errors import PacsError, PacsUnavailableError
+from monai_dental.pacs.address import DimseAddress
+from monai_dental.pacs.association import BusyError
+from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.patience import BRIEF, Patience
+from monai_dental.pacs.scu import (
+    BrokenOffError,
+    NoRoomError,
+    NotOfferedError,
+    Scu,
+    make_identifier,
+)
+
+AE_TITLE = "MONAI_DENTAL"
+"""Our own AE title, unless another is wanted."""
+
+_NATIVE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+_BREAKS = 3  # an instance that breaks so many associations off is at fault itself
+_GROWTH, _MARGIN = 8, 1 << 20  # an archive may give back uncompressed what it got compressed
+_T = TypeVar("_T")
+
+
+class DimseTarget:
+    """A PACS as target of derived instances; an `ObjectTarget`.
+
+    An instance is stored when the PACS shows it to a C-FIND and gives the same pixels back by
+    C-GET. Where it offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no
+    proof: an archive may say so and keep what it had under that UID.
+
+    It survives pickling; each process has associations of its own, and each is for one thread.
+
+    Args:
+        address: The PACS.
+        calling_ae_title: Our own AE title, which the PACS may have to know.
+        patience: How long we go on where the PACS does not answer.
+    """
+
+    def __init__(
+        self,
+        address: DimseAddress,
+        calling_ae_title: str = AE_TITLE,
+        patience: Patience | None = None,
+    ) -> None:
+        self.address = address
+        self._title, self._patience = calling_ae_title, patience or Patience()
+        self._scu: Scu | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the associations behind."""
+        return DimseTarget, (self.address, self._title, self._patience)
+
+    def prepare(self) -> None:
+        """Check that the PACS is there and lets us in; within a second or so.
+
+        Raises:
+            PacsError: It is not, or does not.
+        """
+        self._persist(lambda: self._open().echo(), BRIEF)
+
+    def close(self) -> None:
+        """Release the associations."""
+        if self._scu is not None:
+            self._scu.close()
+            self._scu = None
+
+    def store(self, derived: Dataset) -> StoredObject:
+        """Send an instance, and see that it has arrived; see `ObjectTarget.store`.
+
+        Raises:
+            PacsUnavailableError: The PACS cannot be reached, lets us in no more or has no room.
+            PacsError: The PACS refuses the instance, or does not keep it.
+            CorruptImageError: The instance cannot be written.
+        """
+        parcel = pack(derived)
+        scu = self._open()
+        self._persist(lambda: scu.store(parcel))
+        self._prove(scu, parcel)
+        return parcel.stored
+
+    def find(self, stored: StoredObject) -> StoredObject | None:
+        """Ask whether the PACS still has an instance; see `ObjectTarget.find`.
+
+        Raises:
+            PacsError: It does not answer.
+        """
+        key = InstanceKey.parse(stored.location)
+        return stored if self._persist(lambda: _has(self._open(), key)) else None
+
+    def _prove(self, scu: Scu, parcel: Parcel) -> None:
+        syntaxes = {parcel.transfer_syntax_uid, *_NATIVE}
+        contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
+        for pause in self._patience.pauses():  # an archive may index what it took only later
+            time.sleep(pause)
+            if self._persist(lambda: _has(scu, parcel.key, contexts)):
+                break
+        else:
+            raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
+        max_bytes = _GROWTH * len(parcel.content) + _MARGIN
+        try:
+            content = self._persist(lambda: scu.get(parcel.key, contexts, max_bytes))
+        except NotOfferedError:
+            return
+        check_copy(parcel, content)
+
+    def _open(self) -> Scu:
+        self._scu = self._scu or Scu(self.address, self._title)
+        return self._scu
+
+    def _persist(self, action: Callable[[], _T], patience: Patience | None = None) -> _T:
+        return persist(action, self.address, patience or self._patience)
+
+
+def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience) -> _T:
+    """Do something with a PACS, and again where it does not come about.
+
+    Args:
+        action: What to do.
+        address: The PACS, for messages.
+        patience: How long to go on.
+
+    Returns:
+        What the action returns.
+
+    Raises:
+        PacsUnavailableError: The PACS did not answer, or had no room, to the last.
+        PacsError: It refuses, or broke off three times.
+    """
+    breaks = 0
+    error: PacsError | None = None
+    for pause in patience.pauses():
+        time.sleep(pause)
+        try:
+            return action()
+        except BusyError as busy:
+            error = busy
+        except NoRoomError as full:
+            error = PacsUnavailableError(str(full))
+        except BrokenOffError as broken:
+            breaks += 1
+            error = PacsError(f"{address}: {broken}, {breaks} times")
+            if breaks == _BREAKS:
+                break
+    raise error or PacsUnavailableError(f"{address}: was not asked")
+
+
+def _has(scu: Scu, key: InstanceKey, contexts: list[tuple[str, str]] | None = None) -> bool:
+    """Whether the PACS shows an instance to a C-FIND."""
+    with quiet_pydicom():
+        matches = list(scu.find(make_identifier(key), contexts))
+        found = [match.get("SOPInstanceUID") for match in matches]
+    return key.sop_instance_uid in found

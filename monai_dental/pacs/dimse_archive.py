@@ -1,0 +1,199 @@
+"""A PACS that is searched by C-FIND and gives instances by C-GET (PS3.4 annex C)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pydicom import Dataset, uid
+
+from monai_dental.dicom.codecs import COMPRESSED
+from monai_dental.dicom.quiet import quiet_pydicom
+from monai_dental.errors import PacsError
+from monai_dental.pacs.address import DimseAddress, queries
+from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.dimse import AE_TITLE, persist
+from monai_dental.pacs.patience import Patience
+from monai_dental.pacs.scu import NotOfferedError, Scu
+from monai_dental.pacs.source import FoundInstance
+
+# Keys of PS3.4 C.6.2.1 and other attributes of the patient and study modules; what is in neither
+# list is a key of the instance.
+_STUDY_KEYS = frozenset(
+    (
+        "StudyInstanceUID",
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "StudyID",
+        "StudyDescription",
+        "ReferringPhysicianName",
+        "ModalitiesInStudy",
+        "SOPClassesInStudy",
+        "InstitutionName",
+        "PatientName",
+        "PatientID",
+        "IssuerOfPatientID",
+        "PatientBirthDate",
+        "PatientBirthTime",
+        "PatientSex",
+        "PatientAge",
+        "PatientSize",
+        "PatientWeight",
+        "OtherPatientNames",
+        "EthnicGroup",
+    )
+)
+_SERIES_KEYS = frozenset(
+    (
+        "SeriesInstanceUID",
+        "Modality",
+        "SeriesNumber",
+        "SeriesDescription",
+        "SeriesDate",
+        "SeriesTime",
+        "BodyPartExamined",
+        "Laterality",
+        "ProtocolName",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+        "PerformedProcedureStepDescription",
+        "StationName",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "InstitutionalDepartmentName",
+        "PerformingPhysicianName",
+        "OperatorsName",
+        "SeriesType",
+        "PatientPosition",
+    )
+)
+_NATIVE = (
+    uid.ExplicitVRLittleEndian,
+    uid.ImplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+)
+_SYNTAXES = (*map(str, _NATIVE), *COMPRESSED)
+_CLASSES = (
+    uid.DigitalIntraOralXRayImageStorageForPresentation,
+    uid.DigitalXRayImageStorageForPresentation,
+    uid.DigitalIntraOralXRayImageStorageForProcessing,
+    uid.DigitalXRayImageStorageForProcessing,
+    uid.ComputedRadiographyImageStorage,
+    uid.CTImageStorage,
+)
+"""What a dental instance may be, where the PACS does not say."""
+
+
+class DimseArchive:
+    """An application entity with a query; an `Archive`.
+
+    Args:
+        address: The application entity and the query.
+        calling_ae_title: Our own AE title, which it may have to know.
+        patience: How long we go on where it does not answer.
+    """
+
+    def __init__(
+        self,
+        address: DimseAddress,
+        calling_ae_title: str = AE_TITLE,
+        patience: Patience | None = None,
+    ) -> None:
+        self._address, self._title = address, calling_ae_title
+        self._patience = patience or Patience()
+
+    def __str__(self) -> str:
+        """The address without the query."""
+        return str(self._address)
+
+    def connect(self) -> DimseClient:
+        """A way to it for one thread; see `Archive.connect`."""
+        return DimseClient(self._address, self._title, self._patience)
+
+
+class DimseClient:
+    """One thread's way to an application entity; a `Client`.
+
+    Args:
+        address: The application entity and the query.
+        calling_ae_title: Our own AE title.
+        patience: How long we go on where it does not answer.
+    """
+
+    def __init__(self, address: DimseAddress, calling_ae_title: str, patience: Patience) -> None:
+        self._address, self._patience = address, patience
+        self._scu = Scu(address, calling_ae_title)
+
+    def search(self) -> Iterator[FoundInstance]:
+        """Search for studies, their series and their instances; see `Client.search`.
+
+        Level by level, as PS3.4 C.4.1.3.1.1 has it: many archives do not search otherwise.
+        """
+        persist(self._scu.check_get, self._address, self._patience)
+        for query in queries(self._address):
+            levels = _split(query)
+            for study in self._uids("STUDY", levels[0]):
+                for series in self._uids("SERIES", levels[1], StudyInstanceUID=study):
+                    above = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+                    for match in self._find("IMAGE", levels[2], **above):
+                        key = InstanceKey(study, series, match["SOPInstanceUID"])
+                        yield FoundInstance(key, match["SOPClassUID"])
+
+    def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
+        """Fetch an instance as it was stored, where the PACS will; see `Client.fetch`."""
+        classes = (found.sop_class_uid,) if found.sop_class_uid else tuple(map(str, _CLASSES))
+        contexts = [(each, syntax) for each in classes for syntax in _SYNTAXES]
+        try:
+            content = persist(
+                lambda: self._scu.get(found.key, contexts, max_bytes),
+                self._address,
+                self._patience,
+            )
+        except NotOfferedError as error:
+            raise PacsError(f"cannot be fetched by C-GET: {error}") from None
+        stream.seek(0)
+        stream.truncate()
+        stream.write(content)
+
+    def close(self) -> None:
+        """Release the associations."""
+        self._scu.close()
+
+    def _uids(self, level: str, keys: dict[str, str], **above: str) -> list[str]:
+        """The unique keys of all matches at a level."""
+        keyword = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}[level]
+        return [match[keyword] for match in self._find(level, keys, **above) if match[keyword]]
+
+    def _find(self, level: str, keys: dict[str, str], **above: str) -> list[dict[str, str]]:
+        wanted = {
+            "STUDY": ("StudyInstanceUID",),
+            "SERIES": ("SeriesInstanceUID",),
+            "IMAGE": ("SOPInstanceUID", "SOPClassUID"),
+        }[level]
+        with quiet_pydicom():
+            identifier = Dataset()
+            identifier.QueryRetrieveLevel = level
+            for keyword, value in ({**dict.fromkeys(wanted, ""), **keys, **above}).items():
+                setattr(identifier, keyword, value)
+            if not all(value.isascii() for value in keys.values()):
+                identifier.SpecificCharacterSet = "ISO_IR 192"
+
+            def find() -> list[dict[str, str]]:
+                return [
+                    {keyword: str(match.get(keyword) or "") for keyword in wanted}
+                    for match in self._scu.find(identifier)
+                ]
+
+            return persist(find, self._address, self._patience)
+
+
+def _split(query: dict[str, str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """The keys of studies, of series and of instances."""
+    study = {key: value for key, value in query.items() if key in _STUDY_KEYS}
+    series = {key: value for key, value in query.items() if key in _SERIES_KEYS}
+    image = {key: query[key] for key in query if key not in study and key not in series}
+    if "Modality" in series:  # or each study would be looked into
+        study.setdefault("ModalitiesInStudy", series["Modality"])
+    return study, series, image

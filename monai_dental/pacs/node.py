@@ -1,0 +1,197 @@
+"""A node: receives instances, denoises them as a batch does, and forwards what it derived."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from monai_dental.batch.job import Job
+from monai_dental.batch.lock import hold_lock
+from monai_dental.batch.stamp import digest_of, stamp_of
+from monai_dental.batch.target import ObjectTarget, StoredObject
+from monai_dental.batch.workers import Limits
+from monai_dental.pacs.node_denoise import DenoisePool
+from monai_dental.pacs.node_forward import Forwarder
+from monai_dental.pacs.node_health import Health, HealthServer
+from monai_dental.pacs.node_log import Counts, say
+from monai_dental.pacs.node_settings import MEBIBYTE, NodeSettings
+from monai_dental.pacs.receiver import Receiver
+from monai_dental.pacs.spool import Spool
+from monai_dental.pacs.spool_queue import (
+    DERIVED,
+    FAILED,
+    FORWARDED,
+    QUEUE,
+    RECEIVED,
+    SKIPPED,
+    Queue,
+)
+
+LOCK = "node.lock"
+_REMEMBERED_S = 30 * 86400.0
+_TIDY_S = 3600.0
+_LAST_FORWARD_S = 20.0
+
+
+class Node:
+    """A node that runs until it is stopped.
+
+    Whatever ends it, SIGKILL too: what it has answered Success for is in the spool, and the next
+    one on the same spool goes on. Derived instances have the same UIDs whenever they are made, so
+    that what is done twice is there once.
+
+    Args:
+        settings: Addresses, AE titles, limits.
+        job: What is done with each instance; its target is the spool's `derived`.
+        limits: What one instance may take.
+        workers: Number of worker processes.
+        target: Where results go.
+        is_failed_left: Whether instances that failed before are done again.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        job: Job,
+        limits: Limits,
+        *,
+        workers: int,
+        target: ObjectTarget,
+        is_failed_left: bool = False,
+    ) -> None:
+        self._settings, self._job, self._limits = settings, job, limits
+        self._workers, self._target = workers, target
+        self._is_failed_left = is_failed_left
+        self._spool = Spool(settings.spool, settings.spool_limit * MEBIBYTE)
+        self._counts = Counts()
+
+    def run(self, stops: SimpleQueue[int], on_ready: Callable[[str], None]) -> None:
+        """Serve.
+
+        Args:
+            stops: Whoever wants it to end puts something in; a signal handler may.
+            on_ready: Told in words where it listens, when it does.
+
+        Raises:
+            MonaiDentalError: It cannot start.
+        """
+        warnings.simplefilter("ignore")  # pydicom's quote values of elements
+        for name in ("pydicom", "pynetdicom"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        threading.excepthook = _say_kind
+        with ExitStack() as stack:
+            self._settings.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(hold_lock(self._settings.spool / LOCK))
+            self._spool.prepare()
+            is_new = not (self._settings.spool / QUEUE).exists()
+            queue = Queue(self._settings.spool, is_new=True)
+            stack.callback(queue.close)
+            pool = DenoisePool(
+                self._job,
+                self._limits,
+                self._workers,
+                spool=self._spool,
+                queue=queue,
+                counts=self._counts,
+            )
+            stack.callback(pool.stop)
+            self._recover(queue, is_new)
+            forwarder = Forwarder(
+                self._target,
+                self._settings.longest_wait,
+                spool=self._spool,
+                queue=queue,
+                counts=self._counts,
+                on_room=pool.wake,
+            )
+
+            def is_known(key: str) -> bool:
+                job = queue.get(key)
+                if job is None or job.state == FAILED:
+                    return False
+                is_valid = job.recipe == pool.recipe.mark(
+                    SKIPPED if job.state == SKIPPED else DERIVED
+                )
+                return job.state in (RECEIVED, DERIVED) or is_valid
+
+            def receive(key: str, uid: str) -> None:
+                queue.receive(key, uid)
+                pool.wake()
+
+            receiver = Receiver(
+                self._settings,
+                self._spool,
+                is_known=is_known,
+                on_received=receive,
+                counts=self._counts,
+            )
+
+            def look() -> Health:
+                return Health(
+                    self._counts.values(),
+                    queue.counts(),
+                    self._spool.used,
+                    self._spool.limit,
+                    self._spool.is_full,
+                    receiver.associations,
+                    forwarder.failures,
+                )
+
+            words = []
+            if self._settings.health_port is not None:
+                health = HealthServer(self._settings.health_port, look)
+                health.start()
+                stack.callback(health.stop)
+                words.append(f"health at http://127.0.0.1:{health.port}/health")
+            receiver.start()
+            stack.callback(forwarder.stop, _LAST_FORWARD_S)
+            stack.callback(receiver.stop)
+            pool.start()
+            forwarder.start()
+            on_ready(
+                ", ".join((f"{self._settings.ae_title} listens on port {receiver.port}", *words))
+            )
+            while True:
+                queue.forget(_REMEMBERED_S)
+                with contextlib.suppress(Empty):
+                    stops.get(timeout=_TIDY_S)
+                    break
+            say(logging.INFO, "stopping: no more instances are taken")
+
+    def _recover(self, queue: Queue, is_new: bool) -> None:
+        """Bring spool and queue into agreement after whatever ended the last node."""
+        if is_new:  # the queue was lost: of what is derived its file tells all that is needed
+            for location in self._spool.derived.locations():
+                path = self._spool.derived.path(location)
+                queue.adopt(
+                    StoredObject(location, path.stem, digest_of(path), stamp_of(path.stat()))
+                )
+        for key in list(self._spool.keys()):
+            job = queue.get(key)
+            if job is None:
+                queue.receive(key, "")
+            elif job.state in (DERIVED, FORWARDED, SKIPPED):
+                self._spool.remove(key)
+        for job in queue.jobs(RECEIVED):
+            if not self._spool.path(job.key).is_file():
+                queue.finish(job.key, FAILED, "is gone from the spool", "")
+        derived = set(self._spool.derived.locations())
+        if self._is_failed_left:
+            for job in queue.jobs(FAILED):
+                if self._spool.path(job.key).is_file():
+                    queue.receive(job.key, job.uid)
+                elif job.output in derived:
+                    queue.retry(job.key)
+        for location in derived - {job.output for job in queue.jobs(DERIVED, FAILED)}:
+            self._spool.remove_derived(location)
+
+
+def _say_kind(arguments: Any) -> None:
+    """Say that a thread ended, by the kind of error alone; for `threading.excepthook`."""
+    say(logging.ERROR, f"a thread ended: unforeseen {arguments.exc_type.__name__}")

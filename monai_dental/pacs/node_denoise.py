@@ -1,0 +1,148 @@
+"""The half of a node that denoises what was received, exactly as `monai-dental batch` does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import wait
+from pathlib import Path
+
+from monai_dental.batch.job import Job as DenoisingJob
+from monai_dental.batch.job import Recipe, Result
+from monai_dental.batch.source import Instance
+from monai_dental.batch.worker import Limits, Worker, WorkerLostError
+from monai_dental.batch.workers import LocalWorker
+from monai_dental.errors import MonaiDentalError
+from monai_dental.pacs.node_log import Counts, say
+from monai_dental.pacs.spool import Spool
+from monai_dental.pacs.spool_queue import DERIVED, FAILED, SKIPPED, Job, Queue
+
+_ATTEMPTS = 2  # as of a batch
+_PAUSE_S = 5.0
+_LOOK_S = 1.0
+
+
+class DenoisePool:
+    """Worker processes, and a thread for each that hands it one instance after another.
+
+    Args:
+        job: What is done with each instance; it stores into the spool's `derived`.
+        limits: What one instance may take.
+        workers: Number of worker processes.
+        spool: Where instances are.
+        queue: Which they are.
+        counts: What is counted.
+    """
+
+    def __init__(
+        self,
+        job: DenoisingJob,
+        limits: Limits,
+        workers: int,
+        *,
+        spool: Spool,
+        queue: Queue,
+        counts: Counts,
+    ) -> None:
+        self._spool, self._queue, self._counts = spool, queue, counts
+        self._taken: set[str] = set()
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._pool: list[Worker] = []
+        try:
+            self._pool.append(LocalWorker(job, limits))
+            self.recipe: Recipe = self._pool[0].describe()
+            self._pool += [LocalWorker(job, limits) for _ in range(workers - 1)]
+        except BaseException:
+            self.stop()
+            raise
+        self._threads = [
+            threading.Thread(target=self._serve, args=(worker,), daemon=True)
+            for worker in self._pool
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Look whether there is something to do."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the workers; what they have not finished stays received."""
+        self._stopped.set()
+        self.wake()
+        for thread in getattr(self, "_threads", ()):
+            if thread.is_alive():
+                thread.join()
+        for worker in self._pool:
+            worker.stop()
+
+    def _serve(self, worker: Worker) -> None:
+        is_told = False
+        while not self._stopped.is_set():
+            job: Job | None = None
+            try:
+                job = self._next()
+                if job is None:
+                    continue
+                result = self._denoise(worker, job)
+                if result is not None:
+                    self._record(job, result)
+                is_told = False
+            except MonaiDentalError as error:  # a full disk, a model that cannot be loaded again
+                if not is_told:
+                    say(logging.ERROR, f"denoising pauses: {error}")
+                is_told = True
+                self._stopped.wait(_PAUSE_S)
+            except Exception as error:  # noqa: BLE001 - its text could quote patient data
+                say(logging.ERROR, f"denoising pauses: unforeseen {type(error).__name__}")
+                self._stopped.wait(_PAUSE_S)
+            finally:
+                if job is not None:
+                    with self._changed:
+                        self._taken.discard(job.key)
+
+    def _next(self) -> Job | None:
+        with self._changed:
+            # A derived instance can be larger than its source. Where there is no room, those that
+            # are there go first; without any there is nothing else that could make room.
+            must_wait = self._spool.is_full and self._queue.counts()[DERIVED] > 0
+            job = None if must_wait else self._queue.next_received(self._taken)
+            if job is None:
+                self._changed.wait(_LOOK_S)
+            else:
+                self._taken.add(job.key)
+            return job
+
+    def _denoise(self, worker: Worker, job: Job) -> Result | None:
+        """What became of an instance; None where the node stops before that is known."""
+        instance = Instance(self._spool.path(job.key), Path(job.key))
+        for attempt in range(_ATTEMPTS):
+            future = worker.submit(instance, "")
+            while not wait([future], timeout=_LOOK_S / 4).done:
+                if self._stopped.is_set():
+                    return None
+            try:
+                return worker.collect(future)
+            except WorkerLostError as error:
+                if attempt == _ATTEMPTS - 1:
+                    return Result(FAILED, f"{error}, {_ATTEMPTS} times")
+        return None
+
+    def _record(self, job: Job, result: Result) -> None:
+        mark = self.recipe.mark(result.outcome)
+        self._counts.add(result.outcome)
+        if result.stored is not None:
+            self._spool.note_derived(result.stored)
+            self._queue.derive(job.key, mark, result.stored)
+            self._spool.remove(job.key)
+        elif result.outcome == SKIPPED:
+            self._queue.finish(job.key, SKIPPED, result.reason, mark)
+            self._spool.remove(job.key)
+        else:
+            self._queue.finish(job.key, FAILED, result.reason, mark)
+            say(logging.ERROR, f"instance {job.uid or job.key}: failed: {result.reason}")

@@ -1,0 +1,147 @@
+"""The half of a node that forwards what was derived, until it is proven to have arrived."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from monai_dental.batch.target import ObjectTarget
+from monai_dental.dicom.read import read_dataset
+from monai_dental.errors import CorruptImageError, MonaiDentalError, PacsUnavailableError
+from monai_dental.pacs.node_log import Counts, say
+from monai_dental.pacs.spool import Spool
+from monai_dental.pacs.spool_queue import FAILED, Job, Queue
+
+_FIRST_WAIT_S = 1.0
+_LOOK_S = 1.0
+_REFUSALS = 20  # in about an hour, with pauses of up to 300 s
+
+
+class Forwarder:
+    """A thread that stores one derived instance after another in a target.
+
+    An attempt that fails is made again, after 1 s, 2 s, 4 s and so on up to the longest wait, less
+    a random part of up to a half. While the archive cannot be reached, the same holds between two
+    attempts of whatever instance, and attempts do not end: it may be away for days. An instance
+    that it refuses fails for good after the 20th attempt.
+
+    Args:
+        target: Where they go; `store` raises, or has proven that the instance is there.
+        longest_wait: Seconds.
+        spool: Where they are.
+        queue: Which they are.
+        counts: What is counted.
+        on_room: Told whenever the spool has become smaller.
+    """
+
+    def __init__(
+        self,
+        target: ObjectTarget,
+        longest_wait: float,
+        *,
+        spool: Spool,
+        queue: Queue,
+        counts: Counts,
+        on_room: Callable[[], None],
+    ) -> None:
+        self._target, self._longest_wait = target, longest_wait
+        self._spool, self._queue, self._counts = spool, queue, counts
+        self._on_room = on_room
+        self._stopped = threading.Event()
+        self._failures = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def failures(self) -> int:
+        """Number of attempts that failed since one succeeded."""
+        return self._failures
+
+    def start(self) -> None:
+        """Begin."""
+        self._queue.forward_now()
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """End after the instance that is on its way; what has not arrived stays derived.
+
+        Args:
+            seconds: How long to wait for that instance.
+        """
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                job = self._queue.next_derived(self._longest_wait)
+                if job is None:
+                    self._stopped.wait(_LOOK_S / 4)
+                elif self._forward(job):
+                    self._on_room()
+                else:
+                    self._stopped.wait(self._pause(self._failures))
+            except MonaiDentalError as error:
+                say(logging.ERROR, f"forwarding pauses: {error}")
+                self._stopped.wait(self._longest_wait)
+            except Exception as error:  # noqa: BLE001 - its text could quote patient data
+                say(logging.ERROR, f"forwarding pauses: unforeseen {type(error).__name__}")
+                self._stopped.wait(self._longest_wait)
+        self._target.close()  # here, since its connections are for one thread
+
+    def _forward(self, job: Job) -> bool:
+        """Make one attempt; whether it, and with it the target, is well."""
+        path = self._spool.derived.path(job.output)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            if self._queue.is_forwarded(job.output_uid):
+                self._queue.forward(job.output_uid)
+            else:
+                self._fail(job, "its derived instance is gone from the spool")
+            return True
+        except OSError as error:
+            return self._postpone(job, f"{path}: cannot be read: {error.strerror}")
+        try:
+            self._target.store(read_dataset(path, content))
+        except CorruptImageError as error:
+            self._fail(job, f"cannot be forwarded: {error}")
+            return True
+        except PacsUnavailableError as error:
+            self._failures += 1
+            return self._postpone(job, str(error))
+        except MonaiDentalError as error:  # the PACS is there, and does not take this one
+            if job.attempts + 1 < _REFUSALS:
+                self._postpone(job, str(error))
+            else:
+                self._fail(job, f"cannot be forwarded: {error}")
+            return True
+        except Exception as error:  # noqa: BLE001 - its text could quote patient data
+            self._failures += 1
+            return self._postpone(job, f"unforeseen {type(error).__name__}")
+        self._queue.forward(job.output_uid)
+        self._spool.remove_derived(job.output)
+        self._counts.add("forwarded")
+        if self._failures:
+            say(logging.INFO, "forwarding goes on")
+        self._failures = 0
+        return True
+
+    def _postpone(self, job: Job, reason: str) -> bool:
+        self._counts.add("retries")
+        seconds = self._pause(job.attempts + 1)
+        self._queue.postpone(job.key, seconds, reason)
+        if not job.attempts:
+            say(logging.WARNING, f"instance {job.output_uid}: not forwarded yet: {reason}")
+        return False
+
+    def _fail(self, job: Job, reason: str) -> None:
+        self._counts.add("failed")
+        self._queue.finish(job.key, FAILED, reason, job.recipe)
+        say(logging.ERROR, f"instance {job.output_uid}: failed: {reason}")
+
+    def _pause(self, attempts: int) -> float:
+        longest = min(self._longest_wait, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 30))
+        return longest * random.uniform(0.5, 1.0)

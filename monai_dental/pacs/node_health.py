@@ -1,0 +1,135 @@
+"""Health and metrics of a node, over HTTP on this machine alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from monai_dental.errors import PacsError
+from monai_dental.pacs.node_log import COUNTERS
+
+_PREFIX = "monai_dental_node"
+_TEXT = "text/plain; charset=utf-8"
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a node is.
+
+    Attributes:
+        counts: By the names of `COUNTERS`, since it started.
+        queue: Number of instances, by state.
+        spool_bytes: What the spool takes.
+        spool_limit_bytes: What it may take.
+        is_spool_full: Whether instances are refused for want of room.
+        associations: Number of associations.
+        forward_failures: Attempts to forward that failed since one succeeded.
+    """
+
+    counts: dict[str, int]
+    queue: dict[str, int]
+    spool_bytes: int
+    spool_limit_bytes: int
+    is_spool_full: bool
+    associations: int
+    forward_failures: int
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the node from taking instances or passing them on, in words."""
+        found = []
+        if self.is_spool_full:
+            found.append("the spool is full: instances are refused")
+        if self.forward_failures:
+            found.append(f"forwarding failed {self.forward_failures} times in a row")
+        return found
+
+    def metrics(self) -> str:
+        """All numbers in Prometheus' text format 0.0.4."""
+        lines: list[str] = []
+        for name, text in COUNTERS.items():
+            lines += _metric(f"{name}_total", "counter", text, [("", self.counts[name])])
+        states = [(f'{{state="{state}"}}', count) for state, count in self.queue.items()]
+        lines += _metric("instances", "gauge", "Instances in the queue, by state", states)
+        gauges = (
+            ("spool_bytes", "What the spool takes", self.spool_bytes),
+            ("spool_limit_bytes", "What the spool may take", self.spool_limit_bytes),
+            ("spool_full", "Whether instances are refused for want of room", self.is_spool_full),
+            ("associations", "Associations now", self.associations),
+            ("forward_failures", "Attempts that failed since one succeeded", self.forward_failures),
+        )
+        for name, text, value in gauges:
+            lines += _metric(name, "gauge", text, [("", int(value))])
+        return "\n".join(lines) + "\n"
+
+
+class HealthServer:
+    """Answers `/health` with 200 or 503, and `/metrics`, on 127.0.0.1.
+
+    Args:
+        port: TCP port; 0 for any that is free.
+        look: Says how the node is.
+
+    Raises:
+        PacsError: The port cannot be used.
+    """
+
+    def __init__(self, port: int, look: Callable[[], Health]) -> None:
+        class Handler(_Handler):
+            health = staticmethod(look)
+
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        except OSError as error:
+            raise PacsError(
+                f"127.0.0.1:{port}: cannot listen there: {error.strerror or type(error).__name__}"
+            ) from error
+        self._server.daemon_threads = True
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    health: Callable[[], Health]
+    timeout = 10
+
+    def do_GET(self) -> None:
+        """Answer."""
+        if self.path == "/metrics":
+            self._answer(200, self.health().metrics(), _PROMETHEUS)
+        elif self.path == "/health":
+            problems = self.health().problems
+            self._answer(503 if problems else 200, "\n".join(problems or ["ok"]) + "\n", _TEXT)
+        else:
+            self._answer(404, "need /health or /metrics\n", _TEXT)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: a monitor asks all the time."""
+
+    def _answer(self, status: int, text: str, kind: str) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _metric(name: str, kind: str, text: str, values: Iterable[tuple[str, int]]) -> list[str]:
+    lines = [f"# HELP {_PREFIX}_{name} {text}", f"# TYPE {_PREFIX}_{name} {kind}"]
+    return lines + [f"{_PREFIX}_{name}{label} {value}" for label, value in values]

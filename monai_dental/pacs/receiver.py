@@ -1,0 +1,218 @@
+"""The Storage SCP of a node: takes instances into the spool (PS3.4 B), and answers C-ECHO."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pydicom.uid import UID
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
+from pynetdicom.dsutils import encode_file_meta
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from monai_dental.batch.tree import is_uid
+from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from monai_dental.errors import OutputError, PacsError
+from monai_dental.pacs.node_log import Counts, say
+from monai_dental.pacs.node_settings import MEBIBYTE, NodeSettings
+from monai_dental.pacs.receiver_limits import (
+    BoundedHandler,
+    BoundedServer,
+    OversizedDataset,
+    peer_of,
+)
+from monai_dental.pacs.receiver_tls import server_context
+from monai_dental.pacs.spool import Spool
+
+SUCCESS = 0x0000
+# PS3.7 C and PS3.4 table B.2-1.
+PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0110, 0xA700
+_PREAMBLE = bytes(128) + b"DICM"
+_TIMEOUT_S = 60.0
+_REQUEST_TIMEOUT_S = 30.0
+
+
+class Receiver:
+    """A Storage SCP that answers Success when an instance is on the disk and in the queue.
+
+    Args:
+        settings: AE titles, address, TLS and limits.
+        spool: Where instances go.
+        is_known: Whether an instance, told by its key in the spool, need not be kept again.
+        on_received: Told key and SOP Instance UID of each instance that is in the spool; the UID is
+            "" where it is none.
+        counts: What is counted.
+        timeout_s: How long a peer may be silent, in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        spool: Spool,
+        *,
+        is_known: Callable[[str], bool],
+        on_received: Callable[[str, str], None],
+        counts: Counts,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
+        self._settings, self._spool, self._counts = settings, spool, counts
+        self._is_known, self._on_received = is_known, on_received
+        self._timeout_s = timeout_s
+        self._storing = 0
+        self._is_idle = threading.Condition()
+        self._is_stopping = False
+        self._server: BoundedServer | None = None
+        self._tls = (
+            server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
+            if settings.tls_cert and settings.tls_key and settings.tls_ca
+            else None
+        )
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens on."""
+        assert self._server is not None
+        return int(self._server.server_address[1])
+
+    @property
+    def associations(self) -> int:
+        """Number of associations now."""
+        return 0 if self._server is None else len(self._server.active_associations)
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            PacsError: The address or port cannot be used.
+        """
+        _config.LOG_HANDLER_LEVEL = "none"
+        entity = AE(self._settings.ae_title)
+        entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        entity.require_called_aet = True
+        entity.require_calling_aet = list(self._settings.allow)
+        entity.maximum_associations = self._settings.associations
+        entity.maximum_pdu_size = self._settings.max_pdu
+        entity.acse_timeout = _REQUEST_TIMEOUT_S
+        entity.network_timeout = self._timeout_s
+        handlers: list[Any] = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_REJECTED, self._on_rejected),
+            (evt.EVT_ABORTED, self._on_aborted),
+        ]
+        try:
+            server: BoundedServer = entity.make_server(
+                (self._settings.host, self._settings.port),
+                contexts=[build_context(Verification)],
+                ssl_context=self._tls,
+                evt_handlers=handlers,
+                server_class=BoundedServer,  # type: ignore[assignment]
+                request_handler=BoundedHandler,
+            )
+        except OSError as error:
+            raise PacsError(
+                f"{self._settings.host}:{self._settings.port}: cannot listen there: "
+                f"{error.strerror or type(error).__name__}"
+            ) from error
+        server.shared_contexts = [
+            build_context(Verification),
+            *(
+                build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+                for context in AllStoragePresentationContexts
+                if context.abstract_syntax is not None
+            ),
+        ]
+        server.max_object = self._settings.max_object * MEBIBYTE
+        server.max_connections = 2 * self._settings.associations + 8
+        server.timeout_s = self._timeout_s
+        server.on_refused = self._count_rejected
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no more, let what is being written be written, and end all associations."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        with self._is_idle:
+            self._is_stopping = True
+            self._is_idle.wait_for(lambda: not self._storing, self._timeout_s)
+        associations = self._server.active_associations
+        for association in associations:
+            association.abort(block=False)
+        for association in associations:
+            association.join(1.0)
+            if association.is_alive() and association.dul.socket is not None:
+                association.dul.socket._shutdown_socket()  # in mid-PDU it reads nothing else
+
+    def _store(self, event: Any) -> int:
+        """Answer a C-STORE request; pynetdicom's handler of EVT_C_STORE."""
+        with self._is_idle:
+            if self._is_stopping:
+                return OUT_OF_RESOURCES
+            self._storing += 1
+        try:
+            return self._take(event)
+        except OutputError as error:  # a full spool, a full or broken disk
+            self._refuse(event, str(error))
+            return OUT_OF_RESOURCES
+        except Exception as error:  # noqa: BLE001 - its text could quote patient data
+            self._refuse(event, f"unforeseen {type(error).__name__}")
+            return PROCESSING_FAILURE
+        finally:
+            with self._is_idle:
+                self._storing -= 1
+                self._is_idle.notify_all()
+
+    def _take(self, event: Any) -> int:
+        dataset = event.request.DataSet
+        if isinstance(dataset, OversizedDataset):
+            self._refuse(event, f"an object beyond max-object, {self._settings.max_object} MiB")
+            return OUT_OF_RESOURCES
+        meta = event.file_meta
+        meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+        meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+        head = _PREAMBLE + encode_file_meta(meta)
+        uid = str(event.request.AffectedSOPInstanceUID)
+        with dataset.getbuffer() as content:
+            digest = hashlib.sha256(
+                f"{event.request.AffectedSOPClassUID}\0{uid}\0{meta.TransferSyntaxUID}\0".encode()
+            )
+            digest.update(content)
+            key = digest.hexdigest()
+            if self._is_known(key):
+                self._counts.add("known")
+                return SUCCESS
+            self._spool.write(key, (head, content))
+        self._on_received(key, uid if is_uid(uid) else "")
+        self._counts.add("received")
+        return SUCCESS
+
+    def _refuse(self, event: Any, reason: str) -> None:
+        self._counts.add("refused")
+        say(logging.WARNING, f"{peer_of(event.assoc)}: instance refused: {reason}")
+
+    def _count_rejected(self) -> None:
+        self._counts.add("rejected")
+
+    def _on_rejected(self, event: Any) -> None:
+        self._count_rejected()
+        request = event.assoc.requestor.primitive
+        if request.called_ae_title.strip() != self._settings.ae_title:
+            reason = f"it calls another AE title than {self._settings.ae_title}"
+        elif request.calling_ae_title.strip() not in self._settings.allow:
+            reason = "its AE title is not among those that may call (allow)"
+        else:
+            reason = f"{self._settings.associations} associations are there already (associations)"
+        say(logging.WARNING, f"{peer_of(event.assoc)}: association rejected: {reason}")
+
+    def _on_aborted(self, event: Any) -> None:
+        if self._is_stopping:
+            return
+        self._counts.add("broken")
+        where = "" if event.assoc.dimse.message is None else " in mid-object, which is not kept"
+        say(logging.WARNING, f"{peer_of(event.assoc)}: association broke off{where}")

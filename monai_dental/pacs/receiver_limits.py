@@ -1,0 +1,211 @@
+"""pynetdicom's server with bounds on what a peer can make it hold, and TLS that cannot block it.
+
+pynetdicom 3.0 reads a PDU of any length into memory, collects a dataset of any length, reads ahead
+of requests that it has not answered, and makes TLS handshakes in the thread that accepts
+connections. Here each of these has a limit.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.transport import (
+    AssociationSocket,
+    RequestHandler,
+    ThreadedAssociationServer,
+)
+
+from monai_dental.pacs.node_log import say
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+    from pynetdicom.pdu_primitives import P_DATA
+    from pynetdicom.presentation import PresentationContext
+
+_HEADER = 6  # bytes before what a PDU's length counts (PS3.8 9.3.1)
+_ASSOCIATE_RQ = 1
+_LONGEST_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ, which Maximum Length Received does not bound
+_LONGEST_COMMAND = 1 << 16
+_INVALID_PDU = "Evt19"  # of the state machine in PS3.8 9.2: ends the association by A-ABORT
+
+
+class OversizedDataset(io.BytesIO):
+    """A dataset beyond the limit: what comes of it is read and forgotten."""
+
+    def write(self, content: Any, /) -> int:
+        """Forget it."""
+        return len(content)
+
+
+class BoundedSocket(AssociationSocket):
+    """A connection that reads no PDU beyond a limit, and waits for no peer for ever."""
+
+    max_pdu: int
+    on_refused: Callable[[], None]
+    _is_begun = False
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read so many bytes, fewer where the connection ends before.
+
+        Raises:
+            OSError: There are more than the limit, the peer speaks no DICOM, or it fell silent.
+        """
+        if nr_bytes > self.max_pdu + _LONGEST_REQUEST:
+            self._refuse(f"announced a PDU of {nr_bytes} bytes; max-pdu is {self.max_pdu}")
+        connection = self.socket
+        if connection is None:
+            return bytearray()
+        content = bytearray(nr_bytes)
+        view, done = memoryview(content), 0
+        while done < nr_bytes:
+            count = connection.recv_into(view[done:])
+            if not count:
+                break
+            done += count
+        view.release()
+        del content[done:]
+        if not self._is_begun:
+            self._is_begun = True
+            length = int.from_bytes(content[2:_HEADER], "big")
+            if done and (content[0] != _ASSOCIATE_RQ or length > _LONGEST_REQUEST):
+                self._refuse("sent no A-ASSOCIATE-RQ: speaks no DICOM, or TLS where none is")
+        return content
+
+    def _refuse(self, reason: str) -> None:
+        say(logging.WARNING, f"{peer_of(self.assoc)} {reason}; its connection is closed")
+        self.on_refused()
+        # The thread of an association waits for the request that will not come.
+        self.assoc.dul.to_user_queue.put(None)
+        raise ConnectionError(reason)
+
+
+class BoundedDimse(DIMSEServiceProvider):
+    """DIMSE messages of bounded length, one at a time.
+
+    Args:
+        association: The association.
+        max_object: Longest dataset, in bytes; of a longer one nothing is kept.
+    """
+
+    def __init__(self, association: Association, max_object: int) -> None:
+        super().__init__(association)
+        self._max_object = max_object
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take a part of a message."""
+        # A peer that waits for answers, as all must that did not agree on more (PS3.7 D.3.3.3),
+        # can be one request ahead at most.
+        if self.msg_queue.qsize() > 1:
+            self._end("sends without waiting for answers")
+            return
+        message = self.message
+        if message is not None:
+            size = sum(len(value) for _, value in primitive.presentation_data_value_list)
+            if message.encoded_command_set.tell() + size > _LONGEST_COMMAND + self._max_object:
+                self._end("sent a command set without end")
+                return
+            dataset = message.data_set
+            if dataset is not None and dataset.tell() + size > self._max_object:
+                message.data_set = OversizedDataset()
+        super().receive_primitive(primitive)
+
+    def _end(self, reason: str) -> None:
+        say(logging.WARNING, f"{peer_of(self.assoc)} {reason}; its association is aborted")
+        self.dul.event_queue.put(_INVALID_PDU)
+
+
+class BoundedHandler(RequestHandler):
+    """Makes the association of a connection, with the bounds of this module."""
+
+    server: BoundedServer
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        # Shared: making a copy of all storage classes for each association takes 0.1 s.
+        association.acceptor.supported_contexts = self.server.shared_contexts
+        association.dimse = BoundedDimse(association, self.server.max_object)
+        first = association.dul.event_queue.get_nowait()  # of the socket that is replaced
+        assert first == "Evt5"
+        association.dul.socket = None
+        bounded = BoundedSocket(association, client_socket=self.request)
+        bounded.max_pdu = self.server.ae.maximum_pdu_size
+        bounded.on_refused = self.server.on_refused
+        association.set_socket(bounded)
+        return association
+
+
+class BoundedServer(ThreadedAssociationServer):
+    """A server of associations with bounds on connections; see the module."""
+
+    daemon_threads = True
+    request_queue_size = 64
+    shared_contexts: list[PresentationContext]
+    max_object: int
+    max_connections: int
+    timeout_s: float
+    on_refused: Callable[[], None]
+    _handshakes = 0
+    _count_lock = threading.Lock()
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Accept a connection; the handshake of TLS is for its own thread."""
+        assert self.socket is not None
+        connection, address = self.socket.accept()
+        connection.settimeout(self.timeout_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is room for one more connection.
+
+        Up to the limit of associations those above are told so; this bounds the rest.
+        """
+        if self._handshakes + len(self.active_associations) < self.max_connections:
+            return True
+        say(logging.WARNING, f"peer {client_address[0]}: too many connections; this one is closed")
+        self.on_refused()
+        return False
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection."""
+        if self.ssl_context is None:
+            super().finish_request(request, client_address)
+            return
+        with self._count_lock:
+            self._handshakes += 1
+        try:
+            request = self.ssl_context.wrap_socket(request, server_side=True)
+            request.settimeout(self.timeout_s)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or type(error).__name__
+            say(logging.WARNING, f"peer {client_address[0]}: no TLS: {reason}; connection closed")
+            self.on_refused()
+            self.shutdown_request(request)
+            return
+        finally:
+            with self._count_lock:
+                self._handshakes -= 1
+        super().finish_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say that a connection failed, by the kind of error alone."""
+        kind = getattr(sys.exc_info()[0], "__name__", "error")
+        say(logging.WARNING, f"peer {client_address[0]}: unforeseen {kind}; connection closed")
+
+    def shutdown(self) -> None:
+        """Listen no more."""
+        socketserver.BaseServer.shutdown(self)
+        self.server_close()
+
+
+def peer_of(association: Association) -> str:
+    """How log lines name a peer: by its address; an AE title could hold anything."""
+    return f"peer {association.requestor.address}"

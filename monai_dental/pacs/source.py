@@ -1,0 +1,174 @@
+"""The instances of a PACS that a query finds, as source of a batch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from pydicom import dcmread
+
+from monai_dental.batch.source import Instance
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.errors import DatasetError, PacsError
+from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.source_spool import SourceSpool
+
+_MAX_BYTES = 1 << 30
+_FETCHERS = 4
+
+
+@dataclass(frozen=True)
+class FoundInstance:
+    """An instance that a search showed.
+
+    Attributes:
+        key: Its names.
+        sop_class_uid: Its SOP class; "" where the PACS does not say.
+    """
+
+    key: InstanceKey
+    sop_class_uid: str = ""
+
+
+class Client(Protocol):
+    """One thread's way to a PACS."""
+
+    def search(self) -> Iterator[FoundInstance]:
+        """The instances that the query finds.
+
+        Raises:
+            PacsError: The PACS cannot be asked.
+        """
+
+    def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
+        """Write an instance to a file.
+
+        Args:
+            found: The instance.
+            stream: Where it goes; emptied first.
+            max_bytes: How large it may be.
+
+        Raises:
+            PacsUnavailableError: The PACS does not answer.
+            PacsError: It does not have the instance, or sends something else.
+        """
+
+    def close(self) -> None:
+        """End what is open."""
+
+
+class Archive(Protocol):
+    """A PACS, from which several threads can fetch."""
+
+    def connect(self) -> Client:
+        """A way to it for one thread; nothing is sent yet."""
+
+
+class PacsSource:
+    """The instances of a PACS that a query finds; a `RemoteSource`.
+
+    What an instance is, its SOP Instance UID says: one whose outcome is recorded is not fetched
+    again, even where the PACS has corrected its header since.
+
+    Args:
+        archive: The PACS, with the query.
+        spool_bytes: Disk that files which are not done may take.
+
+    Raises:
+        DatasetError: The query finds nothing.
+        PacsError: The PACS cannot be asked.
+    """
+
+    def __init__(self, archive: Archive, spool_bytes: int) -> None:
+        self._archive, self._spool_bytes = archive, spool_bytes
+        self._spool: SourceSpool | None = None
+        self._here = threading.local()
+        self._clients: list[Client] = []
+        self._lock = threading.Lock()
+        client = archive.connect()
+        try:
+            # The same instance may match several of the queries, or move to another page.
+            self._found = {str(found.key): found for found in client.search()}
+        finally:
+            client.close()
+        if not self._found:
+            raise DatasetError(f"{archive}: the query finds no instance")
+
+    @property
+    def fetchers(self) -> int:
+        """How many threads fetch at the same time."""
+        return _FETCHERS
+
+    def __len__(self) -> int:
+        """Return the number of instances."""
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[Instance]:
+        """Return the instances in the order of study, series and instance."""
+        for name in sorted(self._found):
+            found = self._found[name]
+            place = self._files.path(name)
+            uid = found.key.sop_instance_uid
+            shown = Path(name) if found.key.is_valid else Path(f"invalid-{place.stem}")
+            yield Instance(place, shown, sop_instance_uid=uid, stamp="")
+
+    def prepare(self, spool: Path) -> None:
+        """Make the spool; see `RemoteSource.prepare`."""
+        self._spool = SourceSpool(spool, self._spool_bytes, _MAX_BYTES)
+        self._places = {self._spool.path(name): found for name, found in self._found.items()}
+
+    def close(self) -> None:
+        """Remove the spool, and end all associations and connections."""
+        with self._lock:
+            clients, self._clients = self._clients, []
+        for client in clients:
+            client.close()
+        if self._spool is not None:
+            self._spool.close()
+
+    def has_room(self) -> bool:
+        """Whether the spool takes one more; see `RemoteSource.has_room`."""
+        return self._files.has_room()
+
+    def fetch(self, instance: Instance) -> None:
+        """Fetch an instance, and see that it is that one; see `RemoteSource.fetch`."""
+        found = self._places[instance.path]
+        if not found.key.is_valid:
+            raise PacsError("the PACS names it by what is no UID; need UIDs to ask for it")
+        with self._files.open(instance.path) as stream:
+            self._client().fetch(found, stream, self._files.max_file_bytes)
+            stream.flush()
+            _check_uid(stream, found.key)
+
+    def release(self, instance: Instance) -> None:
+        """Remove the file of an instance; see `RemoteSource.release`."""
+        self._files.remove(instance.path)
+
+    @property
+    def _files(self) -> SourceSpool:
+        if self._spool is None:
+            raise ValueError("prepare was not called")
+        return self._spool
+
+    def _client(self) -> Client:
+        client: Client | None = getattr(self._here, "client", None)
+        if client is None:
+            client = self._here.client = self._archive.connect()
+            with self._lock:
+                self._clients.append(client)
+        return client
+
+
+def _check_uid(stream: BinaryIO, key: InstanceKey) -> None:
+    stream.seek(0)
+    try:
+        with quiet_pydicom():
+            dataset = dcmread(stream, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+            uid = str(dataset.get("SOPInstanceUID", ""))
+    except PYDICOM_ERRORS as error:
+        raise PacsError(f"the PACS sends broken DICOM: {type(error).__name__}") from None
+    if uid != key.sop_instance_uid:
+        raise PacsError("the PACS sends another instance than the one asked for")

@@ -1,0 +1,224 @@
+"""The folder of what a node has received and not yet forwarded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset
+
+from monai_dental.atomic import open_atomically
+from monai_dental.batch.stamp import stamp_of
+from monai_dental.batch.target import StoredObject
+from monai_dental.batch.tree import is_uid
+from monai_dental.dicom.derive import encode_dataset
+from monai_dental.errors import OutputError
+
+_PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
+_FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class Spool:
+    """Files by digest, each whole and on the disk, within a limit.
+
+    `received/DIGEST.dcm` is an instance as it came, `derived/UID.dcm` what was made of one;
+    `.parts` holds what is being written, and nothing else.
+
+    Args:
+        folder: The folder.
+        limit: What the files may take together, in bytes.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self.derived = DerivedFolder(folder)
+        self._used = 0
+        self._is_refusing = False
+        self._lock = threading.Lock()
+
+    @property
+    def used(self) -> int:
+        """What the files take, in bytes."""
+        return self._used
+
+    @property
+    def is_full(self) -> bool:
+        """Whether something found no room since room was made."""
+        return self._is_refusing or _free_bytes(self.folder) < _FREE_BYTES
+
+    def prepare(self) -> None:
+        """Make the folders, for nobody else to read, and remove what was half written.
+
+        Raises:
+            OutputError: They cannot be made or written.
+        """
+        try:
+            for name in (_PARTS, _RECEIVED, _DERIVED):
+                (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            for part in (self.folder / _PARTS).iterdir():
+                part.unlink()
+            probe = self.folder / _PARTS / secrets.token_hex(8)
+            probe.touch(exist_ok=False)
+            probe.unlink()
+            places = (self.folder / _RECEIVED, self.folder / _DERIVED)
+            self._used = sum(file.stat().st_size for place in places for file in place.iterdir())
+        except OSError as error:
+            raise _error(self.folder, error) from error
+
+    def write(self, key: str, chunks: Sequence[bytes | memoryview]) -> None:
+        """Write what was received; when this returns it is on the disk.
+
+        Args:
+            key: SHA-256 of it.
+            chunks: Its bytes, piece by piece.
+
+        Raises:
+            OutputError: There is no room, or it cannot be written.
+        """
+        size = sum(len(chunk) for chunk in chunks)
+        path = self.path(key)
+        self._reserve(size)
+        try:
+            before = _size(path)
+            part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
+            with open_atomically(path, part=part) as stream:
+                stream.writelines(chunks)
+            _flush_folder(path.parent)
+        except BaseException:
+            self._release(size)
+            raise
+        self._release(before)
+
+    def path(self, key: str) -> Path:
+        """Where the instance of a digest is, or would be."""
+        if not _KEY.fullmatch(key):
+            raise ValueError("a key of the spool is a SHA-256: 64 lower-case hexadecimal digits")
+        return self.folder / _RECEIVED / f"{key}.dcm"
+
+    def keys(self) -> Iterator[str]:
+        """The digest of each instance that is there."""
+        for path in (self.folder / _RECEIVED).iterdir():
+            if path.suffix == ".dcm" and _KEY.fullmatch(path.stem):
+                yield path.stem
+
+    def note_derived(self, stored: StoredObject) -> None:
+        """Count a derived instance, which a worker process has written."""
+        with self._lock:
+            self._used += _size(self.derived.path(stored.location))
+
+    def remove(self, key: str) -> None:
+        """Remove what was received; nothing where it is gone."""
+        self._remove(self.path(key))
+
+    def remove_derived(self, location: str) -> None:
+        """Remove a derived instance; nothing where it is gone."""
+        self._remove(self.derived.path(location))
+
+    def _remove(self, path: Path) -> None:
+        size = _size(path)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _error(path, error) from error
+        self._release(size)
+
+    def _reserve(self, size: int) -> None:
+        with self._lock:
+            is_disk_full = _free_bytes(self.folder) < size + _FREE_BYTES
+            self._is_refusing = is_disk_full or self._used + size > self.limit
+            if is_disk_full:
+                raise OutputError(f"{self.folder}: its disk is full")
+            if self._is_refusing:
+                raise OutputError(
+                    f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
+                    "more is taken until some is forwarded"
+                )
+            self._used += size
+
+    def _release(self, size: int) -> None:
+        with self._lock:
+            self._used = max(0, self._used - size)
+            self._is_refusing = self._is_refusing and not size
+
+
+@dataclass(frozen=True)
+class DerivedFolder:
+    """The derived instances of a spool: an `ObjectTarget` for workers.
+
+    Attributes:
+        folder: The spool's folder.
+    """
+
+    folder: Path
+
+    def prepare(self) -> None:
+        """Nothing: the spool has made and checked its folders."""
+
+    def close(self) -> None:
+        """Nothing: it holds nothing open."""
+
+    def store(self, derived: Dataset) -> StoredObject:
+        """Write an instance to the disk; see `ObjectTarget.store`."""
+        uid = str(derived.SOPInstanceUID)
+        location = f"{uid}.dcm"
+        path = self.path(location)
+        content = encode_dataset(derived)
+        part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
+        with open_atomically(path, part=part) as stream:
+            stream.write(content)
+        try:
+            _flush_folder(path.parent)
+            stamp = stamp_of(path.stat())
+        except OSError as error:
+            raise _error(path, error) from error
+        return StoredObject(location, uid, hashlib.sha256(content).hexdigest(), stamp)
+
+    def find(self, stored: StoredObject) -> StoredObject | None:
+        """Look whether an instance is there; see `ObjectTarget.find`."""
+        return stored if self.path(stored.location).is_file() else None
+
+    def path(self, location: str) -> Path:
+        """Where a derived instance is, or would be."""
+        if not is_uid(location.removesuffix(".dcm")):
+            raise ValueError("a derived instance is named by its UID; need one that derive made")
+        return self.folder / _DERIVED / location
+
+    def locations(self) -> Iterator[str]:
+        """The derived instances that are there."""
+        for path in (self.folder / _DERIVED).iterdir():
+            if path.suffix == ".dcm" and is_uid(path.stem):
+                yield path.name
+
+
+def _free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _flush_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _error(folder, error) from error
+
+
+def _error(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

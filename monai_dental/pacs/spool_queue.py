@@ -1,0 +1,264 @@
+"""The queue of a node: a row for each instance that it has received, in an SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_dental.batch.target import StoredObject
+from monai_dental.errors import OutputError
+
+QUEUE = "queue.sqlite"
+RECEIVED, DERIVED, FORWARDED = "received", "derived", "forwarded"
+SKIPPED, FAILED = "skipped", "failed"
+STATES = (RECEIVED, DERIVED, FORWARDED, SKIPPED, FAILED)
+
+_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS instances (
+    key TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN {STATES}),
+    reason TEXT NOT NULL DEFAULT '',
+    uid TEXT NOT NULL,
+    recipe TEXT NOT NULL DEFAULT '',
+    output TEXT NOT NULL DEFAULT '',
+    output_uid TEXT NOT NULL DEFAULT '',
+    output_digest TEXT NOT NULL DEFAULT '',
+    output_stamp TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    changed REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS instances_by_state ON instances (state, due, changed);
+CREATE INDEX IF NOT EXISTS instances_by_output ON instances (output_uid);
+"""
+_COLUMNS = (
+    "key, state, reason, uid, recipe, output, output_uid, output_digest, output_stamp, attempts, "
+    "due, changed"
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is known of one received instance.
+
+    Attributes:
+        key: SHA-256 of it: file meta information and dataset.
+        state: "received": to denoise; "derived": to forward; "forwarded": proven to have arrived;
+            "skipped"; "failed".
+        reason: Why it was skipped or failed, or could not be forwarded yet.
+        uid: SOP Instance UID that its sender told; "" where that is none.
+        recipe: Digest of the settings that led to the state.
+        output: Place of the derived instance in the spool.
+        output_uid: Its SOP Instance UID.
+        output_digest: SHA-256 of its bytes.
+        output_stamp: Its stamp.
+        attempts: How often it could not be forwarded.
+        due: When it is forwarded at the earliest, in seconds since the epoch.
+        changed: When it came into its state, in seconds since the epoch.
+    """
+
+    key: str
+    state: str
+    reason: str
+    uid: str
+    recipe: str
+    output: str
+    output_uid: str
+    output_digest: str
+    output_stamp: str
+    attempts: int
+    due: float
+    changed: float
+
+
+class Queue:
+    """An open queue, for any number of threads.
+
+    Each change is one transaction, and on the disk when its method returns.
+
+    Args:
+        folder: The spool's folder.
+        is_new: Whether it may be made and changed; else it is only read.
+
+    Raises:
+        OutputError: It cannot be opened, is damaged, or is of another version.
+    """
+
+    def __init__(self, folder: Path, *, is_new: bool = False) -> None:
+        self._path = folder / QUEUE
+        self._lock = threading.RLock()
+        if not is_new and not self._path.is_file():
+            raise OutputError(f"{folder}: no {QUEUE} here; need the spool of a node")
+        with self._errors():
+            self._connection = self._connect()
+            if is_new:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._connection.executescript(_SCHEMA)
+                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+                if not version:
+                    self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            raise OutputError(f"{self._path}: made by another version of monai_dental")
+
+    def close(self) -> None:
+        """Close it; what the journal holds goes into the one file."""
+        with self._lock:
+            self._connection.close()
+
+    def get(self, key: str) -> Job | None:
+        """What is known of an instance."""
+        return next(self._select("key = ?", key), None)
+
+    def receive(self, key: str, uid: str) -> None:
+        """Note an instance whose bytes are in the spool, to be denoised.
+
+        This row alone may be lost to a power cut: the file tells the same.
+        """
+        with self._lock, self._errors():
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                self._change(
+                    "INSERT INTO instances (key, state, uid, changed) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (key) DO UPDATE SET state = excluded.state, reason = '', "
+                    "attempts = 0, changed = excluded.changed WHERE state != 'derived'",
+                    *(key, RECEIVED, uid, time.time()),
+                )
+            finally:
+                self._connection.execute("PRAGMA synchronous = FULL")
+
+    def adopt(self, stored: StoredObject) -> None:
+        """Note a derived instance of which nothing else is known, to be forwarded."""
+        self._change(
+            "INSERT INTO instances (key, state, uid, output, output_uid, output_digest, changed) "
+            "VALUES (?, ?, '', ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            *(stored.digest, DERIVED, stored.location, stored.sop_instance_uid, stored.digest),
+            time.time(),
+        )
+
+    def next_received(self, taken: Collection[str]) -> Job | None:
+        """The instance that has waited longest to be denoised.
+
+        Args:
+            taken: Keys of those that are being denoised.
+        """
+        marks = ", ".join("?" * len(taken))
+        where = f"state = 'received' AND key NOT IN ({marks}) ORDER BY changed LIMIT 1"
+        return next(self._select(where, *taken), None)
+
+    def derive(self, key: str, recipe: str, stored: StoredObject) -> None:
+        """Note what was derived from an instance."""
+        self._change(
+            "UPDATE instances SET state = 'derived', reason = '', recipe = ?, output = ?, "
+            "output_uid = ?, output_digest = ?, output_stamp = ?, attempts = 0, due = 0, "
+            "changed = ? WHERE key = ?",
+            *(recipe, stored.location, stored.sop_instance_uid, stored.digest, stored.stamp),
+            *(time.time(), key),
+        )
+
+    def next_derived(self, longest_wait: float) -> Job | None:
+        """The derived instance whose turn to be forwarded it is; None for none yet.
+
+        Args:
+            longest_wait: Seconds that one may wait; more is a clock that was set back.
+        """
+        now = time.time()
+        where = "state = 'derived' AND (due <= ? OR due > ?) ORDER BY due, changed LIMIT 1"
+        return next(self._select(where, now, now + longest_wait), None)
+
+    def postpone(self, key: str, seconds: float, reason: str) -> None:
+        """Note why an instance could not be forwarded, and when that is tried again."""
+        self._change(
+            "UPDATE instances SET attempts = attempts + 1, due = ?, reason = ? WHERE key = ?",
+            *(time.time() + seconds, reason, key),
+        )
+
+    def forward_now(self) -> None:
+        """Let none wait to be forwarded."""
+        self._change("UPDATE instances SET due = 0 WHERE state = 'derived'")
+
+    def forward(self, output_uid: str) -> None:
+        """Note that a derived instance has been proven to have arrived.
+
+        Of two instances that led to the same one, both are noted.
+        """
+        self._change(
+            "UPDATE instances SET state = 'forwarded', reason = '', changed = ? "
+            "WHERE output_uid = ? AND state = 'derived'",
+            *(time.time(), output_uid),
+        )
+
+    def is_forwarded(self, output_uid: str) -> bool:
+        """Whether a derived instance has been proven to have arrived."""
+        where = "output_uid = ? AND state = 'forwarded' LIMIT 1"
+        return next(self._select(where, output_uid), None) is not None
+
+    def finish(self, key: str, state: str, reason: str, recipe: str) -> None:
+        """Note that an instance was skipped, or failed for good.
+
+        Args:
+            key: The instance.
+            state: "skipped" or "failed".
+            reason: Why.
+            recipe: Digest of the settings that led to it.
+        """
+        self._change(
+            "UPDATE instances SET state = ?, reason = ?, recipe = ?, changed = ? WHERE key = ?",
+            *(state, reason, recipe, time.time(), key),
+        )
+
+    def retry(self, key: str) -> None:
+        """Let an instance that was derived, and then failed, be forwarded again."""
+        self._change(
+            "UPDATE instances SET state = 'derived', reason = '', attempts = 0, due = 0 "
+            "WHERE key = ? AND state = 'failed'",
+            key,
+        )
+
+    def forget(self, seconds: float) -> None:
+        """Remove the rows of what was forwarded or skipped so long ago."""
+        self._change(
+            "DELETE FROM instances WHERE state IN ('forwarded', 'skipped') AND changed < ?",
+            time.time() - seconds,
+        )
+
+    def jobs(self, *states: str) -> Iterator[Job]:
+        """All rows of these states, the oldest first."""
+        marks = ", ".join("?" * len(states))
+        yield from self._select(f"state IN ({marks}) ORDER BY changed", *states)
+
+    def counts(self) -> dict[str, int]:
+        """Number of instances in each state."""
+        query = "SELECT state, COUNT(*) FROM instances GROUP BY state"
+        with self._lock, self._errors():
+            found = dict(self._connection.execute(query).fetchall())
+        return {state: found.get(state, 0) for state in STATES}
+
+    def _select(self, where: str, *values: object) -> Iterator[Job]:
+        query = f"SELECT {_COLUMNS} FROM instances WHERE {where}"
+        with self._lock, self._errors():
+            found = self._connection.execute(query, values).fetchall()
+        return (Job(*row) for row in found)
+
+    def _change(self, statement: str, *values: object) -> None:
+        with self._lock, self._errors():
+            self._connection.execute(statement, values)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._path, isolation_level=None, timeout=60, check_same_thread=False
+        )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise OutputError(f"{self._path}: cannot be used: {error}") from error

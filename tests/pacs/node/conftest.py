@@ -1,0 +1,199 @@
+"""Nodes in processes of their own, certificates, and dcmtk's senders."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import Dataset, dcmwrite, uid
+
+ROOT = Path(__file__).parents[3]
+SENDERS = "STORESCU,DCMSEND,ECHOSCU,SENDER,SOURCE"
+
+# modality, stored bits, photometric interpretation, signed, transfer syntax
+KINDS = (
+    ("IO", 8, "MONOCHROME2", False, uid.ExplicitVRLittleEndian),
+    ("IO", 12, "MONOCHROME1", False, uid.JPEGLSLossless),
+    ("PX", 16, "MONOCHROME1", False, uid.ImplicitVRLittleEndian),
+    ("PX", 12, "MONOCHROME2", False, uid.JPEG2000Lossless),
+    ("DX", 10, "MONOCHROME1", False, uid.JPEGLosslessSV1),
+    ("DX", 16, "MONOCHROME2", False, uid.ExplicitVRBigEndian),
+    ("CR", 10, "MONOCHROME1", False, uid.RLELossless),
+    ("CR", 12, "MONOCHROME2", True, uid.ExplicitVRLittleEndian),
+    ("CT", 16, "MONOCHROME2", True, uid.ImplicitVRLittleEndian),
+    ("enhanced CT", 12, "MONOCHROME2", False, uid.ExplicitVRLittleEndian),
+)
+
+
+class NodeProcess:
+    """`monai-dental node` with the stub denoiser, in a process of its own."""
+
+    def __init__(self, folder: Path, forward: str, *options: Any, **environment: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.spool = folder / "spool"
+        self._folder, self._environment = folder, environment
+        self._health = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._command = [
+            sys.executable, Path(__file__).with_name("stub_node.py"), "node",
+            "--host", "127.0.0.1", "--port", self.port, "--spool", self.spool,
+            "--forward", forward, "--allow", SENDERS, "--health-port", 0, "--workers", 1,
+            "--longest-wait", 0.5, *options,
+        ]  # fmt: skip
+
+    def start(self, *options: Any) -> None:
+        command = list(map(str, (*self._command, *options)))
+        environment = {**os.environ, **self._environment, "PYTHONPATH": str(ROOT)}
+        with (self._folder / "out").open("wb") as out, (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=out, stderr=log, env=environment, start_new_session=True
+            )
+        deadline = time.monotonic() + 120
+        while True:
+            said = (self._folder / "out").read_text()
+            if found := re.search(r"http://\S+(?=/health\n)", said):
+                self._health = found.group()
+                return
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: int) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(60)
+
+    def end(self) -> None:
+        if self.is_running:
+            self.signal(signal.SIGKILL)
+
+    def get(self, path: str) -> str:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(self._health + path, timeout=30) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return f"{error.code} {error.read().decode()}"
+
+    def metrics(self) -> dict[str, int]:
+        """All numbers, without the common prefix."""
+        lines = [line for line in self.get("/metrics").splitlines() if not line.startswith("#")]
+        pairs = (line.removeprefix("monai_dental_node_").rsplit(" ", 1) for line in lines)
+        return {name: int(value) for name, value in pairs}
+
+    def wait_for(self, check: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+        """Wait until the metrics are so."""
+        deadline = time.monotonic() + 120
+        while not check(found := self.metrics()):
+            assert time.monotonic() < deadline, f"{found}\n{self.log}"
+            time.sleep(0.05)
+        return found
+
+
+@pytest.fixture(scope="module")
+def make_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
+    """Factory of nodes, not started yet; none outlives the tests."""
+    made: list[NodeProcess] = []
+
+    def make(forward: str, *options: Any, **environment: str) -> NodeProcess:
+        folder = tmp_path_factory.mktemp("node")
+        made.append(NodeProcess(folder, forward, *options, **environment))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for node in made:
+            node.end()
+
+
+@pytest.fixture
+def make_file(tmp_path: Path, instance: Callable[..., Dataset]) -> Callable[..., Path]:
+    """Factory of files of instances, each of its own kind: make_file(7)."""
+
+    def make(number: int, **options: Any) -> Path:
+        modality, bits, photometric, signed, syntax = KINDS[number % len(KINDS)]
+        dataset = instance(
+            number, modality=modality, bits_stored=bits, photometric=photometric, signed=signed,
+            transfer_syntax=syntax, frames=2 if modality == "enhanced CT" else 1, **options,
+        )  # fmt: skip
+        path = tmp_path / f"{number}.dcm"
+        dcmwrite(path, dataset, enforce_file_format=True)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def dcmtk() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run one of dcmtk's programs; where it is absent the test is skipped, or fails."""
+
+    def run(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+        program = Path("/usr/bin", name)  # pynetdicom has some of these names too
+        if not program.is_file():
+            need_program("dcmtk")
+        command = list(map(str, (program, *arguments)))
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def need_program(package: str) -> None:
+    """Skip the test, or let it fail."""
+    message = f"no {package}; apt-get install {package}"
+    if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: ca.crt; node and sender .crt and .key signed by it; stranger's by another."""
+    if shutil.which("openssl") is None:
+        need_program("openssl")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: Any) -> None:
+        subprocess.run(
+            list(map(str, ("openssl", *arguments))), check=True, capture_output=True, cwd=folder
+        )
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for authority in ("ca", "other"):
+        openssl(
+            "req", "-x509", *curve, "-days", 30, "-subj", f"/CN={authority}",
+            "-keyout", f"{authority}.key", "-out", f"{authority}.crt",
+        )  # fmt: skip
+    for name, authority in (("node", "ca"), ("sender", "ca"), ("stranger", "other")):
+        openssl(
+            "req", *curve, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"
+        )
+        openssl(
+            "x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.crt",
+            "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", 30, "-out", f"{name}.crt",
+        )  # fmt: skip
+    return folder

@@ -1,0 +1,160 @@
+"""An archive, a node, another archive: nothing is lost and nothing doubled, whatever happens."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import threading
+import time
+import urllib.error
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from monai_dental.dicom import read_dataset, to_radiograph
+
+INSTANCES = int(os.environ.get("MONAI_DENTAL_NODE_INSTANCES", "20"))
+KILLS = int(os.environ.get("MONAI_DENTAL_KILLS", "3"))
+
+
+class Sender(threading.Thread):
+    """An archive that sends its instances to a node one by one, each until it is taken."""
+
+    def __init__(self, archive: Any, identifiers: list[str]) -> None:
+        super().__init__(daemon=True)
+        self._archive, self._identifiers = archive, identifiers
+        self.refused = 0
+
+    def run(self) -> None:
+        for identifier in self._identifiers:
+            body = json.dumps({"Resources": [identifier], "Synchronous": True}).encode()
+            while True:
+                try:
+                    self._archive.call("/modalities/node/store", body)
+                    break
+                except urllib.error.HTTPError as error:
+                    error.close()
+                    self.refused += 1
+                    time.sleep(0.1)
+
+
+@pytest.fixture
+def make_source(make_orthanc: Callable[..., Any], certificates: Path) -> Callable[..., Any]:
+    """Factory of archives that send to a node's port, by TLS or not."""
+
+    def make(port: int, tls: bool) -> Any:
+        settings = {
+            "DicomTlsEnabled": True,
+            "DicomTlsCertificate": str(certificates / "sender.crt"),
+            "DicomTlsPrivateKey": str(certificates / "sender.key"),
+            "DicomTlsTrustedCertificates": str(certificates / "ca.crt"),
+        }
+        source = make_orthanc(DicomAet="SOURCE", **(settings if tls else {}))
+        modality = {"AET": "DENOISE", "Host": "127.0.0.1", "Port": port, "UseDicomTls": tls}
+        source.call("/modalities/node", json.dumps(modality).encode(), method="PUT")
+        return source
+
+    return make
+
+
+def tls_options(certificates: Path) -> list[Any]:
+    names = (("cert", "node.crt"), ("key", "node.key"), ("ca", "ca.crt"))
+    return [each for name, file in names for each in (f"--tls-{name}", certificates / file)]
+
+
+def check_arrived(files: dict[str, bytes], sources: dict[str, Path]) -> None:
+    """Each source has one derived instance, with half of its light."""
+    origins = []
+    for content in files.values():
+        dataset = dcmread(io.BytesIO(content), stop_before_pixels=True)
+        groups = list(dataset.get("SharedFunctionalGroupsSequence") or ())
+        groups += dataset.get("PerFrameFunctionalGroupsSequence") or ()
+        holders = [dataset, *(g.DerivationImageSequence[0] for g in groups
+                              if "DerivationImageSequence" in g)]  # fmt: skip
+        origin = next(h for h in holders if "SourceImageSequence" in h).SourceImageSequence[0]
+        uid = origin.ReferencedSOPInstanceUID
+        origins.append(uid)
+        source = to_radiograph(read_dataset(sources[uid]))
+        derived = to_radiograph(read_dataset(Path("derived"), content))
+        step = 2 / (2**source.encoding.bits_stored - 1)
+        assert np.abs(derived.pixels - source.pixels / 2).max() <= step
+    assert sorted(origins) == sorted(sources)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_every_instance_arrives_once_through_kills_and_a_pause_of_the_archive(
+    make_source, make_orthanc, make_node, make_file, certificates, tls
+) -> None:
+    """MONAI_DENTAL_NODE_INSTANCES tells how many, MONAI_DENTAL_KILLS how many kills."""
+    target = make_orthanc()
+    forward = f"ARCHIVE@127.0.0.1:{target.dicom_port}"
+    node = make_node(forward, *(tls_options(certificates) if tls else ()), STUB_SECONDS="0.05")
+    source = make_source(node.port, tls)
+    files = {f"1.2.3.4.{number}": make_file(number) for number in range(INSTANCES)}
+    sender = Sender(source, [source.add(path.read_bytes()) for path in files.values()])
+    node.start()
+
+    sender.start()
+    draw = random.Random(0)
+    for number in range(KILLS if not tls else min(KILLS, 1)):
+        time.sleep(draw.uniform(0, 1))
+        node.signal(signal.SIGKILL)
+        if number == 0:
+            target.stop()
+        node.start()
+        if number == 0:
+            node.wait_for(lambda metrics: metrics["forward_failures"] > 0)
+            assert "forwarding failed" in node.get("/health")
+            target.start()
+    sender.join(600)
+    assert not sender.is_alive()
+    metrics = node.wait_for(
+        lambda metrics: (
+            metrics['instances{state="forwarded"}'] + metrics['instances{state="failed"}']
+            == INSTANCES
+        )
+    )
+
+    assert metrics['instances{state="failed"}'] == 0, node.log
+    node.wait_for(lambda metrics: metrics["spool_bytes"] == 0)
+    check_arrived(target.files(), files)
+    assert not [path for path in node.spool.rglob("*.dcm")]
+    assert "MARKER" not in node.log
+    assert node.signal(signal.SIGTERM) == 0
+
+
+def test_full_spool_refuses_until_there_is_room(
+    make_source, make_orthanc, make_node, make_file, picture
+) -> None:
+    target = make_orthanc()
+    target.stop()
+    node = make_node(
+        f"ARCHIVE@127.0.0.1:{target.dicom_port}", "--spool-limit", 1, "--max-object", 1
+    )
+    source = make_source(node.port, tls=False)
+    files = {
+        f"1.2.3.4.{number}": make_file(number, stored=picture(8, rows=500, columns=500))
+        for number in range(0, 80, 10)
+    }
+    sender = Sender(source, [source.add(path.read_bytes()) for path in files.values()])
+    node.start()
+
+    sender.start()
+    metrics = node.wait_for(lambda metrics: metrics["refused_total"] > 0)
+    assert metrics["spool_bytes"] <= 1 << 20
+    assert "instance refused: " in node.log
+    assert "MiB of 1; nothing more is taken until some is forwarded" in node.log
+    target.start()
+    sender.join(120)
+    assert not sender.is_alive()
+    assert sender.refused > 0
+    node.wait_for(lambda metrics: metrics['instances{state="forwarded"}'] == len(files))
+
+    check_arrived(target.files(), files)

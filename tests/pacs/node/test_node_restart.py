@@ -1,0 +1,226 @@
+"""A node that ends and begins again, and one whose archive does not take everything."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import Dataset, dcmread
+from pynetdicom import AE, build_context
+
+from monai_dental.batch.lock import hold_lock
+from monai_dental.batch.target import StoredObject
+from monai_dental.cli import main
+from monai_dental.errors import PacsError, PacsUnavailableError
+from monai_dental.pacs.node_forward import Forwarder
+from monai_dental.pacs.node_log import Counts
+from monai_dental.pacs.node_settings import NodeSettings
+from monai_dental.pacs.receiver import Receiver
+from monai_dental.pacs.spool import DerivedFolder, Spool
+from monai_dental.pacs.spool_queue import FAILED, FORWARDED, QUEUE, Queue
+
+NOWHERE = "ARCHIVE@127.0.0.1:1"
+
+
+def send(port: int, path: Path) -> int | None:
+    dataset = dcmread(path)
+    entity = AE("SENDER")
+    context = build_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    association = entity.associate("127.0.0.1", port, [context], "DENOISE")
+    try:
+        status: int | None = association.send_c_store(dataset).get("Status")
+        return status
+    finally:
+        association.release()
+
+
+def test_stop_in_mid_work_and_a_lost_queue_lose_nothing(make_node, make_orthanc, make_file) -> None:
+    target = make_orthanc()
+    target.stop()
+    forward = f"dicomweb+http://127.0.0.1:{target.http_port}/dicom-web"
+    node = make_node(forward, STUB_SECONDS="0.5")
+    node.start()
+    for number in range(4):
+        assert send(node.port, make_file(number)) == 0x0000
+    node.wait_for(lambda metrics: metrics["derived_total"] > 0)
+
+    assert node.signal(signal.SIGTERM) == 0
+    assert "INFO stopping: no more instances are taken" in node.log
+    assert len(list(node.spool.rglob("*.dcm"))) >= 4
+    for path in node.spool.glob(f"{QUEUE}*"):
+        path.unlink()
+    target.start()
+    node.start()
+    node.wait_for(
+        lambda metrics: (
+            metrics['instances{state="received"}'] == metrics['instances{state="derived"}'] == 0
+        )
+    )
+
+    assert len(target.files()) == 4
+
+
+def test_failed_instances_are_listed_and_done_again_when_asked_for(
+    make_node, make_file, picture, capfd
+) -> None:
+    node = make_node(NOWHERE)
+    node.start()
+    assert send(node.port, make_file(0, Rows=30)) == 0x0000  # more rows than there are pixels
+    assert send(node.port, make_file(10, stored=picture(8, rows=31))) == 0x0000  # kills its worker
+    assert send(node.port, make_file(20)) == 0x0000
+    node.wait_for(lambda metrics: metrics["failed_total"] == 2 and metrics["derived_total"] == 1)
+    node.signal(signal.SIGTERM)
+
+    assert main(["node-status", str(node.spool)]) == 1
+    said = capfd.readouterr().out.splitlines()
+    assert said[0].startswith("failed: instance 1.2.3.4.0: (7FE0,0010) Pixel Data has 960 bytes")
+    assert said[1] == ("failed: instance 1.2.3.4.10: ended its worker process by signal 9, 2 times")
+    assert said[-1] == "0 received, 1 derived, 0 forwarded, 0 skipped, 2 failed"
+    assert len(list(node.spool.rglob("*.dcm"))) == 3
+    node.start("--retry-failed")
+    node.wait_for(lambda metrics: metrics["failed_total"] == 2)
+
+
+def test_second_node_on_a_spool_is_refused(tmp_path, capfd) -> None:
+    with hold_lock(tmp_path / "node.lock"):
+        options = ["--allow", "A", "--forward", NOWHERE, "--port", "0"]
+        assert main(["node", "--spool", str(tmp_path), *options]) == 2
+
+    assert "another run is writing here" in capfd.readouterr().err
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Any:
+    """Factory of receivers in this process, with settings of their own."""
+    started: list[Receiver] = []
+    (tmp_path / "spool").mkdir()
+
+    def make(timeout_s: float = 60.0, **settings: Any) -> tuple[Receiver, Spool]:
+        spool = Spool(tmp_path / "spool", 10 << 20)
+        spool.prepare()
+        receiver = Receiver(
+            NodeSettings(NOWHERE, ("SENDER",), host="127.0.0.1", port=0, **settings), spool,
+            is_known=lambda key: False, on_received=lambda key, uid: None, counts=Counts(),
+            timeout_s=timeout_s,
+        )  # fmt: skip
+        receiver.start()
+        started.append(receiver)
+        return receiver, spool
+
+    yield make
+    for each in started:
+        each.stop()
+
+
+def test_silent_peer_is_let_go(receiver) -> None:
+    listening, _ = receiver(timeout_s=0.5)
+
+    with socket.create_connection(("127.0.0.1", listening.port)) as connection:
+        connection.sendall(b"\x01\x00\x00\x00\x01\x00")  # an A-ASSOCIATE-RQ that does not go on
+        connection.settimeout(30)
+        assert connection.recv(1) == b""
+
+
+def test_disk_that_is_full_or_broken_is_out_of_resources(receiver, make_file, monkeypatch) -> None:
+    listening, spool = receiver()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("monai_dental.atomic.os.fsync", fail)
+        assert send(listening.port, make_file(0)) == 0xA700
+    assert spool.used == 0
+    assert not [path for path in spool.folder.rglob("*") if path.is_file()]
+    assert send(listening.port, make_file(0)) == 0x0000
+
+
+def test_uid_that_is_none_becomes_no_path(receiver, make_file, tmp_path) -> None:
+    listening, spool = receiver()
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    path = make_file(0, SOPInstanceUID="../../MARKER")
+
+    assert send(listening.port, path) == 0x0000
+
+    (key,) = spool.keys()
+    new = {path for path in tmp_path.rglob("*") if path.is_file()} - before - {path}
+    assert new == {spool.path(key)}
+
+
+class Archive:
+    """A target that answers as it is told."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self._answers = list(answers)
+        self.taken: list[str] = []
+
+    def store(self, derived: Dataset) -> StoredObject:
+        answer = self._answers.pop(0) if self._answers else None
+        if answer is not None:
+            raise answer
+        self.taken.append(str(derived.SOPInstanceUID))
+        return StoredObject("", self.taken[-1], "", "")
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[..., Any]:
+    """Forward two instances to an archive; the states that they end in, by UID."""
+
+    def run(archive: Archive) -> tuple[dict[str, str], dict[str, int]]:
+        spool = Spool(tmp_path / "spool", 10 << 20)
+        spool.prepare()
+        queue, counts = Queue(tmp_path / "spool", is_new=True), Counts()
+        for number in (1, 2):
+            stored = DerivedFolder(spool.folder).store(
+                dicom_dataset(SOPInstanceUID=f"1.2.3.{number}")
+            )
+            queue.receive(f"{number:064}", "")
+            queue.derive(f"{number:064}", "", stored)
+        forwarder = Forwarder(
+            archive, 0.01, spool=spool, queue=queue, counts=counts, on_room=lambda: None
+        )
+        forwarder.start()
+        pause = threading.Event()
+        while sum(queue.counts()[state] for state in (FORWARDED, FAILED)) < 2:
+            pause.wait(0.01)
+        forwarder.stop(10)
+        assert archive.is_closed
+        states = {job.output_uid: job.state for job in queue.jobs(FORWARDED, FAILED)}
+        queue.close()
+        return states, counts.values()
+
+    return run
+
+
+def test_archive_that_is_away_is_asked_again_and_again(forward) -> None:
+    away = [PacsUnavailableError("away")] * 30
+    archive = Archive(*away, ValueError("MARKER"))
+
+    states, counts = forward(archive)
+
+    assert states == {"1.2.3.1": "forwarded", "1.2.3.2": "forwarded"}
+    assert sorted(archive.taken) == ["1.2.3.1", "1.2.3.2"]
+    assert counts["retries"] == 31
+
+
+def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplog) -> None:
+    class Refusing(Archive):
+        def store(self, derived: Dataset) -> StoredObject:
+            if derived.SOPInstanceUID == "1.2.3.1":
+                raise PacsError("the PACS refuses it: status C000")
+            return super().store(derived)
+
+    states, counts = forward(Refusing())
+
+    assert states == {"1.2.3.1": "failed", "1.2.3.2": "forwarded"}
+    assert counts["retries"] == 19
+    assert (tmp_path / "spool" / "derived" / "1.2.3.1.dcm").is_file()
+    assert "1.2.3.1: failed: cannot be forwarded: the PACS refuses it" in caplog.text

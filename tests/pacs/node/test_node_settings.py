@@ -1,0 +1,115 @@
+"""The settings of a node: options, file, and what is wrong with either."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monai_dental.cli import main
+from monai_dental.errors import PacsError
+from monai_dental.pacs.node_settings import NodeSettings, make_settings
+
+DEPLOY = Path(__file__).parents[3] / "docs" / "deploy"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[[str], Path]:
+    """Factory of TOML files."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "node.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_example_is_good_and_tells_what_holds_without_it(tmp_path) -> None:
+    example = (DEPLOY / "node.toml").read_text()
+    everything = tmp_path / "node.toml"
+    everything.write_text(re.sub(r"^#(?=\S)", "", example, flags=re.MULTILINE))
+
+    said = make_settings({}, DEPLOY / "node.toml")
+    told = make_settings({}, everything)
+
+    names = re.findall(r"^#?([a-z-]+) =", example, flags=re.MULTILINE)
+    assert sorted(names) == sorted(name.replace("_", "-") for name in vars(said))
+    for name in ("host", "spool_limit", "associations", "max_pdu", "max_object", "longest_wait",
+                 "strength", "compress", "all_xray", "time_limit"):  # fmt: skip
+        assert getattr(told, name) == getattr(said, name), name
+
+
+def test_options_outdo_the_file(config) -> None:
+    path = config('forward = "A@h:1"\nallow = ["B"]\nport = 104\nstrength = 1')
+
+    settings = make_settings({"port": 105}, path)
+
+    assert settings == NodeSettings("A@h:1", ("B",), port=105, spool=settings.spool)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot = 104", "prot is no setting; the settings are forward, allow, ae-title"),
+        ('port = "104"', "port is str; need a whole number"),
+        ("all-xray = 1", "all-xray is int; need true or false"),
+        ('allow = "A"', "allow is str; need a list of texts"),
+        ("port = ", "is no TOML"),
+    ],
+)
+def test_wrong_file_is_told(config, text, message) -> None:
+    path = config(text)
+    with pytest.raises(PacsError, match=re.escape(f"{path}: {message}")):
+        make_settings({}, path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"allow": ("A" * 17,)}, "need 1 to 16 ASCII characters"),
+        ({"allow": ()}, "allow: need the AE titles"),
+        ({"port": 65536}, "port is 65536; need 0 to 65535"),
+        ({"max_pdu": 0}, "max-pdu is 0; need 4096 to 1048576 bytes"),
+        ({"associations": 1000}, "associations is 1000; need at most 400"),
+        ({"spool_limit": 1}, "need room for one object"),
+        ({"tls_cert": Path("a")}, "need tls-cert, tls-key and tls-ca, or none"),
+        ({"strength": 2.0}, "strength is 2.0; need 0 to 1"),
+        ({"longest_wait": 0.0}, "longest-wait is 0.0; need seconds above 0"),
+    ],
+)
+def test_wrong_value_is_told(wrong, message) -> None:
+    with pytest.raises(PacsError, match=re.escape(message)):
+        NodeSettings(**{"forward": "A@h:1", "allow": ("A",), **wrong})
+
+
+def test_command_checks_settings(config, capfd) -> None:
+    path = config('forward = "A@h:1"\nallow = ["B"]')
+
+    assert main(["node", "--config", str(path), "--check-config"]) == 0
+    assert capfd.readouterr().out == "the settings are good\n"
+
+    assert main(["node", "--config", str(path), "--check-config", "--forward", "A@h"]) == 2
+    assert "has no port" in capfd.readouterr().err
+    assert main(["node", "--allow", "A", "--check-config"]) == 2
+    assert "nothing says forward; need --forward" in capfd.readouterr().err
+
+
+def test_wrong_certificate_file_is_told(config, certificates, capfd) -> None:
+    path = config('forward = "A@h:1"\nallow = ["B"]')
+    options = ["node", "--config", str(path), "--check-config"]
+    files = {"--tls-cert": "node.crt", "--tls-key": "node.key", "--tls-ca": "ca.crt"}
+
+    def check(**other: str) -> int:
+        given = {**files, **{f"--tls-{name}": file for name, file in other.items()}}
+        return main(options + [str(x) for k, v in given.items() for x in (k, certificates / v)])
+
+    assert check() == 0
+    assert check(key="sender.key") == 2
+    assert "need a PEM certificate and its PEM private key" in capfd.readouterr().err
+    assert check(ca="gone.crt") == 2
+    assert "gone.crt: cannot be read: No such file" in capfd.readouterr().err
+    assert check(ca="node.key") == 2
+    assert "holds no PEM certificate" in capfd.readouterr().err

@@ -1,0 +1,412 @@
+"""`monai-dental batch` from and to archives."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import JPEGLSLossless
+
+from monai_dental.batch.manifest import Manifest, Row
+from monai_dental.cli import main
+from monai_dental.dicom.derive import encode_dataset
+from monai_dental.errors import DatasetError, OutputError, PacsError
+from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.source import FoundInstance, PacsSource
+from monai_dental.pacs.source_spool import SourceSpool
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def other_orthanc(make_orthanc: Callable[..., Any]) -> Any:
+    return make_orthanc()
+
+
+@pytest.fixture
+def other(other_orthanc: Any) -> Any:
+    """Another empty archive."""
+    other_orthanc.clear()
+    return other_orthanc
+
+
+@pytest.fixture
+def batch(faults: Any, tmp_path: Path, monkeypatch: Any, patience: Any) -> Callable[..., int]:
+    """`monai-dental batch` with a job that needs no torch, and with short pauses."""
+    monkeypatch.setattr("monai_dental.batch.dicom.DicomJob", faults.FaultyJob)
+    for module in ("dimse", "dicomweb", "dimse_archive", "dicomweb_archive"):
+        monkeypatch.setattr(f"monai_dental.pacs.{module}.Patience", lambda: patience)
+
+    def run(source: object, output: object, *options: Any, work: Path = tmp_path / "work") -> int:
+        arguments = ["batch", source, "--output", output, "--workers", 1, *options]
+        if not isinstance(output, Path):
+            arguments += ["--work", work]
+        return main(list(map(str, arguments)))
+
+    return run
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Callable[..., dict[str, Row]]:
+    """The rows of the manifest, by SOP Instance UID."""
+
+    def read(folder: Path = tmp_path / "work") -> dict[str, Row]:
+        manifest = Manifest(folder)
+        try:
+            return {row.name.rpartition("/")[2]: row for row in manifest.rows()}
+        finally:
+            manifest.close()
+
+    return read
+
+
+@pytest.fixture
+def sources(instance: Callable[..., Any]) -> list[Any]:
+    """Five instances that a search for IO finds."""
+    made = [instance(number) for number in range(1, 5)]
+    return [*made, instance(5, transfer_syntax=JPEGLSLossless)]
+
+
+def derived(archive: Any) -> dict[str, str]:
+    """The UIDs of the derived instances, by those of their sources."""
+    found: dict[str, str] = {}
+    for uid, content in archive.files().items():
+        dataset = dcmread(io.BytesIO(content))
+        for item in dataset.get("SourceImageSequence", ()):
+            assert item.ReferencedSOPInstanceUID not in found
+            found[str(item.ReferencedSOPInstanceUID)] = uid
+    return found
+
+
+@pytest.mark.parametrize("kind", ["dicomweb", "dimse"])
+def test_archive_is_source_and_target(
+    kind, orthanc, instance, sources, batch, rows, tmp_path, capfd
+) -> None:
+    for dataset in (*sources, instance(6, modality="PX"), instance(7, modality="CT")):
+        orthanc.add(encode_dataset(dataset))
+    place = str(getattr(orthanc, kind))
+    query = f"{place}?Modality=IO&Modality=PX&PatientName=MARKER*"
+
+    assert batch(query, place) == 0
+
+    made = derived(orthanc)
+    assert set(made) == {f"1.2.3.4.{number}" for number in range(1, 7)}
+    first = rows()
+    assert {row.outcome for row in first.values()} == {"derived"}
+    assert {uid: row.output_uid for uid, row in first.items()} == made
+    assert not (tmp_path / "work" / ".spool").exists()
+
+    assert batch(query, place) == 0
+    assert derived(orthanc) == made
+    assert rows() == first  # with the times
+
+    assert main(["batch-status", str(tmp_path / "work")]) == 0
+    printed = capfd.readouterr()
+    assert printed.out.splitlines()[-1] == "6 derived, 0 skipped, 0 failed, 0 left"
+    assert f"6 derived, 0 skipped, 0 failed, 0 left: {place}\n" in printed.out
+    written = b"".join(path.read_bytes() for path in (tmp_path / "work").iterdir())
+    for said in (printed.out, printed.err, written.decode(errors="replace")):
+        assert "MARKER" not in said
+
+
+def test_what_the_target_lost_is_made_again(orthanc, other, sources, batch, rows, tmp_path) -> None:
+    for dataset in sources:
+        orthanc.add(encode_dataset(dataset))
+    source, target = f"{orthanc.dimse}?Modality=IO", other.dicomweb
+    assert batch(source, target) == 0
+    made = derived(other)
+    assert len(made) == 5
+    first = json.loads(other.call("/instances"))[0]
+    other.call(f"/instances/{first}", method="DELETE")
+
+    assert batch(source, target) == 0
+
+    assert derived(other) == made
+
+
+def test_results_of_other_runs_are_told_by_their_record(
+    orthanc, sources, batch, rows, tmp_path
+) -> None:
+    """From a folder into an archive, and from there with its results into a folder."""
+    (tmp_path / "in").mkdir()
+    for number, dataset in enumerate(sources):
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(encode_dataset(dataset))
+        orthanc.add(encode_dataset(dataset))
+    assert batch(tmp_path / "in", orthanc.dimse) == 0
+    made = derived(orthanc)
+    assert set(made) == {str(each.SOPInstanceUID) for each in sources}
+
+    assert batch(f"{orthanc.dicomweb}?StudyInstanceUID=1.2.3.6.2", tmp_path / "out") == 0
+
+    found = rows(tmp_path / "out")
+    assert set(found) == {"1.2.3.4.2", made["1.2.3.4.2"]}
+    assert found[made["1.2.3.4.2"]].reason == "made by monai_dental itself"
+    row = found["1.2.3.4.2"]
+    assert row.output_uid == made["1.2.3.4.2"]
+    assert (tmp_path / "out" / row.output).is_file()
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """The command in a process group of its own, with the job of faults.py."""
+    script = ROOT / "tests" / "batch" / "faults.py"
+    return subprocess.Popen(
+        list(map(str, [sys.executable, script, "batch", *arguments])), cwd=ROOT, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def test_killed_runs_lose_and_double_nothing(
+    orthanc, other, instance, batch, rows, tmp_path
+) -> None:
+    """MONAI_DENTAL_KILLS tells how many kills; default 2."""
+    count, kills = 16, int(os.environ.get("MONAI_DENTAL_KILLS", "2"))
+    for number in range(1, count + 1):
+        orthanc.add(encode_dataset(instance(number)))
+    source, target = f"{orthanc.dicomweb}?Modality=IO", str(other.dimse)
+
+    for kill in range(1, kills + 1):
+        process = start(source, "--output", target, "--work", tmp_path / "work")
+        wanted = count * kill // (kills + 2)
+        while process.poll() is None and len(json.loads(other.call("/instances"))) < wanted:
+            time.sleep(0.01)
+        process.kill()
+        process.wait(60)
+
+    assert 0 < len(derived(other)) < count
+    assert batch(source, target) == 0
+    made = derived(other)
+    assert set(made) == {f"1.2.3.4.{number}" for number in range(1, count + 1)}
+    assert {uid: row.output_uid for uid, row in rows().items()} == made
+
+
+def test_target_that_is_away_is_told_before_anything_is_done(
+    orthanc, make_orthanc, sources, batch, tmp_path, capfd
+) -> None:
+    orthanc.add(encode_dataset(sources[0]))
+    archive = make_orthanc()
+    archive.stop()
+
+    assert batch(orthanc.dicomweb, archive.dicomweb) == 2
+    assert "cannot be reached: Connection refused" in capfd.readouterr().err
+    assert not (tmp_path / "work" / "manifest.sqlite").exists()
+
+
+def test_target_that_goes_away_in_mid_run_leaves_the_rest(
+    service, orthanc, sources, batch, rows, capfd
+) -> None:
+    for dataset in sources:
+        orthanc.add(encode_dataset(dataset))
+    answers = iter([0, 0])
+
+    def store(request: Any) -> bool:
+        code = next(answers, 503)
+        if code:
+            request.reply(status=code)
+        return bool(code)
+
+    service.answers["store"] = store
+    source, target = f"{orthanc.dimse}?Modality=IO", f"dicomweb+{service.address.url}"
+
+    assert batch(source, target) == 2
+
+    assert "answers with HTTP status 503" in capfd.readouterr().err
+    outcomes = sorted(row.outcome for row in rows().values())
+    assert outcomes == ["derived", "derived", "left", "left", "left"]
+    service.answers.clear()
+    assert batch(source, target) == 0
+    assert len(service.held) == 5
+
+
+def test_service_that_goes_away_in_mid_run_leaves_the_rest(
+    service, orthanc, sources, batch, rows, capfd
+) -> None:
+    for dataset in sources:
+        service.add(dataset)
+    answers = iter([0, 0])
+
+    def fetch(request: Any) -> bool:
+        code = next(answers, 503)
+        if code:
+            request.reply(status=code)
+        return bool(code)
+
+    service.answers["fetch"] = fetch
+    source = f"dicomweb+{service.address.url}?Modality=IO"
+
+    assert batch(source, orthanc.dimse) == 2
+
+    assert "answers with HTTP status 503" in capfd.readouterr().err
+    outcomes = [row.outcome for row in rows().values()]
+    assert "left" in outcomes
+    assert "failed" not in outcomes
+    service.answers.clear()
+    assert batch(source, orthanc.dimse) == 0
+    assert len(derived(orthanc)) == 5
+
+
+def test_instances_that_cannot_be_had_fail_alone(
+    service, orthanc, sources, instance, batch, rows, capfd
+) -> None:
+    for dataset in sources:
+        service.add(dataset)
+    del service.held["1.2.3.4.1"]
+    service.held["1.2.3.4.2"] = encode_dataset(instance(9))
+    service.held["1.2.3.4.3"] = bytes(3 << 20)
+    service.held["1.2.3.4.4"] = b"MARKER" * 100
+    service.matches.append({**service.matches[0], "00080018": {"vr": "UI", "Value": ["MARKER"]}})
+    service.answers["fetch"] = lambda request: (
+        request.reply(status=404) if "1.2.3.4.1" in request.path else False
+    )
+
+    source = f"dicomweb+{service.address.url}?Modality=IO"
+    assert batch(source, orthanc.dicomweb, "--spool-limit", 2) == 1
+
+    found = {uid: row.reason for uid, row in rows().items() if row.reason}
+    (invalid,) = [name for name in found if name.startswith("invalid-")]
+    assert found.pop(invalid) == "the PACS names it by what is no UID; need UIDs to ask for it"
+    assert found.pop("1.2.3.4.1").endswith("answers with HTTP status 404")
+    assert found == {
+        "1.2.3.4.2": "the PACS sends another instance than the one asked for",
+        "1.2.3.4.3": "the answer is larger than 2 MiB, the limit",
+        "1.2.3.4.4": "the PACS sends broken DICOM: InvalidDicomError",
+    }
+    assert set(derived(orthanc)) == {"1.2.3.4.5"}
+    printed = capfd.readouterr()
+    assert "MARKER" not in printed.out + printed.err
+
+
+def test_refused_instance_fails_alone(service, sources, batch, rows, tmp_path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, dataset in enumerate(sources[:3]):
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(encode_dataset(dataset))
+    refusals = iter([True])
+    service.answers["store"] = lambda request: (
+        request.reply(status=400) if next(refusals, False) else False
+    )
+
+    assert batch(tmp_path / "in", f"dicomweb+{service.address.url}") == 1
+
+    outcomes = {name: row.outcome for name, row in rows().items()}
+    assert outcomes == {"0.dcm": "failed", "1.dcm": "derived", "2.dcm": "derived"}
+
+
+def test_pages_smaller_than_asked_for_are_all_read(service, sources, batch, tmp_path, capfd):
+    for dataset in sources:
+        service.add(dataset)
+    service.page = 2
+
+    assert batch(f"dicomweb+{service.address.url}", tmp_path / "out", "--dry-run") == 0
+
+    assert capfd.readouterr().out == "5 would be denoised, 0 skipped, 0 failed\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "options", "said"),
+    [
+        ("in", "dimse://A@h:1", [], "need --work DIR"),
+        ("in", "dimse://A@h:1?Modality=IO", ["--work", "w"], "an output takes no query"),
+        ("in", "out", ["--work", "w"], "--work is for an output in a PACS"),
+        ("dimse://A@127.0.0.1:1", "out", [], "cannot be reached|does not answer"),
+        ("dimse://A@h:1", "out", ["--masks", "in"], "masks need an input folder"),
+    ],
+)
+def test_wrong_usage_is_told(
+    source, output, options, said, batch, tmp_path, monkeypatch, capfd
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+
+    assert main(["batch", source, "--output", output, *options]) == 2
+
+    assert re.search(said, capfd.readouterr().err)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "w").exists()
+
+
+def test_address_that_is_none_is_wrong_usage(capfd) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["batch", "in", "--output", "dimse://user:MARKER@h:1"])
+    error = capfd.readouterr().err
+    assert "holds a password" in error
+    assert "MARKER" not in error
+
+
+def test_query_that_finds_nothing_is_told(orthanc, batch, tmp_path, capfd) -> None:
+    for place in (orthanc.dimse, orthanc.dicomweb):
+        assert batch(f"{place}?PatientID=MARKER", tmp_path / "out") == 2
+        error = capfd.readouterr().err
+        assert error == f"error: {place}: the query finds no instance\n"
+
+
+class FakeArchive:
+    """Gives files of 100 bytes less than the limit, and counts what is on the disk."""
+
+    def __init__(self, folder: Path, instances: dict[str, bytes]) -> None:
+        self.folder, self.instances, self.most = folder, instances, 0
+        self._lock = threading.Lock()
+
+    def connect(self) -> FakeArchive:
+        return self
+
+    def search(self) -> Any:
+        for uid in self.instances:
+            yield FoundInstance(InstanceKey("1.2", "1.3", uid))
+
+    def fetch(self, found: FoundInstance, stream: Any, max_bytes: int) -> None:
+        stream.write(self.instances[found.key.sop_instance_uid])
+        stream.flush()
+        with self._lock:
+            sizes = [path.stat().st_size for path in self.folder.iterdir() if path.exists()]
+            self.most = max(self.most, sum(sizes))
+
+    def close(self) -> None:
+        pass
+
+
+def test_spool_takes_no_more_disk_than_it_may(sources, tmp_path) -> None:
+    contents = {str(each.SOPInstanceUID): encode_dataset(each) for each in sources}
+    archive = FakeArchive(tmp_path / "spool", contents)
+    size = max(map(len, contents.values()))
+    source = PacsSource(archive, int(2.5 * size))
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "left.dcm").touch()
+    source.prepare(tmp_path / "spool")
+    first, second, *_ = source
+
+    assert source.has_room()
+    source.fetch(first)
+    assert first.path.read_bytes() == contents[first.sop_instance_uid]
+    assert not source.has_room()  # for one of the largest size
+    source.release(first)
+    assert source.has_room()
+    assert list((tmp_path / "spool").iterdir()) == []
+    source.close()
+    assert not (tmp_path / "spool").exists()
+
+
+def test_spool_tells_of_a_full_disk(tmp_path) -> None:
+    spool = SourceSpool(tmp_path / "spool", 1000, 1000)
+    with pytest.raises(OutputError, match="No space left"), spool.open(spool.path("a")):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(PacsError), spool.open(spool.path("a")):
+        raise PacsError("x")
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert spool.has_room()
+
+
+def test_empty_search_is_an_error(tmp_path) -> None:
+    with pytest.raises(DatasetError, match="finds no instance"):
+        PacsSource(FakeArchive(tmp_path, {}), 1000)

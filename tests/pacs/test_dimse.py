@@ -1,0 +1,284 @@
+"""C-STORE with proof of arrival: to Orthanc, and to application entities that misbehave."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+from pydicom.uid import JPEGLSLossless
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, evt
+
+from monai_dental.batch.target import StoredObject
+from monai_dental.dicom.derive import encode_dataset
+from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
+from monai_dental.pacs import DimseAddress
+from monai_dental.pacs.dimse import DimseTarget
+from monai_dental.pacs.scu import STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION
+
+
+class FakePacs:
+    """A PACS in this process: what it answers to each request is for the test to say."""
+
+    def __init__(self) -> None:
+        self.stores: list[str] = []
+        self.held: dict[str, Dataset] = {}
+        self.on_store: Callable[[Any], int] = self.keep
+        self.associations = 0
+        self.entity = AE("FAKE")
+        for context in StoragePresentationContexts:
+            self.entity.add_supported_context(
+                context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True
+            )
+        for uid in (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_GET):
+            self.entity.add_supported_context(uid)
+
+    def keep(self, event: Any) -> int:
+        dataset = event.dataset
+        dataset.file_meta = event.file_meta
+        self.held.setdefault(str(dataset.SOPInstanceUID), dataset)
+        return 0x0000
+
+    def start(self) -> DimseAddress:
+        handlers = [
+            (evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find),
+            (evt.EVT_C_GET, self._get), (evt.EVT_ACCEPTED, self._accept),
+        ]  # fmt: skip
+        server = self.entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        return DimseAddress("FAKE", "127.0.0.1", server.socket.getsockname()[1])
+
+    def stop(self) -> None:
+        self.entity.shutdown()
+
+    def _accept(self, event: Any) -> None:
+        self.associations += 1
+
+    def _store(self, event: Any) -> int:
+        self.stores.append(str(event.request.AffectedSOPInstanceUID))
+        return self.on_store(event)
+
+    def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        uid = str(event.identifier.SOPInstanceUID)
+        if uid in self.held:
+            match = Dataset()
+            match.SOPInstanceUID = uid
+            yield 0xFF00, match
+
+    def _get(self, event: Any) -> Iterator[Any]:
+        yield 1
+        yield 0xFF00, self.held[str(event.identifier.SOPInstanceUID)]
+
+
+@pytest.fixture
+def pacs() -> Iterator[FakePacs]:
+    made = FakePacs()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def target(patience: Any) -> Iterator[Callable[..., DimseTarget]]:
+    made: list[DimseTarget] = []
+
+    def make(address: DimseAddress, title: str = "TESTER") -> DimseTarget:
+        made.append(DimseTarget(address, title, patience))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:
+    to = target(orthanc.dimse)
+    to.prepare()
+    sent = [instance(1), instance(2, transfer_syntax=JPEGLSLossless), instance(3, modality="PX")]
+
+    stored = [to.store(each) for each in sent]
+
+    files = orthanc.files()
+    for dataset, each in zip(sent, stored, strict=True):
+        uid = str(dataset.SOPInstanceUID)
+        assert each.sop_instance_uid == uid
+        study_and_series = f"{dataset.StudyInstanceUID}/{dataset.SeriesInstanceUID}"
+        assert each.location == f"{study_and_series}/{uid}"
+        assert dataset.PixelData in files[uid]
+        assert to.find(each) == each
+        assert pickle.loads(pickle.dumps(to)).find(each) == each
+
+
+def test_what_is_gone_is_not_found(orthanc, target, instance) -> None:
+    to = target(orthanc.dimse)
+    stored = to.store(instance())
+
+    orthanc.clear()
+
+    assert to.find(stored) is None
+
+
+def test_same_instance_again_changes_nothing(orthanc, target, instance) -> None:
+    to = target(orthanc.dimse)
+
+    assert to.store(instance()) == to.store(instance())
+    assert len(orthanc.files()) == 1
+
+
+def test_success_is_no_proof_where_the_archive_kept_other_pixels(
+    orthanc, target, instance, picture
+) -> None:
+    orthanc.add(encode_dataset(instance(stored=picture(12) // 2)))
+
+    with pytest.raises(PacsError, match=r"instance 1\.2\.3\.4\.1: the PACS holds other pixels"):
+        target(orthanc.dimse).store(instance(stored=picture(12)))
+
+
+def test_association_is_used_again_and_holds_just_what_is_sent(pacs, target, instance) -> None:
+    to = target(pacs.start())
+    proposed = []
+    pacs.on_store = lambda event: (
+        proposed.append(len(event.assoc.requestor.requested_contexts)) or pacs.keep(event)
+    )
+
+    for number in range(3):
+        to.store(instance(number))
+
+    assert proposed == [3, 3, 3]  # explicit and implicit VR, and C-ECHO
+    assert pacs.associations == 2  # one stores, one searches and fetches
+
+
+def test_refused_instance_fails_alone(pacs, target, instance) -> None:
+    to = target(pacs.start())
+    pacs.on_store = lambda event: 0xA900
+    with pytest.raises(PacsError, match="the PACS refuses it: status A900") as caught:
+        to.store(instance(1))
+    assert not isinstance(caught.value, OutputError)
+
+    pacs.on_store = pacs.keep
+    assert to.store(instance(2)).sop_instance_uid == "1.2.3.4.2"
+
+
+def test_pacs_without_room_is_tried_again_and_then_stops_the_run(pacs, target, instance) -> None:
+    to = target(pacs.start())
+    answers = iter([0xA700, 0xA700])
+    pacs.on_store = lambda event: next(answers, None) or pacs.keep(event)
+    assert to.store(instance(1))
+    assert len(pacs.stores) == 3
+
+    pacs.on_store = lambda event: 0xA700
+    with pytest.raises(PacsUnavailableError, match="is out of resources: status A700"):
+        to.store(instance(2))
+    assert len(pacs.stores) == 7
+
+
+def test_association_that_breaks_off_in_mid_instance_is_opened_anew(pacs, target, instance) -> None:
+    to = target(pacs.start())
+    breaks = iter([True, True])
+
+    def store(event: Any) -> int:
+        if next(breaks, False):
+            event.assoc.abort()
+            return 0x0000
+        return pacs.keep(event)
+
+    pacs.on_store = store
+    assert to.store(instance(1))
+    assert len(pacs.stores) == 3
+
+
+def test_instance_that_breaks_every_association_fails(pacs, target, instance) -> None:
+    to = target(pacs.start())
+
+    def store(event: Any) -> int:
+        event.assoc.abort()
+        return 0x0000
+
+    pacs.on_store = store
+    with pytest.raises(PacsError, match="broke the association off, 3 times") as caught:
+        to.store(instance(1))
+    assert not isinstance(caught.value, OutputError)
+
+
+def test_instance_that_is_taken_but_not_kept_fails(pacs, target, instance) -> None:
+    to = target(pacs.start())
+    pacs.on_store = lambda event: 0x0000
+
+    with pytest.raises(PacsError, match="took it, but does not show it"):
+        to.store(instance(1))
+
+
+def test_duplicate_is_no_failure_where_the_pacs_has_it(pacs, target, instance) -> None:
+    to = target(pacs.start())
+    pacs.on_store = lambda event: pacs.keep(event) or 0x0111
+
+    assert to.store(instance(1))
+
+
+def test_coercion_of_elements_is_no_failure(pacs, target, instance) -> None:
+    def store(event: Any) -> int:
+        pacs.keep(event)
+        pacs.held["1.2.3.4.1"].PatientID = "OTHER"
+        return 0xB000
+
+    to = target(pacs.start())
+    pacs.on_store = store
+
+    assert to.store(instance(1))
+
+
+def test_search_has_to_do_where_fetching_is_not_offered(pacs, target, instance) -> None:
+    pacs.entity.remove_supported_context(STUDY_ROOT_GET)
+
+    assert target(pacs.start()).store(instance(1))
+
+
+def test_endless_answer_is_cut_off(pacs, target, instance, picture) -> None:
+    to = target(pacs.start())
+    large = instance(1, stored=picture(16, rows=3000, columns=2000))  # 12 MB for 2 kB
+
+    def store(event: Any) -> int:
+        pacs.held["1.2.3.4.1"] = large
+        return 0x0000
+
+    pacs.on_store = store
+    with pytest.raises(PacsError, match=r"is larger than \d MiB, the limit"):
+        to.store(instance(1))
+
+
+def test_unsupported_class_or_syntax_fails_the_instance(pacs, target, instance) -> None:
+    for context in StoragePresentationContexts:
+        pacs.entity.remove_supported_context(context.abstract_syntax)
+    with pytest.raises(PacsError, match="does not accept .* in JPEG-LS Lossless") as caught:
+        target(pacs.start()).store(instance(1, transfer_syntax=JPEGLSLossless))
+    assert not isinstance(caught.value, OutputError)
+
+
+def test_wrong_ae_title_is_told_at_once(pacs, orthanc, target) -> None:
+    wrong = DimseAddress("NOBODY", "127.0.0.1", orthanc.dicom_port)
+    with pytest.raises(PacsUnavailableError, match="called ae title not recognised"):
+        target(wrong).prepare()
+
+    pacs.entity.require_calling_aet = ["SOMEONE"]
+    with pytest.raises(PacsUnavailableError, match="AE title TESTER: calling ae title not"):
+        target(pacs.start()).prepare()
+
+
+def test_nobody_there(pacs, target, instance) -> None:
+    address = pacs.start()
+    pacs.stop()
+
+    with pytest.raises(PacsUnavailableError, match="cannot be reached|does not answer"):
+        target(address).prepare()
+    with pytest.raises(PacsUnavailableError):
+        target(address).store(instance())
+    with pytest.raises(PacsUnavailableError):
+        target(address).find(StoredObject("1.2/1.3/1.4", "1.4", "", ""))
+
+
+def test_instance_without_study_is_not_sent(pacs, target, instance) -> None:
+    to = target(pacs.start())
+    with pytest.raises(PacsError, match=r"\(0020,000D\) Study Instance UID") as caught:
+        to.store(instance(StudyInstanceUID="MARKER"))
+    assert "MARKER" not in str(caught.value)
+    assert pacs.stores == []
