@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-DEFAULT_BUNDLE = "blind"
-
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """Add the arguments that say what denoises: `--bundle`, `--strength` and `--device`."""
