@@ -164,7 +164,7 @@ def batch(arguments: argparse.Namespace) -> int:
             whole.check_is_begun()
         if arguments.dry_run:
             return _preview(whole)
-        return _run(whole)
+        return _run(whole, arguments)
 
 
 def _check_places(arguments: argparse.Namespace) -> None:
@@ -178,7 +178,7 @@ def _check_places(arguments: argparse.Namespace) -> None:
             raise AddressError(f"{each}: --engine ray and --shard need folders, not a PACS")
 
 
-def _run(whole: Batch) -> int:
+def _run(whole: Batch, arguments: argparse.Namespace) -> int:
     from monai_dental.batch.progress import Progress
     from monai_dental.batch.status import format_counts
 
@@ -202,7 +202,7 @@ def _run(whole: Batch) -> int:
             if progress is not None:
                 progress.close()
                 counts = manifest.counts()
-                print(printable(f"{format_counts(counts)}: {whole.work}"))
+                print(printable(f"{format_counts(counts)}: {arguments.output}"))
     return 1 if counts["failed"] or counts["left"] else 0
 
 
