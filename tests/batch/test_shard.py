@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -150,10 +151,11 @@ def test_killed_shard_is_done_by_the_same_command(
     others = outputs()
 
     for _ in range(int(os.environ.get("MONAI_DENTAL_KILLS", "4")) // 2):
-        before = set(outputs())
+        before = results(tmp_path)
         process = start(tmp_path, "1/2")
-        while process.poll() is None and set(outputs()) <= before:
-            pass
+        while process.poll() is None and results(tmp_path) <= before:
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it could be killed"
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
 
@@ -162,6 +164,11 @@ def test_killed_shard_is_done_by_the_same_command(
     assert others.items() <= outputs().items()
     assert {row.outcome for row in all_rows().values()} == {"derived"}
     assert not list((tmp_path / "out").glob(".parts*"))
+
+
+def results(folder: Path) -> set[Path]:
+    """The results that are there, while others are being written."""
+    return set((folder / "out").glob("[0-9]*/*/*.dcm"))
 
 
 @pytest.mark.usefixtures("in_process")
