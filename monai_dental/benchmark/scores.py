@@ -26,6 +26,7 @@ METHOD_TITLES = {
     "noisy": "noisy image",
     "dae": "DAE, trained noisy -> clean",
     "dae_noisy_target": "DAE, trained noisy -> noisy",
+    "blind": "blind U-Net, trained on simulated images",
     "unet": "U-Net, trained on noisy images alone",
     "unet_identity_target": "U-Net, trained to return its input",
     "unet_neighbor2neighbor": "U-Net, Neighbor2Neighbor",
