@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import imagecodecs
@@ -59,6 +59,21 @@ ENCODE: dict[str, Callable[[np.ndarray, int], bytes]] = {
         photometric_interpretation="MONOCHROME2",
     ),
 }
+
+
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str], NoReturn]:
+    """Skips a test for want of what a user may not have: missing("no Ray; pip install …").
+
+    Where nothing external may be missing (MONAI_DENTAL_REQUIRE_EXTERNAL) the test fails instead.
+    """
+
+    def skip_or_fail(message: str) -> NoReturn:
+        if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return skip_or_fail
 
 
 @pytest.fixture(scope="session")

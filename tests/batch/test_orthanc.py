@@ -11,8 +11,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -43,14 +44,11 @@ class Orthanc:
 
 
 @pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+def orthanc(tmp_path: Path, missing: Callable[[str], NoReturn]) -> Iterator[Orthanc]:
     """Orthanc on a free port of loopback; where it is absent the test is skipped, or fails."""
     program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
-        message = "no Orthanc; apt-get install orthanc"
-        if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("no Orthanc; apt-get install orthanc")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -30,13 +30,10 @@ RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray_package() -> None:
+def ray_package(missing: Callable[[str], NoReturn]) -> None:
     """Skips, or fails, where Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
-        message = "no Ray; pip install 'monai-dental[scale]'"
-        if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("no Ray; pip install 'monai-dental[scale]'")
 
 
 def start(tmp_path: Path, *options: object) -> subprocess.Popen[str]:

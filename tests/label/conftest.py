@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import nibabel
@@ -32,13 +32,6 @@ from monai_dental.phantom import write_phantoms
 
 ROOT = Path(__file__).parents[2]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def fail_or_skip(message: str) -> None:
-    """Skip the test, or fail it where nothing external may be missing."""
-    if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @dataclass
@@ -140,24 +133,18 @@ def run(command: list[str], ready: str, **variables: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def missing() -> Callable[[str], None]:
-    """What to call where a program is missing; see `fail_or_skip`."""
-    return fail_or_skip
-
-
-@pytest.fixture(scope="session")
 def run_server() -> Callable[..., Any]:
     """Context manager of a server; see `run`."""
     return run
 
 
 @pytest.fixture(scope="session")
-def label_python() -> str:
+def label_python(missing: Callable[[str], NoReturn]) -> str:
     """The Python of the environment with MONAI Label."""
     folder = Path(os.environ.get("MONAI_DENTAL_LABEL_ENV", ROOT / ".venv-label"))
     python = folder / "bin" / "python"
     if not python.is_file():
-        fail_or_skip(f"no {folder}; scripts/label-env makes it")
+        missing(f"no {folder}; scripts/label-env makes it")
     return str(python)
 
 
@@ -222,11 +209,13 @@ def denoised(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def browser(
+    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
+) -> Iterator[Any]:
     """Headless Chromium, as the tests of the report drive it."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
-        fail_or_skip("no chromium and chromedriver; apt-get install chromium chromium-driver")
+        missing("no chromium and chromedriver; apt-get install chromium chromium-driver")
     path = ROOT / "tests" / "report" / "conftest.py"
     specification = importlib.util.spec_from_file_location("report_conftest", path)
     module = importlib.util.module_from_spec(specification)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import ssl
@@ -19,13 +18,6 @@ from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import AddressError, OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DicomwebAddress, multipart
 from monai_dental.pacs.dicomweb import DicomwebTarget
-
-
-def need_program(name: str) -> None:
-    message = f"no {name}; apt-get install {name}"
-    if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 def reply(request: Any, *arguments: Any, **options: Any) -> None:
@@ -275,9 +267,9 @@ def test_redirection_is_not_followed(service, target, monkeypatch) -> None:
     assert len(service.requests) == 1
 
 
-def test_certificate_is_checked(service, target, instance, monkeypatch, tmp_path) -> None:
+def test_certificate_is_checked(service, target, instance, monkeypatch, tmp_path, missing) -> None:
     if shutil.which("openssl") is None:
-        need_program("openssl")
+        missing("no openssl; apt-get install openssl")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
          "-nodes", "-days", "30", "-subj", "/CN=pacs", "-addext", "subjectAltName=IP:127.0.0.1",

@@ -10,9 +10,9 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -121,14 +121,13 @@ def open_browser(chromium: str, chromedriver: str, profile: Path) -> Iterator[Br
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(
+    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
+) -> Iterator[Browser]:
     """Headless Chromium; where it is absent the test is skipped, or fails if it is required."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
-        message = "no chromium and chromedriver; apt-get install chromium chromium-driver"
-        if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("no chromium and chromedriver; apt-get install chromium chromium-driver")
     profile = tmp_path_factory.mktemp("chromium")
     with open_browser(chromium, chromedriver, profile) as opened:
         yield opened

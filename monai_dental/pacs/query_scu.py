@@ -1,0 +1,182 @@
+"""What we ask of an application entity: C-FIND and C-GET (PS3.4 annex C)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydicom import Dataset
+from pydicom.uid import UID
+
+from monai_dental.errors import PacsError, PacsUnavailableError
+from monai_dental.pacs.address import DimseAddress
+from monai_dental.pacs.association import (
+    MAX_CONTEXTS,
+    BrokenOffError,
+    Link,
+    NotOfferedError,
+    accepted_syntaxes,
+    associate,
+    format_status,
+)
+from monai_dental.pacs.copies import InstanceKey
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+_SUCCESS, _PENDING = 0x0000, (0xFF00, 0xFF01)
+_FRAGMENT_MARGIN = 1 << 20  # what a message has beside its data set: command set, PDU headers
+
+
+class QueryScu:
+    """An association with an application entity that is searched; for one thread.
+
+    Args:
+        address: The application entity.
+        calling_ae_title: Our own AE title.
+    """
+
+    def __init__(self, address: DimseAddress, calling_ae_title: str) -> None:
+        self._address, self._title = address, calling_ae_title
+        self._link = Link(self._open, MAX_CONTEXTS - 2)
+        self._received: list[bytes] = []
+        self._max_bytes = self._message_bytes = 0
+        self._is_too_large = False
+
+    def close(self) -> None:
+        """Release the association."""
+        self._link.close()
+
+    def find(
+        self, identifier: Dataset, contexts: list[tuple[str, str]] | None = None
+    ) -> Iterator[Dataset]:
+        """Search (C-FIND, Study Root).
+
+        Args:
+            identifier: The query, with its level.
+            contexts: What is fetched next, by `get`: so one association will do.
+
+        Yields:
+            The matches.
+
+        Raises:
+            PacsUnavailableError: No association.
+            NotOfferedError: It does not offer C-FIND.
+            BrokenOffError: The association ended before the last match.
+            PacsError: It cannot search so.
+        """
+        association = self._link.use(contexts or ())
+        if not accepted_syntaxes(association, STUDY_ROOT_FIND):
+            raise NotOfferedError(f"{self._address}: does not offer C-FIND (Study Root)")
+        try:
+            for status, match in association.send_c_find(identifier, UID(STUDY_ROOT_FIND)):
+                code = status.get("Status")
+                if code in _PENDING and match is not None:
+                    yield match
+                elif code is None:
+                    self._link.abandon()
+                    raise BrokenOffError("broke the association off")
+                elif code != _SUCCESS:
+                    raise PacsError(f"{self._address}: answers C-FIND with {format_status(status)}")
+        except (RuntimeError, ValueError):
+            raise BrokenOffError("broke the association off") from None
+
+    def check_get(self) -> None:
+        """Check that it offers C-GET to us at all.
+
+        Raises:
+            PacsUnavailableError: It does not, or there is no association.
+        """
+        if not accepted_syntaxes(self._link.use(), STUDY_ROOT_GET):
+            raise PacsUnavailableError(
+                f"{self._address}: does not offer C-GET (Study Root) to {self._title}; need it to "
+                "fetch instances"
+            )
+
+    def get(self, key: InstanceKey, contexts: list[tuple[str, str]], max_bytes: int) -> bytes:
+        """Fetch an instance (C-GET, Study Root).
+
+        Args:
+            key: Its names.
+            contexts: SOP class and transfer syntax of each way in which it may come.
+            max_bytes: How large it may be; no more than that is taken into memory.
+
+        Returns:
+            The bytes of its file, as they came.
+
+        Raises:
+            PacsUnavailableError: No association.
+            NotOfferedError: It does not offer C-GET, not to us, or not for this instance.
+            BrokenOffError: The association ended before the instance was there.
+            PacsError: It sends something else, or too much.
+        """
+        association = self._link.use(contexts)
+        if not accepted_syntaxes(association, STUDY_ROOT_GET):
+            raise NotOfferedError(f"{self._address}: does not offer C-GET (Study Root)")
+        identifier = make_identifier(key)
+        self._received.clear()
+        self._max_bytes, self._message_bytes, self._is_too_large = max_bytes, 0, False
+        code: int | None = None
+        try:
+            for status, _ in association.send_c_get(identifier, UID(STUDY_ROOT_GET)):
+                code = status.get("Status")
+        except (RuntimeError, ValueError):
+            code = None
+        received, self._received = self._received, []
+        if self._is_too_large:
+            self._link.abandon()
+            raise PacsError(f"is larger than {max_bytes / (1 << 20):.0f} MiB, the limit")
+        if code is None:
+            self._link.abandon()
+            raise BrokenOffError("broke the association off")
+        if len(received) > 1:
+            raise PacsError(f"the PACS sends {len(received)} instances; need the one asked for")
+        if not received:
+            raise NotOfferedError(f"the PACS does not send it: status {code:04X}")
+        return received[0]
+
+    def _open(self, contexts: set[tuple[str, str]]) -> Association:
+        from pynetdicom import build_context, evt
+
+        proposed = [build_context(UID(STUDY_ROOT_FIND)), build_context(UID(STUDY_ROOT_GET))]
+        proposed += [build_context(UID(uid), UID(syntax)) for uid, syntax in sorted(contexts)]
+        return associate(
+            self._address,
+            self._title,
+            proposed,
+            storage_roles=sorted({uid for uid, _ in contexts}),
+            handlers=[(evt.EVT_C_STORE, self._take), (evt.EVT_DATA_RECV, self._count)],
+        )
+
+    def _take(self, event: Any) -> int:
+        """Take an instance that comes by C-GET."""
+        self._message_bytes = 0
+        self._received.append(event.encoded_dataset())
+        return _SUCCESS
+
+    def _count(self, event: Any) -> None:
+        """End an association that sends more than we would take, before it fills the memory."""
+        self._message_bytes += len(event.data)
+        if self._message_bytes > self._max_bytes + _FRAGMENT_MARGIN and not self._is_too_large:
+            self._is_too_large = True
+            # As if the time for it was up: who waits for the message aborts. This thread cannot.
+            event.assoc.dimse.msg_queue.put((None, None))
+
+
+def make_identifier(key: InstanceKey) -> Dataset:
+    """The identifier of one instance, for C-FIND and C-GET.
+
+    Args:
+        key: Its names.
+
+    Returns:
+        All unique keys of the hierarchy, as PS3.4 C.4.1.2.1 wants them.
+    """
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.StudyInstanceUID = key.study_instance_uid
+    identifier.SeriesInstanceUID = key.series_instance_uid
+    identifier.SOPInstanceUID = key.sop_instance_uid
+    return identifier

@@ -1,0 +1,148 @@
+"""What we give to an application entity: C-ECHO, C-STORE, and requests for storage commitment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.errors import PacsError
+from monai_dental.pacs.address import DimseAddress
+from monai_dental.pacs.association import (
+    MAX_CONTEXTS,
+    BrokenOffError,
+    Link,
+    NoRoomError,
+    NotOfferedError,
+    accepted_syntaxes,
+    associate,
+    format_status,
+)
+from monai_dental.pacs.commitment import (
+    REQUEST,
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
+    Commitments,
+    make_request,
+)
+from monai_dental.pacs.copies import Parcel
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+VERIFICATION = "1.2.840.10008.1.1"
+_NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+_SUCCESS, _DUPLICATE = 0x0000, 0x0111
+_WARNINGS = (0xB000, 0xB006, 0xB007)  # coerced, elements discarded, not of its SOP class (PS3.4 B)
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)
+
+
+class StoreScu:
+    """An association with an application entity that takes instances; for one thread.
+
+    Args:
+        address: The application entity.
+        calling_ae_title: Our own AE title.
+        commitments: Takes reports of storage commitment; None where none is asked for.
+    """
+
+    def __init__(
+        self,
+        address: DimseAddress,
+        calling_ae_title: str,
+        commitments: Commitments | None = None,
+    ) -> None:
+        self._address, self._title = address, calling_ae_title
+        self._commitments = commitments
+        self._link = Link(self._open, MAX_CONTEXTS - 2)
+
+    def close(self) -> None:
+        """Release the association."""
+        self._link.close()
+
+    def echo(self) -> None:
+        """Ask whether it is there (C-ECHO).
+
+        Raises:
+            PacsUnavailableError: It is not.
+            PacsError: It answers with a failure.
+        """
+        association = self._link.use()
+        status = association.send_c_echo()
+        if status.get("Status") != _SUCCESS:
+            raise PacsError(f"{self._address}: answers C-ECHO with {format_status(status)}")
+
+    def store(self, parcel: Parcel) -> None:
+        """Send an instance (C-STORE). Success says that it has arrived, not that it is kept.
+
+        Raises:
+            PacsUnavailableError: No association.
+            BrokenOffError: The association ended in mid-instance.
+            NoRoomError: The PACS is out of resources.
+            PacsError: The PACS refuses the instance.
+        """
+        syntax = parcel.transfer_syntax_uid
+        syntaxes = _NATIVE if syntax in _NATIVE else (syntax,)
+        association = self._link.use([(parcel.sop_class_uid, each) for each in syntaxes])
+        accepted = accepted_syntaxes(association, parcel.sop_class_uid)
+        if not accepted.intersection(syntaxes):
+            raise PacsError(
+                f"does not accept {UID(parcel.sop_class_uid).name} in {UID(syntax).name}"
+            )
+        try:
+            with quiet_pydicom():
+                status = association.send_c_store(parcel.dataset)
+        except PYDICOM_ERRORS as error:
+            # Broken off as it began, or the instance cannot be encoded as it was accepted.
+            if not association.is_established:
+                raise BrokenOffError("broke the association off") from None
+            raise PacsError(f"cannot be sent: {type(error).__name__}") from None
+        code = status.get("Status")
+        if code is None:
+            self._link.abandon()
+            raise BrokenOffError("broke the association off")
+        if code in _OUT_OF_RESOURCES:
+            raise NoRoomError(f"{self._address}: is out of resources: {format_status(status)}")
+        if code not in (_SUCCESS, _DUPLICATE, *_WARNINGS):
+            raise PacsError(f"the PACS refuses it: {format_status(status)}")
+
+    def commit(self, parcel: Parcel, transaction: str) -> None:
+        """Ask for storage commitment of an instance (N-ACTION); the report comes later.
+
+        Raises:
+            PacsUnavailableError: No association.
+            NotOfferedError: It does not offer this, or not to us.
+            BrokenOffError: The association ended before the answer.
+        """
+        association = self._link.use()
+        if not accepted_syntaxes(association, STORAGE_COMMITMENT):
+            raise NotOfferedError("the PACS does not offer it")
+        try:
+            status, _ = association.send_n_action(
+                make_request(parcel, transaction),
+                REQUEST,
+                UID(STORAGE_COMMITMENT),
+                UID(STORAGE_COMMITMENT_INSTANCE),
+            )
+        except (RuntimeError, ValueError):
+            raise BrokenOffError("broke the association off") from None
+        code = status.get("Status")
+        if code is None:
+            self._link.abandon()
+            raise BrokenOffError("broke the association off")
+        if code != _SUCCESS:
+            raise NotOfferedError(f"the PACS answers the request with {format_status(status)}")
+
+    def _open(self, contexts: set[tuple[str, str]]) -> Association:
+        from pynetdicom import build_context, evt
+
+        proposed = [build_context(UID(uid), UID(syntax)) for uid, syntax in sorted(contexts)]
+        # With this one an association comes about though no storage is accepted: the answer is
+        # about the instance, not about the PACS.
+        proposed.append(build_context(UID(VERIFICATION)))
+        handlers = []
+        if self._commitments is not None:
+            proposed.append(build_context(UID(STORAGE_COMMITMENT)))
+            handlers.append((evt.EVT_N_EVENT_REPORT, self._commitments.report))
+        return associate(self._address, self._title, proposed, handlers=handlers)
