@@ -31,6 +31,21 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
 
 
+def add_tls(command: argparse.ArgumentParser, use: str) -> None:
+    """Add `--tls-cert`, `--tls-key` and `--tls-ca`.
+
+    Args:
+        command: Gets them.
+        use: What the certificate is and when it is used.
+    """
+    for name, text in (
+        ("cert", use),
+        ("key", "its private key, PEM, without a pass phrase"),
+        ("ca", "the certificates that those of the other side must be signed by, PEM"),
+    ):
+        command.add_argument(f"--tls-{name}", metavar="FILE", type=path, help=text)
+
+
 def path(text: str) -> Path:
     """Return what names a file or folder."""
     if not text:  # Path("") is the current folder: not what an unset variable meant

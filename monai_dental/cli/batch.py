@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from monai_dental.cli.arguments import (
     Subparsers,
     add_model,
+    add_tls,
     ae_title,
     path,
     place,
@@ -38,9 +39,9 @@ def add(commands: Subparsers) -> None:
         description="Denoise all dental radiographs among the files of a folder into "
         "OUT_DIR/STUDY/SERIES/INSTANCE.dcm. OUT_DIR/manifest.sqlite says what became of each file. "
         "Killed at any moment, the same command goes on with what is left. In the place of either "
-        "folder stands a PACS: dicomweb+https://HOST/PATH or dimse://AE@HOST:PORT. A token for "
-        "DICOMweb comes from the environment: MONAI_DENTAL_TOKEN, and MONAI_DENTAL_OUTPUT_TOKEN "
-        "where that of the output is another.",
+        "folder stands a PACS: dicomweb+https://HOST/PATH, dimse://AE@HOST:PORT or, by TLS, "
+        "dimse+tls://AE@HOST:PORT. A token for DICOMweb comes from the environment: "
+        "MONAI_DENTAL_TOKEN, and MONAI_DENTAL_OUTPUT_TOKEN where that of the output is another.",
     )
     command.set_defaults(command=batch)
     command.add_argument(
@@ -60,6 +61,7 @@ def add(commands: Subparsers) -> None:
         "--ae-title", metavar="TITLE", type=ae_title, default="MONAI_DENTAL",
         help="our own AE title, which a PACS may have to know (default: MONAI_DENTAL)",
     )  # fmt: skip
+    add_tls(command, "our certificate for dimse+tls://, PEM")
     command.add_argument(
         "--spool-limit", metavar="MB", type=positive, default=4096,
         help="disk that instances from a PACS may take until they are done, in MiB (default: 4096)",
@@ -169,6 +171,8 @@ def batch(arguments: argparse.Namespace) -> int:
 
 def _check_places(arguments: argparse.Namespace) -> None:
     from monai_dental.errors import AddressError, WorkerError
+    from monai_dental.pacs.address import with_tls
+    from monai_dental.pacs.tls import TlsFiles
 
     if arguments.ray_address is not None and arguments.engine != "ray":
         raise WorkerError("--ray-address: of no use here; need --engine ray with it")
@@ -176,6 +180,11 @@ def _check_places(arguments: argparse.Namespace) -> None:
     for each in (arguments.input, arguments.output):
         if is_spread and not isinstance(each, Path):
             raise AddressError(f"{each}: --engine ray and --shard need folders, not a PACS")
+    files = TlsFiles.of(arguments.tls_cert, arguments.tls_key, arguments.tls_ca)
+    places = (arguments.input, arguments.output)
+    arguments.input, arguments.output = (with_tls(each, files) for each in places)
+    if files is not None and not any(getattr(each, "is_tls", False) for each in places):
+        raise AddressError("--tls-cert, --tls-key and --tls-ca: of no use without dimse+tls://")
 
 
 def _run(whole: Batch, arguments: argparse.Namespace) -> int:

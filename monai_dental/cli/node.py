@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from monai_dental.cli.arguments import Subparsers, add_model, path, positive, seconds
+from monai_dental.cli.arguments import Subparsers, add_model, add_tls, path, positive, seconds
 from monai_dental.terminal import printable
 
 if TYPE_CHECKING:
     from monai_dental.batch.dicom import DicomJob
     from monai_dental.batch.workers import Limits
+    from monai_dental.pacs.commitment import Commitments
     from monai_dental.pacs.dicomweb import DicomwebTarget
     from monai_dental.pacs.dimse import DimseTarget
     from monai_dental.pacs.node_settings import NodeSettings
@@ -107,13 +108,12 @@ def node(arguments: argparse.Namespace) -> int:
     }
     settings = make_settings(given, arguments.config)
     job, limits, workers = _make_job(settings)
-    target = _make_target(settings)
+    target, commitments = _make_target(settings)
     from monai_dental.pacs.node import Node
-    from monai_dental.pacs.receiver_tls import server_context
 
     if arguments.check_config:
-        if settings.tls_cert and settings.tls_key and settings.tls_ca:
-            server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
+        if settings.tls is not None:
+            settings.tls.server_context()
         print("the settings are good")
         return 0
     with _log_on_stderr(), _stops() as stops:
@@ -123,6 +123,7 @@ def node(arguments: argparse.Namespace) -> int:
             limits,
             workers=workers,
             target=target,
+            commitments=commitments,
             is_failed_left=arguments.retry_failed,
         ).run(stops, lambda words: print(words, flush=True))
     return 0
@@ -152,7 +153,8 @@ def node_status(arguments: argparse.Namespace) -> int:
 def _add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--forward", metavar="ADDRESS",
-        help="where results go: AE@HOST:PORT, or dicomweb+https://HOST/PATH; needed",
+        help="where results go: AE@HOST:PORT, dimse+tls://AE@HOST:PORT, or "
+        "dicomweb+https://HOST/PATH; needed",
     )  # fmt: skip
     command.add_argument(
         "--allow", metavar="AE,AE", type=_titles, help="AE titles that may send; needed"
@@ -165,12 +167,7 @@ def _add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--port", metavar="N", type=_number, help="port; 0 for any that is free (default: 11112)"
     )
-    for name, text in (
-        ("cert", "the node's certificate, PEM: with it, TLS alone is spoken, both ways checked"),
-        ("key", "its private key, PEM, without a pass phrase"),
-        ("ca", "the certificates that those of senders must be signed by, PEM"),
-    ):
-        command.add_argument(f"--tls-{name}", metavar="FILE", type=path, help=text)
+    add_tls(command, "the node's certificate, PEM: with it, senders must speak TLS")
     command.add_argument(
         "--associations", metavar="N", type=positive, help="how many at once (default: 20)"
     )
@@ -228,21 +225,25 @@ def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
     return job, limits, workers
 
 
-def _make_target(settings: NodeSettings) -> DimseTarget | DicomwebTarget:
+def _make_target(
+    settings: NodeSettings,
+) -> tuple[DimseTarget | DicomwebTarget, Commitments | None]:
     from monai_dental.errors import AddressError
-    from monai_dental.pacs.address import DimseAddress, is_pacs, parse_address
+    from monai_dental.pacs.address import DimseAddress, is_pacs, parse_address, with_tls
+    from monai_dental.pacs.commitment import Commitments
     from monai_dental.pacs.dicomweb import DicomwebTarget
     from monai_dental.pacs.dimse import DimseTarget
     from monai_dental.pacs.patience import Patience
 
     text = settings.forward
-    address = parse_address(text if is_pacs(text) else f"dimse://{text}")
+    address = with_tls(parse_address(text if is_pacs(text) else f"dimse://{text}"), settings.tls)
     if address.query:
         raise AddressError(f"{address}: has a query; need an address to forward to, without one")
     patience = Patience(attempts=3, longest_pause_s=2.0)  # beyond that the node has its own
     if isinstance(address, DimseAddress):
-        return DimseTarget(address, settings.ae_title, patience)
-    return DicomwebTarget(address, patience)
+        commitments = Commitments(address.called_ae_title)
+        return DimseTarget(address, settings.ae_title, patience, commitments), commitments
+    return DicomwebTarget(address, patience), None
 
 
 @contextmanager

@@ -1,18 +1,21 @@
-"""Addresses of a PACS: `dicomweb+https://HOST/PATH?QUERY` and `dimse://AE@HOST:PORT?QUERY`."""
+"""Addresses of a PACS: `dicomweb+https://HOST/PATH?QUERY` and `dimse[+tls]://AE@HOST:PORT?QUERY`."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydicom.datadict import dictionary_is_retired, dictionary_VR, tag_for_keyword
 
 from monai_dental.errors import AddressError
+from monai_dental.pacs.tls import TlsFiles
 
-_SCHEMES = ("dicomweb+https", "dicomweb+http", "dimse")
-_FORMS = "dicomweb+https://HOST/PATH or dimse://AE@HOST:PORT"
+_SCHEMES = ("dicomweb+https", "dicomweb+http", "dimse", "dimse+tls")
+_FORMS = "dicomweb+https://HOST/PATH, dimse://AE@HOST:PORT or dimse+tls://AE@HOST:PORT"
 _OURS = ("QueryRetrieveLevel", "SpecificCharacterSet", "RetrieveAETitle")
 _NO_KEYS = ("SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "AT")
 _MAX_KEYS = 50
@@ -44,20 +47,26 @@ class DimseAddress:
         host: Its host name or IP address.
         port: Its TCP port.
         query: Which instances are meant: DICOM keywords, each with the values that it may have.
+        is_tls: Whether it is spoken to by TLS alone.
+        tls: Our files for that; None where it is not, or where they are not known yet.
     """
 
     called_ae_title: str
     host: str
     port: int
     query: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    is_tls: bool = False
+    tls: TlsFiles | None = None
 
     def __str__(self) -> str:
         """The address without its query, which can name a patient."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"dimse://{urllib.parse.quote(self.called_ae_title)}@{host}:{self.port}"
+        scheme = "dimse+tls" if self.is_tls else "dimse"
+        return f"{scheme}://{urllib.parse.quote(self.called_ae_title)}@{host}:{self.port}"
 
 
 Address = DicomwebAddress | DimseAddress
+_AddressT = TypeVar("_AddressT")
 
 
 def is_pacs(text: str) -> bool:
@@ -93,7 +102,7 @@ def parse_address(text: str) -> Address:
     if parts.fragment:
         raise AddressError(f"{shown}: has a part after '#'; need {_FORMS}")
     query = _parse_query(parts.query, shown)
-    if scheme == "dimse":
+    if not scheme.startswith("dicomweb"):
         return _parse_dimse(parts, host, port, query)
     if "@" in parts.netloc:
         raise AddressError(
@@ -102,6 +111,19 @@ def parse_address(text: str) -> Address:
         )
     url = f"{scheme.removeprefix('dicomweb+')}://{parts.netloc}{parts.path.rstrip('/')}"
     return DicomwebAddress(url, query)
+
+
+def with_tls(address: _AddressT, files: TlsFiles | None) -> _AddressT:
+    """An address with our files for TLS, where it is one that needs them.
+
+    Raises:
+        AddressError: It needs them and there are none.
+    """
+    if not isinstance(address, DimseAddress) or not address.is_tls:
+        return address
+    if files is None:
+        raise AddressError(f"{address}: need tls-cert, tls-key and tls-ca for TLS")
+    return dataclasses.replace(address, tls=files)
 
 
 def queries(address: Address) -> Iterator[dict[str, str]]:
@@ -121,7 +143,7 @@ def _parse_dimse(
     query: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> DimseAddress:
     user, at, _ = parts.netloc.rpartition("@")
-    shown = f"dimse://AE@{parts.netloc.rpartition('@')[2]}"
+    shown = f"{parts.scheme}://AE@{parts.netloc.rpartition('@')[2]}"
     if ":" in user:
         raise AddressError(f"{shown}: holds a password, which DIMSE does not know; need {_FORMS}")
     title = urllib.parse.unquote(user)
@@ -133,7 +155,7 @@ def _parse_dimse(
         raise AddressError(f"{shown}: has no port; need {_FORMS}, such as …:11112 or …:104")
     if parts.path not in ("", "/"):
         raise AddressError(f"{shown}: has a path; need {_FORMS}")
-    return DimseAddress(title.strip(), host, port, query)
+    return DimseAddress(title.strip(), host, port, query, parts.scheme == "dimse+tls")
 
 
 def is_ae_title(text: str) -> bool:

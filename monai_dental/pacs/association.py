@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydicom import Dataset
 from pydicom.uid import UID
 
 from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from monai_dental.errors import PacsUnavailableError
+from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DimseAddress
 from monai_dental.pacs.extra import require
 
@@ -28,6 +30,67 @@ MAX_CONTEXTS = 128
 
 class BusyError(PacsUnavailableError):
     """An association did not come about, but another attempt may bring it."""
+
+
+class BrokenOffError(PacsError):
+    """An association ended before the answer."""
+
+
+class NoRoomError(PacsError):
+    """The PACS is out of resources (status A7xx)."""
+
+
+class NotOfferedError(PacsError):
+    """The PACS does not offer a service to us, or not for this instance."""
+
+
+class Link:
+    """An association that is opened when it is needed, and used again as long as it lasts.
+
+    Args:
+        open_association: Opens one that holds the pairs of SOP class and transfer syntax given.
+        limit: How many pairs it has room for.
+    """
+
+    def __init__(
+        self, open_association: Callable[[set[tuple[str, str]]], Association], limit: int
+    ) -> None:
+        self._open, self._limit = open_association, limit
+        self._association: Association | None = None
+        self._contexts: set[tuple[str, str]] = set()
+
+    def use(self, contexts: Sequence[tuple[str, str]] = ()) -> Association:
+        """The association, opened anew where it ended or lacks a pair.
+
+        Args:
+            contexts: Pairs of SOP class and transfer syntax. What was needed earlier is held too,
+                where there is room.
+
+        Raises:
+            PacsUnavailableError: It cannot be opened.
+        """
+        wanted = self._contexts.union(contexts)
+        if len(wanted) > self._limit:
+            wanted = set(contexts)
+        association = self._association
+        if association is None or not association.is_established or wanted != self._contexts:
+            self.close()
+            self._contexts = wanted
+            association = self._association = self._open(wanted)
+        return association
+
+    def abandon(self) -> None:
+        """Abort the association, which may still be half in an exchange."""
+        if self._association is not None:
+            with contextlib.suppress(RuntimeError, OSError):
+                self._association.abort()
+        self._association = None
+
+    def close(self) -> None:
+        """Release the association."""
+        if self._association is not None and self._association.is_established:
+            self._association.release()
+        self._association = None
 
 
 def associate(
@@ -76,6 +139,7 @@ def associate(
             ae_title=address.called_ae_title,
             ext_neg=list(roles),
             evt_handlers=list(handlers),
+            tls_args=None if address.tls is None else (address.tls.client_context(), None),  # type: ignore[arg-type]
         )
     except (OSError, socket.gaierror) as error:
         reason = error.strerror or type(error).__name__
@@ -91,4 +155,20 @@ def associate(
         )
     if association.is_aborted and association.acceptor.primitive is not None:
         raise PacsUnavailableError(f"{address}: accepts none of what would be sent")
-    raise BusyError(f"{address}: does not answer as a DICOM application entity")
+    way = "" if address.tls is None else " by TLS, or not to our certificate"
+    raise BusyError(f"{address}: does not answer as a DICOM application entity{way}")
+
+
+def accepted_syntaxes(association: Association, sop_class: str) -> set[str]:
+    """The transfer syntaxes that were accepted for a SOP class."""
+    return {
+        str(context.transfer_syntax[0])
+        for context in association.accepted_contexts
+        if context.abstract_syntax == sop_class
+    }
+
+
+def format_status(status: Dataset) -> str:
+    """A status without its Error Comment, which can hold anything."""
+    code = status.get("Status")
+    return "no status" if code is None else f"status {code:04X}"

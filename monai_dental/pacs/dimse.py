@@ -12,16 +12,17 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DimseAddress
-from monai_dental.pacs.association import BusyError
-from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
-from monai_dental.pacs.patience import BRIEF, Patience
-from monai_dental.pacs.scu import (
+from monai_dental.pacs.association import (
     BrokenOffError,
+    BusyError,
     NoRoomError,
     NotOfferedError,
-    Scu,
-    make_identifier,
 )
+from monai_dental.pacs.commitment import Commitments
+from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.patience import BRIEF, Patience
+from monai_dental.pacs.query_scu import QueryScu, make_identifier
+from monai_dental.pacs.store_scu import StoreScu
 
 AE_TITLE = "MONAI_DENTAL"
 """Our own AE title, unless another is wanted."""
@@ -35,16 +36,19 @@ _T = TypeVar("_T")
 class DimseTarget:
     """A PACS as target of derived instances; an `ObjectTarget`.
 
-    An instance is stored when the PACS shows it to a C-FIND and gives the same pixels back by
-    C-GET. Where it offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no
-    proof: an archive may say so and keep what it had under that UID.
+    An instance is stored when the PACS commits itself to keep it, where reports of that can come
+    to us; else when it shows it to a C-FIND and gives the same pixels back by C-GET. Where it
+    offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no proof: an
+    archive may say so and keep what it had under that UID.
 
-    It survives pickling; each process has associations of its own, and each is for one thread.
+    It survives pickling, less the commitments; each process has associations of its own, and each
+    is for one thread.
 
     Args:
         address: The PACS.
         calling_ae_title: Our own AE title, which the PACS may have to know.
         patience: How long we go on where the PACS does not answer.
+        commitments: Takes the PACS' reports of storage commitment; None where nobody listens.
     """
 
     def __init__(
@@ -52,10 +56,13 @@ class DimseTarget:
         address: DimseAddress,
         calling_ae_title: str = AE_TITLE,
         patience: Patience | None = None,
+        commitments: Commitments | None = None,
     ) -> None:
         self.address = address
         self._title, self._patience = calling_ae_title, patience or Patience()
-        self._scu: Scu | None = None
+        self._commitments = commitments
+        self._store_scu = StoreScu(address, calling_ae_title, commitments)
+        self._query_scu = QueryScu(address, calling_ae_title)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the associations behind."""
@@ -67,13 +74,12 @@ class DimseTarget:
         Raises:
             PacsError: It is not, or does not.
         """
-        self._persist(lambda: self._open().echo(), BRIEF)
+        self._persist(self._store_scu.echo, BRIEF)
 
     def close(self) -> None:
         """Release the associations."""
-        if self._scu is not None:
-            self._scu.close()
-            self._scu = None
+        self._store_scu.close()
+        self._query_scu.close()
 
     def store(self, derived: Dataset) -> StoredObject:
         """Send an instance, and see that it has arrived; see `ObjectTarget.store`.
@@ -84,9 +90,9 @@ class DimseTarget:
             CorruptImageError: The instance cannot be written.
         """
         parcel = pack(derived)
-        scu = self._open()
-        self._persist(lambda: scu.store(parcel))
-        self._prove(scu, parcel)
+        self._persist(lambda: self._store_scu.store(parcel))
+        if not self._is_committed(parcel):
+            self._prove(parcel)
         return parcel.stored
 
     def find(self, stored: StoredObject) -> StoredObject | None:
@@ -96,27 +102,43 @@ class DimseTarget:
             PacsError: It does not answer.
         """
         key = InstanceKey.parse(stored.location)
-        return stored if self._persist(lambda: _has(self._open(), key)) else None
+        return stored if self._persist(lambda: _has(self._query_scu, key)) else None
 
-    def _prove(self, scu: Scu, parcel: Parcel) -> None:
+    def _is_committed(self, parcel: Parcel) -> bool:
+        commitments = self._commitments
+        if commitments is None or commitments.is_given_up:
+            return False
+
+        def send(transaction: str) -> None:
+            self._persist(lambda: self._store_scu.commit(parcel, transaction))
+
+        try:
+            committed = commitments.ask(send)
+        except PacsUnavailableError:
+            raise
+        except PacsError as error:
+            commitments.give_up(str(error))
+            return False
+        if committed is None:
+            commitments.give_up("the PACS took the request and did not report on it in time")
+            return False
+        return parcel.key.sop_instance_uid in committed
+
+    def _prove(self, parcel: Parcel) -> None:
         syntaxes = {parcel.transfer_syntax_uid, *_NATIVE}
         contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
         for pause in self._patience.pauses():  # an archive may index what it took only later
             time.sleep(pause)
-            if self._persist(lambda: _has(scu, parcel.key, contexts)):
+            if self._persist(lambda: _has(self._query_scu, parcel.key, contexts)):
                 break
         else:
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
         max_bytes = _GROWTH * len(parcel.content) + _MARGIN
         try:
-            content = self._persist(lambda: scu.get(parcel.key, contexts, max_bytes))
+            content = self._persist(lambda: self._query_scu.get(parcel.key, contexts, max_bytes))
         except NotOfferedError:
             return
         check_copy(parcel, content)
-
-    def _open(self) -> Scu:
-        self._scu = self._scu or Scu(self.address, self._title)
-        return self._scu
 
     def _persist(self, action: Callable[[], _T], patience: Patience | None = None) -> _T:
         return persist(action, self.address, patience or self._patience)
@@ -155,7 +177,7 @@ def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience)
     raise error or PacsUnavailableError(f"{address}: was not asked")
 
 
-def _has(scu: Scu, key: InstanceKey, contexts: list[tuple[str, str]] | None = None) -> bool:
+def _has(scu: QueryScu, key: InstanceKey, contexts: list[tuple[str, str]] | None = None) -> bool:
     """Whether the PACS shows an instance to a C-FIND."""
     with quiet_pydicom():
         matches = list(scu.find(make_identifier(key), contexts))

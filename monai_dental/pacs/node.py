@@ -16,6 +16,7 @@ from monai_dental.batch.lock import hold_lock
 from monai_dental.batch.stamp import digest_of, stamp_of
 from monai_dental.batch.target import ObjectTarget, StoredObject
 from monai_dental.batch.workers import Limits
+from monai_dental.pacs.commitment import Commitments
 from monai_dental.pacs.node_denoise import DenoisePool
 from monai_dental.pacs.node_forward import Forwarder
 from monai_dental.pacs.node_health import Health, HealthServer
@@ -52,6 +53,7 @@ class Node:
         limits: What one instance may take.
         workers: Number of worker processes.
         target: Where results go.
+        commitments: Takes the target's reports of storage commitment; None where it makes none.
         is_failed_left: Whether instances that failed before are done again.
     """
 
@@ -63,10 +65,11 @@ class Node:
         *,
         workers: int,
         target: ObjectTarget,
+        commitments: Commitments | None = None,
         is_failed_left: bool = False,
     ) -> None:
         self._settings, self._job, self._limits = settings, job, limits
-        self._workers, self._target = workers, target
+        self._workers, self._target, self._commitments = workers, target, commitments
         self._is_failed_left = is_failed_left
         self._spool = Spool(settings.spool, settings.spool_limit * MEBIBYTE)
         self._counts = Counts()
@@ -130,6 +133,7 @@ class Node:
                 is_known=is_known,
                 on_received=receive,
                 counts=self._counts,
+                commitments=self._commitments,
             )
 
             def look() -> Health:

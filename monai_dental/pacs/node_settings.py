@@ -12,6 +12,7 @@ from typing import Any
 from monai_dental.bundles import DEFAULT_BUNDLE
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import is_ae_title
+from monai_dental.pacs.tls import TlsFiles
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -123,9 +124,12 @@ class NodeSettings:
                 f"max-object is {self.max_object} MiB and spool-limit {self.spool_limit} MiB; "
                 "need room for one object"
             )
-        given = [self.tls_cert, self.tls_key, self.tls_ca]
-        if any(given) and not all(given):
-            raise PacsError("TLS: need tls-cert, tls-key and tls-ca, or none of the three")
+        TlsFiles.of(self.tls_cert, self.tls_key, self.tls_ca)  # refuses some without the others
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files for TLS; None where it is not spoken."""
+        return TlsFiles.of(self.tls_cert, self.tls_key, self.tls_ca)
 
 
 def make_settings(given: Mapping[str, Any], config: Path | None) -> NodeSettings:

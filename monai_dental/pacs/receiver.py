@@ -17,6 +17,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from monai_dental.batch.tree import is_uid
 from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from monai_dental.errors import OutputError, PacsError
+from monai_dental.pacs.commitment import STORAGE_COMMITMENT, Commitments
 from monai_dental.pacs.node_log import Counts, say
 from monai_dental.pacs.node_settings import MEBIBYTE, NodeSettings
 from monai_dental.pacs.receiver_limits import (
@@ -25,12 +26,11 @@ from monai_dental.pacs.receiver_limits import (
     OversizedDataset,
     peer_of,
 )
-from monai_dental.pacs.receiver_tls import server_context
 from monai_dental.pacs.spool import Spool
 
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.
-PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0110, 0xA700
+PROCESSING_FAILURE, NOT_AUTHORIZED, OUT_OF_RESOURCES = 0x0110, 0x0124, 0xA700
 _PREAMBLE = bytes(128) + b"DICM"
 _TIMEOUT_S = 60.0
 _REQUEST_TIMEOUT_S = 30.0
@@ -46,6 +46,8 @@ class Receiver:
         on_received: Told key and SOP Instance UID of each instance that is in the spool; the UID is
             "" where it is none.
         counts: What is counted.
+        commitments: Takes reports of storage commitment, from whom may send and from the archive
+            that makes them; None for none.
         timeout_s: How long a peer may be silent, in seconds.
     """
 
@@ -57,8 +59,10 @@ class Receiver:
         is_known: Callable[[str], bool],
         on_received: Callable[[str, str], None],
         counts: Counts,
+        commitments: Commitments | None = None,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
+        self._commitments = commitments
         self._settings, self._spool, self._counts = settings, spool, counts
         self._is_known, self._on_received = is_known, on_received
         self._timeout_s = timeout_s
@@ -66,11 +70,7 @@ class Receiver:
         self._is_idle = threading.Condition()
         self._is_stopping = False
         self._server: BoundedServer | None = None
-        self._tls = (
-            server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
-            if settings.tls_cert and settings.tls_key and settings.tls_ca
-            else None
-        )
+        self._tls = None if settings.tls is None else settings.tls.server_context()
 
     @property
     def port(self) -> int:
@@ -95,6 +95,8 @@ class Receiver:
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.require_called_aet = True
         entity.require_calling_aet = list(self._settings.allow)
+        if self._commitments is not None:
+            entity.require_calling_aet += [self._commitments.ae_title]
         entity.maximum_associations = self._settings.associations
         entity.maximum_pdu_size = self._settings.max_pdu
         entity.acse_timeout = _REQUEST_TIMEOUT_S
@@ -104,10 +106,16 @@ class Receiver:
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_ABORTED, self._on_aborted),
         ]
+        contexts = [build_context(Verification)]
+        if self._commitments is not None:
+            handlers.append((evt.EVT_N_EVENT_REPORT, self._commitments.report))
+            commitment = build_context(STORAGE_COMMITMENT)
+            commitment.scu_role = commitment.scp_role = True  # who commits calls, as SCP
+            contexts.append(commitment)
         try:
             server: BoundedServer = entity.make_server(
                 (self._settings.host, self._settings.port),
-                contexts=[build_context(Verification)],
+                contexts=contexts,
                 ssl_context=self._tls,
                 evt_handlers=handlers,
                 server_class=BoundedServer,  # type: ignore[assignment]
@@ -119,7 +127,7 @@ class Receiver:
                 f"{error.strerror or type(error).__name__}"
             ) from error
         server.shared_contexts = [
-            build_context(Verification),
+            *contexts,
             *(
                 build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
                 for context in AllStoragePresentationContexts
@@ -169,6 +177,9 @@ class Receiver:
                 self._is_idle.notify_all()
 
     def _take(self, event: Any) -> int:
+        if event.assoc.requestor.ae_title not in self._settings.allow:  # it may report alone
+            self._refuse(event, "its AE title is not among those that may send (allow)")
+            return NOT_AUTHORIZED
         dataset = event.request.DataSet
         if isinstance(dataset, OversizedDataset):
             self._refuse(event, f"an object beyond max-object, {self._settings.max_object} MiB")

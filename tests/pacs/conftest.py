@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -83,6 +83,12 @@ class Orthanc:
             self._process.terminate()
             self._process.wait(60)
             self._process = None
+
+    def kill(self) -> None:
+        """End it at once: an orderly stop takes seconds."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(60)
 
     def call(self, path: str, body: bytes | None = None, method: str | None = None) -> bytes:
         url = f"http://127.0.0.1:{self.http_port}{path}"
@@ -205,26 +211,18 @@ def service() -> Iterator[FakeService]:
     made.stop()
 
 
-def find_orthanc() -> str:
-    """The program; where it is absent the test is skipped, or fails."""
-    program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None or not PLUGIN.is_file():
-        message = "no Orthanc with DICOMweb; apt-get install orthanc orthanc-dicomweb"
-        if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
-
-
 @pytest.fixture(scope="session")
 def make_orthanc(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
 ) -> Iterator[Callable[..., Orthanc]]:
     """Factory of running archives, with settings of their own."""
     started: list[Orthanc] = []
 
     def make(**settings: Any) -> Orthanc:
-        archive = Orthanc(tmp_path_factory.mktemp("orthanc"), find_orthanc(), **settings)
+        program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None or not PLUGIN.is_file():
+            missing("no Orthanc with DICOMweb; apt-get install orthanc orthanc-dicomweb")
+        archive = Orthanc(tmp_path_factory.mktemp("orthanc"), program, **settings)
         started.append(archive)
         archive.start()
         return archive
@@ -233,7 +231,7 @@ def make_orthanc(
         yield make
     finally:
         for archive in started:
-            archive.stop()
+            archive.kill()
 
 
 @pytest.fixture(scope="session")
@@ -246,6 +244,18 @@ def orthanc(shared_orthanc: Orthanc) -> Orthanc:
     """An empty archive that keeps what it has under a UID, and says success (its default)."""
     shared_orthanc.clear()
     return shared_orthanc
+
+
+@pytest.fixture(scope="session")
+def shared_tls_orthanc(make_orthanc: Callable[..., Orthanc], tls_settings: Any) -> Orthanc:
+    return make_orthanc(**tls_settings)
+
+
+@pytest.fixture
+def tls_orthanc(shared_tls_orthanc: Orthanc) -> Orthanc:
+    """An empty archive that speaks DIMSE by TLS alone."""
+    shared_tls_orthanc.clear()
+    return shared_tls_orthanc
 
 
 @pytest.fixture(autouse=True)
@@ -282,3 +292,45 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "batch")
     yield importlib.import_module("faults")
     sys.modules.pop("faults", None)
+
+
+@pytest.fixture(scope="session")
+def certificates(
+    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
+) -> Path:
+    """A folder: ca.crt; node and sender .crt and .key signed by it; stranger's by another."""
+    if shutil.which("openssl") is None:
+        missing("no openssl; apt-get install openssl")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: Any) -> None:
+        subprocess.run(
+            list(map(str, ("openssl", *arguments))), check=True, capture_output=True, cwd=folder
+        )
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for authority in ("ca", "other"):
+        openssl(
+            "req", "-x509", *curve, "-days", 30, "-subj", f"/CN={authority}",
+            "-keyout", f"{authority}.key", "-out", f"{authority}.crt",
+        )  # fmt: skip
+    for name, authority in (("node", "ca"), ("sender", "ca"), ("stranger", "other")):
+        openssl(
+            "req", *curve, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"
+        )
+        openssl(
+            "x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.crt",
+            "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", 30, "-out", f"{name}.crt",
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tls_settings(certificates: Path) -> dict[str, Any]:
+    """Settings of an archive that shows the sender's certificate and wants one like it."""
+    return {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(certificates / "sender.crt"),
+        "DicomTlsPrivateKey": str(certificates / "sender.key"),
+        "DicomTlsTrustedCertificates": str(certificates / "ca.crt"),
+    }

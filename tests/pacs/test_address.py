@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from monai_dental.errors import AddressError
 from monai_dental.pacs import DicomwebAddress, DimseAddress, is_pacs, parse_address
-from monai_dental.pacs.address import queries
+from monai_dental.pacs.address import queries, with_tls
+from monai_dental.pacs.tls import TlsFiles
 
 
 def test_dicomweb_address_has_base_and_query() -> None:
@@ -28,7 +31,12 @@ def test_dimse_address_has_ae_title_host_and_port() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["dicomweb+http://127.0.0.1:8042/dicom-web", "dimse://A%20B@[::1]:104"]
+    "text",
+    [
+        "dicomweb+http://127.0.0.1:8042/dicom-web",
+        "dimse://A%20B@[::1]:104",
+        "dimse+tls://A@h:2762",
+    ],
 )
 def test_address_is_shown_as_it_was_written_without_its_query(text: str) -> None:
     assert str(parse_address(text)) == text
@@ -44,11 +52,22 @@ def test_repeated_key_stands_for_several_queries() -> None:
     ]
 
 
+def test_tls_needs_our_files() -> None:
+    files = TlsFiles(Path("a.crt"), Path("a.key"), Path("ca.crt"))
+    address = parse_address("dimse+tls://A@h:2762")
+
+    assert with_tls(address, files) == DimseAddress("A", "h", 2762, is_tls=True, tls=files)
+    with pytest.raises(AddressError, match="dimse\\+tls://A@h:2762: need tls-cert"):
+        with_tls(address, None)
+    for text in ("dimse://A@h:104", "dicomweb+https://h/x"):
+        assert with_tls(parse_address(text), files) == parse_address(text)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("dicomweb+ftp://h/x", "no known scheme"),
-        ("dimse+tls://A@h:1", "no known scheme"),
+        ("dimse+ssl://A@h:1", "no known scheme"),
         ("dicomweb+https:///x", "no host"),
         ("dicomweb+https://h:MARKER/x", "cannot be read"),
         ("dicomweb+https://h/a b", "blanks"),

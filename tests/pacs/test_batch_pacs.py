@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +20,6 @@ from pydicom.uid import JPEGLSLossless
 from monai_dental.batch.manifest import Manifest, Row
 from monai_dental.cli import main
 from monai_dental.dicom.derive import encode_dataset
-from monai_dental.errors import DatasetError, OutputError, PacsError
-from monai_dental.pacs.copies import InstanceKey
-from monai_dental.pacs.source import FoundInstance, PacsSource
-from monai_dental.pacs.source_spool import SourceSpool
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,26 +84,30 @@ def derived(archive: Any) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["dicomweb", "dimse"])
+@pytest.mark.parametrize("kind", ["dicomweb", "dimse", "dimse+tls"])
 def test_archive_is_source_and_target(
-    kind, orthanc, instance, sources, batch, rows, tmp_path, capfd
+    kind, orthanc, tls_orthanc, certificates, instance, sources, batch, rows, tmp_path, capfd
 ) -> None:
+    is_tls = kind == "dimse+tls"
+    archive = tls_orthanc if is_tls else orthanc
     for dataset in (*sources, instance(6, modality="PX"), instance(7, modality="CT")):
-        orthanc.add(encode_dataset(dataset))
-    place = str(getattr(orthanc, kind))
+        archive.add(encode_dataset(dataset))
+    place = str(archive.dicomweb if kind == "dicomweb" else archive.dimse)
+    place = place.replace("dimse:", f"{kind}:")
     query = f"{place}?Modality=IO&Modality=PX&PatientName=MARKER*"
+    tls = tls_options(certificates, "sender") if is_tls else []
 
-    assert batch(query, place) == 0
+    assert batch(query, place, *tls) == 0
 
-    made = derived(orthanc)
+    made = derived(archive)
     assert set(made) == {f"1.2.3.4.{number}" for number in range(1, 7)}
     first = rows()
     assert {row.outcome for row in first.values()} == {"derived"}
     assert {uid: row.output_uid for uid, row in first.items()} == made
     assert not (tmp_path / "work" / ".spool").exists()
 
-    assert batch(query, place) == 0
-    assert derived(orthanc) == made
+    assert batch(query, place, *tls) == 0
+    assert derived(archive) == made
     assert rows() == first  # with the times
 
     assert main(["batch-status", str(tmp_path / "work")]) == 0
@@ -118,6 +117,29 @@ def test_archive_is_source_and_target(
     written = b"".join(path.read_bytes() for path in (tmp_path / "work").iterdir())
     for said in (printed.out, printed.err, written.decode(errors="replace")):
         assert "MARKER" not in said
+
+
+def tls_options(certificates: Path, name: str) -> list[Any]:
+    files = (("cert", f"{name}.crt"), ("key", f"{name}.key"), ("ca", "ca.crt"))
+    return [each for key, file in files for each in (f"--tls-{key}", certificates / file)]
+
+
+@pytest.mark.parametrize("fault", ["plain", "stranger"])
+def test_archive_by_tls_wants_our_certificate(
+    fault, tls_orthanc, certificates, batch, tmp_path, capfd
+) -> None:
+    place = str(tls_orthanc.dimse)
+    options = []
+    if fault == "stranger":
+        place = place.replace("dimse:", "dimse+tls:")
+        options = tls_options(certificates, "stranger")
+
+    assert batch(place, tmp_path / "out", *options) == 2
+
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "does not answer as a DICOM application entity" in said[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_the_target_lost_is_made_again(orthanc, other, sources, batch, rows, tmp_path) -> None:
@@ -321,6 +343,14 @@ def test_pages_smaller_than_asked_for_are_all_read(service, sources, batch, tmp_
         ("in", "out", ["--work", "w"], "--work is for an output in a PACS"),
         ("dimse://A@127.0.0.1:1", "out", [], "cannot be reached|does not answer"),
         ("dimse://A@h:1", "out", ["--masks", "in"], "masks need an input folder"),
+        ("dimse+tls://A@h:1", "out", [], "need tls-cert, tls-key and tls-ca for TLS"),
+        ("dimse+tls://A@h:1", "out", ["--tls-cert", "in"], "or none of the three"),
+        (
+            "in",
+            "out",
+            ["--tls-cert", "a", "--tls-key", "b", "--tls-ca", "c"],
+            r"of no use without dimse\+tls://",
+        ),
     ],
 )
 def test_wrong_usage_is_told(
@@ -349,64 +379,3 @@ def test_query_that_finds_nothing_is_told(orthanc, batch, tmp_path, capfd) -> No
         assert batch(f"{place}?PatientID=MARKER", tmp_path / "out") == 2
         error = capfd.readouterr().err
         assert error == f"error: {place}: the query finds no instance\n"
-
-
-class FakeArchive:
-    """Gives files of 100 bytes less than the limit, and counts what is on the disk."""
-
-    def __init__(self, folder: Path, instances: dict[str, bytes]) -> None:
-        self.folder, self.instances, self.most = folder, instances, 0
-        self._lock = threading.Lock()
-
-    def connect(self) -> FakeArchive:
-        return self
-
-    def search(self) -> Any:
-        for uid in self.instances:
-            yield FoundInstance(InstanceKey("1.2", "1.3", uid))
-
-    def fetch(self, found: FoundInstance, stream: Any, max_bytes: int) -> None:
-        stream.write(self.instances[found.key.sop_instance_uid])
-        stream.flush()
-        with self._lock:
-            sizes = [path.stat().st_size for path in self.folder.iterdir() if path.exists()]
-            self.most = max(self.most, sum(sizes))
-
-    def close(self) -> None:
-        pass
-
-
-def test_spool_takes_no_more_disk_than_it_may(sources, tmp_path) -> None:
-    contents = {str(each.SOPInstanceUID): encode_dataset(each) for each in sources}
-    archive = FakeArchive(tmp_path / "spool", contents)
-    size = max(map(len, contents.values()))
-    source = PacsSource(archive, int(2.5 * size))
-    (tmp_path / "spool").mkdir()
-    (tmp_path / "spool" / "left.dcm").touch()
-    source.prepare(tmp_path / "spool")
-    first, second, *_ = source
-
-    assert source.has_room()
-    source.fetch(first)
-    assert first.path.read_bytes() == contents[first.sop_instance_uid]
-    assert not source.has_room()  # for one of the largest size
-    source.release(first)
-    assert source.has_room()
-    assert list((tmp_path / "spool").iterdir()) == []
-    source.close()
-    assert not (tmp_path / "spool").exists()
-
-
-def test_spool_tells_of_a_full_disk(tmp_path) -> None:
-    spool = SourceSpool(tmp_path / "spool", 1000, 1000)
-    with pytest.raises(OutputError, match="No space left"), spool.open(spool.path("a")):
-        raise OSError(28, "No space left on device")
-    with pytest.raises(PacsError), spool.open(spool.path("a")):
-        raise PacsError("x")
-    assert list((tmp_path / "spool").iterdir()) == []
-    assert spool.has_room()
-
-
-def test_empty_search_is_an_error(tmp_path) -> None:
-    with pytest.raises(DatasetError, match="finds no instance"):
-        PacsSource(FakeArchive(tmp_path, {}), 1000)

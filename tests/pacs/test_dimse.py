@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +17,10 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
+from monai_dental.pacs.commitment import STORAGE_COMMITMENT, Commitments
 from monai_dental.pacs.dimse import DimseTarget
-from monai_dental.pacs.scu import STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION
+from monai_dental.pacs.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from monai_dental.pacs.store_scu import VERIFICATION
 
 
 class FakePacs:
@@ -26,13 +30,15 @@ class FakePacs:
         self.stores: list[str] = []
         self.held: dict[str, Dataset] = {}
         self.on_store: Callable[[Any], int] = self.keep
+        self.on_action: Callable[[Dataset], int] = lambda request: 0x0000
+        self.searches = 0
         self.associations = 0
         self.entity = AE("FAKE")
         for context in StoragePresentationContexts:
             self.entity.add_supported_context(
                 context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True
             )
-        for uid in (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_GET):
+        for uid in (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_GET, STORAGE_COMMITMENT):
             self.entity.add_supported_context(uid)
 
     def keep(self, event: Any) -> int:
@@ -45,6 +51,7 @@ class FakePacs:
         handlers = [
             (evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find),
             (evt.EVT_C_GET, self._get), (evt.EVT_ACCEPTED, self._accept),
+            (evt.EVT_N_ACTION, self._act),
         ]  # fmt: skip
         server = self.entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
         return DimseAddress("FAKE", "127.0.0.1", server.socket.getsockname()[1])
@@ -59,7 +66,11 @@ class FakePacs:
         self.stores.append(str(event.request.AffectedSOPInstanceUID))
         return self.on_store(event)
 
+    def _act(self, event: Any) -> tuple[int, None]:
+        return self.on_action(event.action_information), None
+
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        self.searches += 1
         uid = str(event.identifier.SOPInstanceUID)
         if uid in self.held:
             match = Dataset()
@@ -82,8 +93,8 @@ def pacs() -> Iterator[FakePacs]:
 def target(patience: Any) -> Iterator[Callable[..., DimseTarget]]:
     made: list[DimseTarget] = []
 
-    def make(address: DimseAddress, title: str = "TESTER") -> DimseTarget:
-        made.append(DimseTarget(address, title, patience))
+    def make(address: DimseAddress, commitments: Commitments | None = None) -> DimseTarget:
+        made.append(DimseTarget(address, "TESTER", patience, commitments))
         return made[-1]
 
     yield make
@@ -274,6 +285,77 @@ def test_nobody_there(pacs, target, instance) -> None:
         target(address).store(instance())
     with pytest.raises(PacsUnavailableError):
         target(address).find(StoredObject("1.2/1.3/1.4", "1.4", "", ""))
+
+
+def make_report(request: Dataset, committed: bool = True) -> Any:
+    """What pynetdicom makes of a report."""
+    report = Dataset()
+    report.TransactionUID = request.TransactionUID
+    report.ReferencedSOPSequence = request.ReferencedSOPSequence if committed else []
+    report.FailedSOPSequence = [] if committed else request.ReferencedSOPSequence
+    return SimpleNamespace(event_type=1 if committed else 2, event_information=report)
+
+
+def test_commitment_is_proof_where_it_is_reported(pacs, target, instance) -> None:
+    commitments = Commitments("FAKE", wait_s=60)
+    requests = []
+
+    def act(request: Dataset) -> int:
+        requests.append(request)
+        threading.Thread(target=commitments.report, args=(make_report(request),)).start()
+        return 0x0000
+
+    pacs.on_action = act
+    to = target(pacs.start(), commitments)
+
+    stored = [to.store(instance(number)) for number in (1, 2)]
+
+    items = [request.ReferencedSOPSequence[0] for request in requests]
+    uids = [item.ReferencedSOPInstanceUID for item in items]
+    assert uids == [each.sop_instance_uid for each in stored]
+    assert items[0].ReferencedSOPClassUID == instance(1).SOPClassUID
+    assert len({request.TransactionUID for request in requests}) == 2
+    assert pacs.searches == 0
+
+
+def test_what_the_archive_does_not_commit_to_is_asked_back(pacs, target, instance) -> None:
+    commitments = Commitments("FAKE", wait_s=60)
+    pacs.on_action = lambda request: commitments.report(make_report(request, committed=False))[0]
+    to = target(pacs.start(), commitments)
+    assert to.store(instance(1))
+    assert pacs.searches == 1
+
+    pacs.on_store = lambda event: 0x0000
+    with pytest.raises(PacsError, match="took it, but does not show it"):
+        to.store(instance(2))
+    assert not commitments.is_given_up
+
+
+@pytest.mark.parametrize("fault", ["not offered", "refused", "no report"])
+def test_archive_that_does_not_report_is_not_asked_again(
+    pacs, target, instance, fault, caplog
+) -> None:
+    requests = []
+    pacs.on_action = lambda request: requests.append(request) or (0x0110 * (fault == "refused"))
+    if fault == "not offered":
+        pacs.entity.remove_supported_context(STORAGE_COMMITMENT)
+    commitments = Commitments("FAKE", wait_s=0.1)
+    to = target(pacs.start(), commitments)
+
+    with caplog.at_level("INFO"):
+        assert to.store(instance(1))
+        assert to.store(instance(2))
+
+    assert pacs.searches == 2
+    assert len(requests) == (fault != "not offered")
+    assert len([line for line in caplog.messages if "no storage commitment" in line]) == 1
+    if requests:  # a report that comes late is taken, and changes nothing
+        assert commitments.report(make_report(requests[0])) == (0x0000, None)
+
+
+def test_report_without_transaction_is_an_invalid_argument() -> None:
+    event = SimpleNamespace(event_type=1, event_information=Dataset())
+    assert Commitments("FAKE").report(event) == (0x0115, None)
 
 
 def test_instance_without_study_is_not_sent(pacs, target, instance) -> None:

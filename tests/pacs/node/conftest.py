@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pydicom import Dataset, dcmwrite, uid
@@ -40,10 +39,10 @@ KINDS = (
 class NodeProcess:
     """`monai-dental node` with the stub denoiser, in a process of its own."""
 
-    def __init__(self, folder: Path, forward: str, *options: Any, **environment: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+    def __init__(
+        self, folder: Path, port: int, forward: str, *options: Any, **environment: str
+    ) -> None:
+        self.port = port
         self.spool = folder / "spool"
         self._folder, self._environment = folder, environment
         self._health = ""
@@ -119,9 +118,11 @@ def make_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     """Factory of nodes, not started yet; none outlives the tests."""
     made: list[NodeProcess] = []
 
-    def make(forward: str, *options: Any, **environment: str) -> NodeProcess:
+    def make(
+        forward: str, *options: Any, port: int | None = None, **environment: str
+    ) -> NodeProcess:
         folder = tmp_path_factory.mktemp("node")
-        made.append(NodeProcess(folder, forward, *options, **environment))
+        made.append(NodeProcess(folder, port or find_port(), forward, *options, **environment))
         return made[-1]
 
     try:
@@ -129,6 +130,12 @@ def make_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     finally:
         for node in made:
             node.end()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port for a node, where it is to be known before there is one."""
+    return find_port()
 
 
 @pytest.fixture
@@ -149,51 +156,21 @@ def make_file(tmp_path: Path, instance: Callable[..., Dataset]) -> Callable[...,
 
 
 @pytest.fixture
-def dcmtk() -> Callable[..., subprocess.CompletedProcess[str]]:
+def dcmtk(missing: Callable[[str], NoReturn]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run one of dcmtk's programs; where it is absent the test is skipped, or fails."""
 
     def run(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
         program = Path("/usr/bin", name)  # pynetdicom has some of these names too
         if not program.is_file():
-            need_program("dcmtk")
+            missing("no dcmtk; apt-get install dcmtk")
         command = list(map(str, (program, *arguments)))
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
     return run
 
 
-def need_program(package: str) -> None:
-    """Skip the test, or let it fail."""
-    message = f"no {package}; apt-get install {package}"
-    if os.environ.get("MONAI_DENTAL_REQUIRE_EXTERNAL"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: ca.crt; node and sender .crt and .key signed by it; stranger's by another."""
-    if shutil.which("openssl") is None:
-        need_program("openssl")
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: Any) -> None:
-        subprocess.run(
-            list(map(str, ("openssl", *arguments))), check=True, capture_output=True, cwd=folder
-        )
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for authority in ("ca", "other"):
-        openssl(
-            "req", "-x509", *curve, "-days", 30, "-subj", f"/CN={authority}",
-            "-keyout", f"{authority}.key", "-out", f"{authority}.crt",
-        )  # fmt: skip
-    for name, authority in (("node", "ca"), ("sender", "ca"), ("stranger", "other")):
-        openssl(
-            "req", *curve, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"
-        )
-        openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.crt",
-            "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", 30, "-out", f"{name}.crt",
-        )  # fmt: skip
-    return folder
+def find_port() -> int:
+    """A TCP port that is free."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

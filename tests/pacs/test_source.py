@@ -1,0 +1,77 @@
+"""Instances of a PACS as the source of a batch, and the disk that they take."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_dental.dicom.derive import encode_dataset
+from monai_dental.errors import DatasetError, OutputError, PacsError
+from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.source import FoundInstance, PacsSource
+from monai_dental.pacs.source_spool import SourceSpool
+
+
+class FakeArchive:
+    """Gives files of 100 bytes less than the limit, and counts what is on the disk."""
+
+    def __init__(self, folder: Path, instances: dict[str, bytes]) -> None:
+        self.folder, self.instances, self.most = folder, instances, 0
+        self._lock = threading.Lock()
+
+    def connect(self) -> FakeArchive:
+        return self
+
+    def search(self) -> Any:
+        for uid in self.instances:
+            yield FoundInstance(InstanceKey("1.2", "1.3", uid))
+
+    def fetch(self, found: FoundInstance, stream: Any, max_bytes: int) -> None:
+        stream.write(self.instances[found.key.sop_instance_uid])
+        stream.flush()
+        with self._lock:
+            sizes = [path.stat().st_size for path in self.folder.iterdir() if path.exists()]
+            self.most = max(self.most, sum(sizes))
+
+    def close(self) -> None:
+        pass
+
+
+def test_spool_takes_no_more_disk_than_it_may(instance, tmp_path) -> None:
+    sources = [instance(number) for number in range(5)]
+    contents = {str(each.SOPInstanceUID): encode_dataset(each) for each in sources}
+    archive = FakeArchive(tmp_path / "spool", contents)
+    size = max(map(len, contents.values()))
+    source = PacsSource(archive, int(2.5 * size))
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "left.dcm").touch()
+    source.prepare(tmp_path / "spool")
+    first, second, *_ = source
+
+    assert source.has_room()
+    source.fetch(first)
+    assert first.path.read_bytes() == contents[first.sop_instance_uid]
+    assert not source.has_room()  # for one of the largest size
+    source.release(first)
+    assert source.has_room()
+    assert list((tmp_path / "spool").iterdir()) == []
+    source.close()
+    assert not (tmp_path / "spool").exists()
+
+
+def test_spool_tells_of_a_full_disk(tmp_path) -> None:
+    spool = SourceSpool(tmp_path / "spool", 1000, 1000)
+    with pytest.raises(OutputError, match="No space left"), spool.open(spool.path("a")):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(PacsError), spool.open(spool.path("a")):
+        raise PacsError("x")
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert spool.has_room()
+
+
+def test_empty_search_is_an_error(tmp_path) -> None:
+    with pytest.raises(DatasetError, match="finds no instance"):
+        PacsSource(FakeArchive(tmp_path, {}), 1000)
