@@ -1,17 +1,16 @@
-"""What runs a network for inference."""
+"""What runs a network for inference; torch is imported when it is needed."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from monai_dental.errors import MissingPackageError
-from monai_dental.precision import fastest_dtype
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 BACKENDS = ("torch", "openvino")
 
@@ -51,11 +50,17 @@ class _OpenVinoNetwork:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the network's output for a batch, float32."""
+        import torch
+
         if self._compiled is None:
             self._compiled = self._compile(images)
         return torch.from_numpy(self._compiled(images.float().numpy())[0])
 
     def _compile(self, images: Tensor) -> Any:
+        import torch
+
+        from monai_dental.precision import fastest_dtype
+
         channels = images.shape[1]
         is_reduced = fastest_dtype(images.device, self._precision) == torch.bfloat16
         with torch.autocast("cpu", enabled=False):

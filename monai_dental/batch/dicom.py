@@ -143,6 +143,7 @@ class DicomJob:
         compression: One of `monai_dental.dicom.compression.COMPRESSIONS`.
         is_reproducible: Whether results leave out when they were made.
         device: For example "cpu" or "cuda:0"; None what the bundle says.
+        backend: What runs the network, one of `monai_dental.backends.BACKENDS`.
     """
 
     bundle: Path
@@ -152,6 +153,7 @@ class DicomJob:
     compression: str = "none"
     is_reproducible: bool = False
     device: str | None = None
+    backend: str = "torch"
 
     def open(self) -> DicomEngine:
         """Load the model; see `Job.open`."""
@@ -159,7 +161,7 @@ class DicomJob:
             return DicomEngine(self)
         from monai_dental.denoiser import Denoiser
 
-        return DicomEngine(self, Denoiser(self.bundle, device=self.device))
+        return DicomEngine(self, Denoiser(self.bundle, device=self.device, backend=self.backend))
 
 
 def _read(instance: Instance) -> tuple[Result, bytes | None]:

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from monai_dental.backends import BACKENDS
 from monai_dental.bundles import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what denoises: `--bundle`, `--strength` and `--device`."""
+    """Add what says what denoises: `--bundle`, `--strength`, `--device`, `--backend`."""
     command.add_argument(
         "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
         help="the bundle: one that comes with the package (blind, unet, dae), or a bundle's "
@@ -29,6 +30,11 @@ def add_model(command: argparse.ArgumentParser) -> None:
         help="share of the correction that is applied, 0 to 1 (default: 1)",
     )  # fmt: skip
     command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+    command.add_argument(
+        "--backend", choices=BACKENDS, default="torch",
+        help="what runs the network; openvino is faster on Intel CPUs and needs its package: "
+        "pip install 'monai-dental[openvino]' (default: torch)",
+    )  # fmt: skip
 
 
 def add_tls(command: argparse.ArgumentParser, use: str) -> None:

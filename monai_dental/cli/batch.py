@@ -261,6 +261,7 @@ def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Ba
         compression=arguments.compress,
         is_reproducible=arguments.reproducible,
         device=arguments.device,
+        backend=arguments.backend,
     )
     limits = Limits(
         seconds=arguments.time_limit,

@@ -26,11 +26,6 @@ def add(commands: Subparsers) -> None:
     )
     add_model(command)
     command.add_argument(
-        "--backend", choices=("torch", "openvino"), default="torch",
-        help="what runs the network; openvino is faster on Intel CPUs and needs its package: "
-        "pip install 'monai-dental[openvino]' (default: torch)",
-    )  # fmt: skip
-    command.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty"
     )
 

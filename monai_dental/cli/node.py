@@ -80,7 +80,7 @@ def add(commands: Subparsers) -> None:
         "share of three quarters of the machine)",
     )  # fmt: skip
     # Only what was given counts before the file; the rest is in NodeSettings.
-    command.set_defaults(bundle=None, strength=None, all_xray=None)
+    command.set_defaults(bundle=None, strength=None, backend=None, all_xray=None)
 
     command = commands.add_parser(
         "node-status",
@@ -216,6 +216,7 @@ def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
         strength=settings.strength,
         compression=settings.compress,
         device=settings.device,
+        backend=settings.backend,
     )
     limits = Limits(
         seconds=settings.time_limit,

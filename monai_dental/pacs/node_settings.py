@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from monai_dental.backends import BACKENDS
 from monai_dental.bundles import DEFAULT_BUNDLE
+from monai_dental.dicom.compression import COMPRESSIONS
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import is_ae_title
 from monai_dental.pacs.tls import TlsFiles
@@ -54,6 +56,7 @@ class NodeSettings:
         bundle: As of `monai-dental batch`, like all that follow.
         strength: Share of the network's correction that is applied, 0 to 1.
         device: For example "cpu"; None what the bundle says.
+        backend: One of `monai_dental.backends.BACKENDS`.
         compress: One of `monai_dental.dicom.compression.COMPRESSIONS`.
         all_xray: Whether dental anatomy is not asked for.
         rules: Rules of selection; None for those that come with the package.
@@ -83,6 +86,7 @@ class NodeSettings:
     bundle: str = DEFAULT_BUNDLE
     strength: float = 1.0
     device: str | None = None
+    backend: str = "torch"
     compress: str = "none"
     all_xray: bool = False
     rules: Path | None = None
@@ -119,6 +123,10 @@ class NodeSettings:
             raise PacsError(f"max-pdu is {self.max_pdu}; need {_SMALLEST_PDU} to {MEBIBYTE} bytes")
         if not 0 <= self.strength <= 1:
             raise PacsError(f"strength is {self.strength}; need 0 to 1")
+        for name, choices in (("backend", BACKENDS), ("compress", COMPRESSIONS)):
+            if getattr(self, name) not in choices:
+                need = ", ".join(choices)
+                raise PacsError(f"{name} is {getattr(self, name)}; need one of {need}")
         if self.max_object > self.spool_limit:
             raise PacsError(
                 f"max-object is {self.max_object} MiB and spool-limit {self.spool_limit} MiB; "

@@ -38,7 +38,7 @@ def test_example_is_good_and_tells_what_holds_without_it(tmp_path) -> None:
     names = re.findall(r"^#?([a-z-]+) =", example, flags=re.MULTILINE)
     assert sorted(names) == sorted(name.replace("_", "-") for name in vars(said))
     for name in ("host", "spool_limit", "associations", "max_pdu", "max_object", "longest_wait",
-                 "strength", "compress", "all_xray", "time_limit"):  # fmt: skip
+                 "strength", "backend", "compress", "all_xray", "time_limit"):  # fmt: skip
         assert getattr(told, name) == getattr(said, name), name
 
 
@@ -77,6 +77,8 @@ def test_wrong_file_is_told(config, text, message) -> None:
         ({"spool_limit": 1}, "need room for one object"),
         ({"tls_cert": Path("a")}, "need tls-cert, tls-key and tls-ca, or none"),
         ({"strength": 2.0}, "strength is 2.0; need 0 to 1"),
+        ({"backend": "tensorrt"}, "backend is tensorrt; need one of torch, openvino"),
+        ({"compress": "jpeg"}, "compress is jpeg; need one of none, jpegls, as-source"),
         ({"longest_wait": 0.0}, "longest-wait is 0.0; need seconds above 0"),
     ],
 )
