@@ -79,7 +79,7 @@ class DenoisingUNet(nn.Module):
             x = down(x)
         x = self.bottom(x)
         for up, decoder in zip(self.up, self.decoders, strict=True):
-            x = decoder(up(x) + shortcuts.pop())
+            x = decoder(up(x).add_(shortcuts.pop()))
         denoised: Tensor = torch.add(noisy, functional.pixel_shuffle(self.last(x), 2))
         return torch.narrow(torch.narrow(denoised, -2, 0, height), -1, 0, width)
 
@@ -91,7 +91,10 @@ class _ResidualBlock(nn.Module):
         self.second = _convolution(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        added: Tensor = x + self.second(functional.relu(self.first(x)))
+        # In place: an image's activations are tens of megabytes, and new memory costs as much time
+        # as filling it. No gradient needs what is written over.
+        hidden = functional.relu_(self.first(x))
+        added: Tensor = self.second(hidden).add_(x)
         return added
 
 
