@@ -74,8 +74,9 @@ class TiledInferer(AutocastInferer):
     An image is continued beyond its borders by 16 pixels of its mirror image, and cut into tiles
     that overlap by twice `halo`; of each result the middle is kept. Where `halo` is at least the
     network's reach (half its receptive field), the result does not depend on the tiles. The network
-    sees one tile at a time, so that its memory is bounded by the tile. MONAI's
-    `SlidingWindowInferer` blends tiles whose borders the network has padded with zeros.
+    sees one tile at a time, or small images together that make no more, so that its memory is
+    bounded by the tile. MONAI's `SlidingWindowInferer` blends tiles whose borders the network has
+    padded with zeros.
 
     Args:
         tile_size: Height and width of a tile with its halo, in pixels, a multiple of 16.
@@ -113,20 +114,25 @@ class TiledInferer(AutocastInferer):
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         run = super().__call__
         frames = plain.flatten(0, 1)
-        if self.halo == 0:
-            results = [run(self.input_of(f)[None], network, *args, **kwargs) for f in frames]
-            return torch.cat(results).reshape(plain.shape)
-        denoised = torch.empty_like(frames, dtype=torch.float32)
         height, width = frames.shape[-2:]
+        # Small images go through the network together, as many as fill a tile.
+        together = max(1, self.tile_size**2 // ((height + 2 * _BORDER) * (width + 2 * _BORDER)))
+        denoised = torch.empty_like(frames, dtype=torch.float32)
         step = self.tile_size - 2 * self.halo
-        for number, frame in enumerate(frames):
-            padded = _mirrored(self.input_of(frame), _BORDER)[None]
+        for first in range(0, len(frames), together):
+            results = denoised[first : first + together]
+            group = frames[first : first + together]
+            channels = torch.stack([self.input_of(frame) for frame in group])
+            if self.halo == 0:
+                results[:] = run(channels, network, *args, **kwargs)[:, 0]
+                continue
+            padded = _mirrored(channels, _BORDER)
             for top, left in itertools.product(range(0, height, step), range(0, width, step)):
                 rows, inner_rows = self._extent(top, step, height)
                 columns, inner_columns = self._extent(left, step, width)
-                result = run(padded[..., rows, columns], network, *args, **kwargs)[0, 0]
-                denoised[number, top : top + step, left : left + step] = result[
-                    inner_rows, inner_columns
+                tile = run(padded[..., rows, columns], network, *args, **kwargs)[:, 0]
+                results[:, top : top + step, left : left + step] = tile[
+                    :, inner_rows, inner_columns
                 ]
         return denoised.reshape(plain.shape)
 
@@ -175,8 +181,8 @@ class NoiseAwareInferer(TiledInferer):
 
 
 def _mirrored(image: Tensor, margin: int) -> Tensor:
-    """Return an image, (C, H, W), continued by its mirror, which may be wider than itself."""
-    for axis in (1, 2):
+    """Return images, (..., H, W), continued by their mirror, which may be wider than themselves."""
+    for axis in (-2, -1):
         last = image.shape[axis] - 1
         offsets = torch.arange(-margin, last + margin + 1, device=image.device)
         folded = (offsets % max(2 * last, 1) - last).abs()  # distance from the last pixel

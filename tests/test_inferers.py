@@ -99,15 +99,25 @@ def test_tiles_off_the_grid_are_refused(tile_size, halo):
         TiledInferer(tile_size, halo)
 
 
-def test_frames_go_through_the_network_one_by_one(network):
-    frames = torch.rand(1, 3, 40, 40)
-    inferer = TiledInferer(tile_size=64, halo=16, precision="float32")
+@pytest.mark.parametrize("halo", [0, 16])
+@pytest.mark.parametrize(("tile_size", "batches"), [(64, [1, 1, 1, 1, 1]), (128, [3, 2])])
+def test_small_frames_go_through_the_network_together_and_do_not_mix(
+    network, halo, tile_size, batches
+):
+    frames = torch.rand(1, 5, 40, 40)
+    inferer = TiledInferer(tile_size, halo, precision="float32")
+    seen = []
+
+    def count(images):
+        seen.append(len(images))
+        return network(images)
 
     with torch.no_grad():
-        together = inferer(frames, network)
-        alone = torch.cat([inferer(frames[:, i : i + 1], network) for i in range(3)], dim=1)
+        together = inferer(frames, count)
+        alone = torch.cat([inferer(frames[:, i : i + 1], network) for i in range(5)], dim=1)
 
     torch.testing.assert_close(together, alone)
+    assert seen[:: len(seen) // len(batches)] == batches
 
 
 def test_bfloat16_is_close_and_comes_back_as_float32(network):
