@@ -127,7 +127,7 @@ def serve(folder: Path, connection: Connection) -> None:
     )
     spool = Spool(folder, settings.spool_limit << 20)
     spool.prepare()
-    queue = Queue(folder, is_new=True)
+    queue = Queue(folder, is_writable=True)
     receiver = Receiver(
         settings,
         spool,

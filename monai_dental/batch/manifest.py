@@ -6,7 +6,6 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from monai_dental.batch.shard import Shard
 from monai_dental.batch.target import StoredObject
+from monai_dental.database import database_errors
 from monai_dental.errors import OutputError
 
 MANIFEST = Shard().manifest
@@ -127,9 +127,9 @@ class Manifest:
         self._path = folder / shard.manifest
         if not is_new and not self._path.is_file():
             raise OutputError(f"{folder}: no {MANIFEST} here; need the output folder of a batch")
-        with self._errors():
+        with database_errors(self._path):
             self._connection = self._connect(is_new)
-        with self._errors():
+        with database_errors(self._path):
             if is_new:
                 if shard.count == 1:
                     self._connection.execute("PRAGMA journal_mode = WAL")
@@ -169,14 +169,14 @@ class Manifest:
     @property
     def source(self) -> Path | None:
         """The input folder of the last run; None where the manifest keeps paths secret."""
-        with self._errors():
+        with database_errors(self._path):
             found = self._connection.execute(_SOURCE).fetchone()
         return None if found is None else Path(os.fsdecode(found[0]))
 
     def set_source(self, folder: Path) -> None:
         """Tell the input folder, unless paths are kept secret."""
         if not self.is_hashed:
-            with self._errors():
+            with database_errors(self._path):
                 self._connection.execute(
                     "INSERT OR REPLACE INTO batch VALUES ('source', ?)",
                     (os.fsencode(folder.resolve()),),
@@ -185,7 +185,7 @@ class Manifest:
     def rows(self) -> Iterator[Row]:
         """All rows, in the order of their names."""
         query, last = f"SELECT * FROM files WHERE name > ? ORDER BY name LIMIT {_PAGE}", ""
-        with self._errors():
+        with database_errors(self._path):
             # Page by page: an open query would keep a run that is under way from writing.
             while page := self._connection.execute(query, (last,)).fetchall():
                 yield from (Row(*values) for values in page)
@@ -194,22 +194,22 @@ class Manifest:
     @property
     def is_planned(self) -> bool:
         """Whether a run has told all its files."""
-        with self._errors():
+        with database_errors(self._path):
             return bool(self._connection.execute(_PLANNED).fetchone())
 
     def set_planned(self) -> None:
         """Tell that there is a row for each file of the run."""
-        with self._errors():
+        with database_errors(self._path):
             self._set_once("planned", "1")
 
     def superseded(self) -> list[str]:
         """Outputs whose place another has taken: of an earlier input or of other settings."""
-        with self._errors():
+        with database_errors(self._path):
             return [o for (o,) in self._connection.execute("SELECT output FROM superseded")]
 
     def counts(self) -> dict[str, int]:
         """Number of rows of each outcome."""
-        with self._errors():
+        with database_errors(self._path):
             found = dict(
                 self._connection.execute("SELECT outcome, COUNT(*) FROM files GROUP BY outcome")
             )
@@ -221,7 +221,7 @@ class Manifest:
         An output that a row named before and does not name any more is noted as superseded.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with self._errors():
+        with database_errors(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for row in rows:
@@ -267,12 +267,12 @@ class Manifest:
                 other._change(f"DELETE FROM {table} WHERE {key} = ?", [(v[at],) for v in taken])
 
     def _fetch(self, query: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._errors():
+        with database_errors(self._path):
             return self._connection.execute(query, arguments).fetchall()
 
     def _change(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Do a statement with each of some rows, in one transaction."""
-        with self._errors():
+        with database_errors(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.executemany(statement, rows)
@@ -300,10 +300,3 @@ class Manifest:
 
     def _set_once(self, key: str, value: str) -> None:
         self._connection.execute("INSERT OR IGNORE INTO batch VALUES (?, ?)", (key, value))
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise OutputError(f"{self._path}: cannot be used: {error}") from error

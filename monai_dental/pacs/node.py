@@ -93,7 +93,7 @@ class Node:
             stack.enter_context(hold_lock(self._settings.spool / LOCK))
             self._spool.prepare()
             is_new = not (self._settings.spool / QUEUE).exists()
-            queue = Queue(self._settings.spool, is_new=True)
+            queue = Queue(self._settings.spool, is_writable=True)
             stack.callback(queue.close)
             pool = DenoisePool(
                 self._job,

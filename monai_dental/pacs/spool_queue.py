@@ -6,11 +6,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from monai_dental.batch.target import StoredObject
+from monai_dental.database import database_errors
 from monai_dental.errors import OutputError
 
 QUEUE = "queue.sqlite"
@@ -84,20 +84,20 @@ class Queue:
 
     Args:
         folder: The spool's folder.
-        is_new: Whether it may be made and changed; else it is only read.
+        is_writable: Whether it may be made and changed; else it is only read.
 
     Raises:
         OutputError: It cannot be opened, is damaged, or is of another version.
     """
 
-    def __init__(self, folder: Path, *, is_new: bool = False) -> None:
+    def __init__(self, folder: Path, *, is_writable: bool = False) -> None:
         self._path = folder / QUEUE
         self._lock = threading.RLock()
-        if not is_new and not self._path.is_file():
+        if not is_writable and not self._path.is_file():
             raise OutputError(f"{folder}: no {QUEUE} here; need the spool of a node")
-        with self._errors():
+        with database_errors(self._path):
             self._connection = self._connect()
-            if is_new:
+            if is_writable:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.executescript(_SCHEMA)
@@ -122,7 +122,7 @@ class Queue:
 
         This row alone may be lost to a power cut: the file tells the same.
         """
-        with self._lock, self._errors():
+        with self._lock, database_errors(self._path):
             self._connection.execute("PRAGMA synchronous = NORMAL")
             try:
                 self._change(
@@ -237,28 +237,21 @@ class Queue:
     def counts(self) -> dict[str, int]:
         """Number of instances in each state."""
         query = "SELECT state, COUNT(*) FROM instances GROUP BY state"
-        with self._lock, self._errors():
+        with self._lock, database_errors(self._path):
             found = dict(self._connection.execute(query).fetchall())
         return {state: found.get(state, 0) for state in STATES}
 
     def _select(self, where: str, *values: object) -> Iterator[Job]:
         query = f"SELECT {_COLUMNS} FROM instances WHERE {where}"
-        with self._lock, self._errors():
+        with self._lock, database_errors(self._path):
             found = self._connection.execute(query, values).fetchall()
         return (Job(*row) for row in found)
 
     def _change(self, statement: str, *values: object) -> None:
-        with self._lock, self._errors():
+        with self._lock, database_errors(self._path):
             self._connection.execute(statement, values)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(
             self._path, isolation_level=None, timeout=60, check_same_thread=False
         )
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise OutputError(f"{self._path}: cannot be used: {error}") from error

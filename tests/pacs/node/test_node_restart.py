@@ -177,7 +177,7 @@ def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[.
     def run(archive: Archive) -> tuple[dict[str, str], dict[str, int]]:
         spool = Spool(tmp_path / "spool", 10 << 20)
         spool.prepare()
-        queue, counts = Queue(tmp_path / "spool", is_new=True), Counts()
+        queue, counts = Queue(tmp_path / "spool", is_writable=True), Counts()
         for number in (1, 2):
             stored = DerivedFolder(spool.folder).store(
                 dicom_dataset(SOPInstanceUID=f"1.2.3.{number}")
