@@ -130,6 +130,7 @@ def associate(
     entity.acse_timeout = _NEGOTIATE_S
     entity.dimse_timeout = _ANSWER_S
     entity.network_timeout = _IDLE_S
+    tls = _tls_arguments(address)
     roles = [build_role(UID(each), scu_role=True, scp_role=True) for each in storage_roles]
     try:
         association = entity.associate(
@@ -139,7 +140,7 @@ def associate(
             ae_title=address.called_ae_title,
             ext_neg=list(roles),
             evt_handlers=list(handlers),
-            tls_args=None if address.tls is None else (address.tls.client_context(), None),  # type: ignore[arg-type]
+            tls_args=tls,
         )
     except (OSError, socket.gaierror) as error:
         reason = error.strerror or type(error).__name__
@@ -155,8 +156,20 @@ def associate(
         )
     if association.is_aborted and association.acceptor.primitive is not None:
         raise PacsUnavailableError(f"{address}: accepts none of what would be sent")
-    way = "" if address.tls is None else " by TLS, or not to our certificate"
-    raise BusyError(f"{address}: does not answer as a DICOM application entity{way}")
+    way = " by TLS, or one of the two certificates is not signed as the other side wants"
+    raise BusyError(f"{address}: does not answer as a DICOM application entity{way if tls else ''}")
+
+
+def _tls_arguments(address: DimseAddress) -> Any:
+    """What pynetdicom takes for TLS; None where it is not wanted."""
+    if not address.is_tls:
+        return None
+    if address.tls is None:
+        raise PacsUnavailableError(f"{address}: no files for TLS are known")
+    try:
+        return address.tls.client_context(), None  # without a host name, which is not compared
+    except PacsError as error:  # ours to mend: no instance is at fault
+        raise PacsUnavailableError(str(error)) from error
 
 
 def accepted_syntaxes(association: Association, sop_class: str) -> set[str]:

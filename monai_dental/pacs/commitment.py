@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydicom.uid import generate_uid
 
 from monai_dental.batch.tree import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.errors import PacsUnavailableError
 from monai_dental.pacs.copies import Parcel
 from monai_dental.pacs.node_log import say
 
@@ -22,39 +24,49 @@ REQUEST = 1
 
 _SUCCESS, _INVALID_ARGUMENT = 0x0000, 0x0115
 _REPORTS = (1, 2)  # all committed; some are not (PS3.4 J.3.3)
-_WAIT_S = 15.0
+_LONGEST_REPORT = 1 << 16  # of one instance; as bytes
+_WAIT_S, _PAUSE_S = 5.0, 600.0
 
 
 class Commitments:
     """Requests for commitment, and the reports on them, which come on whatever association.
 
-    One who asks waits a while for the report. Where none comes the archive cannot reach us, or
-    takes hours for it: nobody is asked any more, and what arrives is proven otherwise.
+    One who asks waits a little for the report. Where none comes, the archive cannot reach us or
+    takes its time: for some minutes nobody is asked, and what arrives is proven otherwise.
 
     Args:
         ae_title: The archive's, under which it may call to report.
         wait_s: How long to wait for a report, in seconds.
+        pause_s: How long nobody is asked where none came, in seconds.
     """
 
-    def __init__(self, ae_title: str, wait_s: float = _WAIT_S) -> None:
-        self.ae_title, self._wait_s = ae_title, wait_s
+    def __init__(self, ae_title: str, wait_s: float = _WAIT_S, pause_s: float = _PAUSE_S) -> None:
+        self.ae_title, self._wait_s, self._pause_s = ae_title, wait_s, pause_s
         self._reported = threading.Condition()
         self._open: dict[str, set[str] | None] = {}
-        self._is_given_up = self._is_told = False
+        self._pause_end = 0.0
+        self._said = ""
+        self._is_stopped = False
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether nobody is asked any more."""
-        return self._is_given_up
+    def is_paused(self) -> bool:
+        """Whether nobody is asked just now."""
+        return time.monotonic() < self._pause_end
 
-    def give_up(self, reason: str) -> None:
-        """Ask nobody any more.
+    def pause(self, reason: str) -> None:
+        """Ask nobody for some minutes.
 
         Args:
             reason: Why, for the log.
         """
-        self._is_given_up = True
-        say(logging.INFO, f"no storage commitment, instances are asked back: {reason}")
+        self._pause_end = time.monotonic() + self._pause_s
+        self._say(f"no storage commitment, instances are asked back: {reason}")
+
+    def stop(self) -> None:
+        """Wait for no report any more."""
+        with self._reported:
+            self._is_stopped = True
+            self._reported.notify_all()
 
     def ask(self, send: Callable[[str], None]) -> set[str] | None:
         """Ask for commitment, and wait for the report.
@@ -65,6 +77,9 @@ class Commitments:
 
         Returns:
             The SOP Instance UIDs that are committed; None where no report came.
+
+        Raises:
+            PacsUnavailableError: It was stopped.
         """
         transaction = str(generate_uid(prefix=None))
         with self._reported:
@@ -72,14 +87,17 @@ class Commitments:
         try:
             send(transaction)
             with self._reported:
-                self._reported.wait_for(lambda: self._open[transaction] is not None, self._wait_s)
+                self._reported.wait_for(
+                    lambda: self._is_stopped or self._open[transaction] is not None, self._wait_s
+                )
                 committed = self._open[transaction]
         finally:
             with self._reported:
                 del self._open[transaction]
-        if committed and not self._is_told:
-            self._is_told = True
-            say(logging.INFO, "the archive commits itself to keep what arrives")
+        if committed is None and self._is_stopped:
+            raise PacsUnavailableError("the node stops before the archive has reported")
+        if committed:
+            self._say("the archive commits itself to keep what arrives")
         return committed
 
     def report(self, event: Any) -> tuple[int, None]:
@@ -89,6 +107,9 @@ class Commitments:
             The status of PS3.7 10.1.1.1.8 and no data set. Reports on what nobody waits for any
             more are taken too, and change nothing.
         """
+        content = event.request.EventInformation
+        if content is None or len(content.getvalue()) > _LONGEST_REPORT:
+            return _INVALID_ARGUMENT, None
         try:
             with quiet_pydicom():
                 information = event.event_information
@@ -100,10 +121,16 @@ class Commitments:
         if event.event_type not in _REPORTS or not is_uid(transaction):
             return _INVALID_ARGUMENT, None
         with self._reported:
-            if transaction in self._open:
+            if transaction in self._open and self._open[transaction] is None:
                 self._open[transaction] = committed
                 self._reported.notify_all()
         return _SUCCESS, None
+
+    def _say(self, text: str) -> None:
+        """Say it, once until something else is to be said."""
+        if text != self._said:
+            self._said = text
+            say(logging.INFO, text)
 
 
 def make_request(parcel: Parcel, transaction: str) -> Dataset:

@@ -106,21 +106,23 @@ class DimseTarget:
 
     def _is_committed(self, parcel: Parcel) -> bool:
         commitments = self._commitments
-        if commitments is None or commitments.is_given_up:
+        if commitments is None or commitments.is_paused:
             return False
 
-        def send(transaction: str) -> None:
-            self._persist(lambda: self._store_scu.commit(parcel, transaction))
+        def ask() -> set[str] | None:
+            return commitments.ask(lambda uid: self._store_scu.commit(parcel, uid))
 
         try:
-            committed = commitments.ask(send)
+            committed = self._persist(ask)
         except PacsUnavailableError:
             raise
-        except PacsError as error:
-            commitments.give_up(str(error))
+        except NotOfferedError as error:
+            commitments.pause(str(error))
+            return False
+        except PacsError:
             return False
         if committed is None:
-            commitments.give_up("the PACS took the request and did not report on it in time")
+            commitments.pause("the PACS took the request and did not report on it in time")
             return False
         return parcel.key.sop_instance_uid in committed
 

@@ -156,6 +156,8 @@ class Node:
             receiver.start()
             stack.callback(forwarder.stop, _LAST_FORWARD_S)
             stack.callback(receiver.stop)
+            if self._commitments is not None:
+                stack.callback(self._commitments.stop)
             pool.start()
             forwarder.start()
             on_ready(

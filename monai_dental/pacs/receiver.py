@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom.uid import UID
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
 from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -30,7 +31,7 @@ from monai_dental.pacs.spool import Spool
 
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.
-PROCESSING_FAILURE, NOT_AUTHORIZED, OUT_OF_RESOURCES = 0x0110, 0x0124, 0xA700
+PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0110, 0xA700
 _PREAMBLE = bytes(128) + b"DICM"
 _TIMEOUT_S = 60.0
 _REQUEST_TIMEOUT_S = 30.0
@@ -46,8 +47,8 @@ class Receiver:
         on_received: Told key and SOP Instance UID of each instance that is in the spool; the UID is
             "" where it is none.
         counts: What is counted.
-        commitments: Takes reports of storage commitment, from whom may send and from the archive
-            that makes them; None for none.
+        commitments: Takes reports of storage commitment from the archive that makes them; None for
+            none.
         timeout_s: How long a peer may be silent, in seconds.
     """
 
@@ -63,6 +64,7 @@ class Receiver:
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self._commitments = commitments
+        self._reporters = [] if commitments is None else [commitments.ae_title]
         self._settings, self._spool, self._counts = settings, spool, counts
         self._is_known, self._on_received = is_known, on_received
         self._timeout_s = timeout_s
@@ -94,28 +96,25 @@ class Receiver:
         entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.require_called_aet = True
-        entity.require_calling_aet = list(self._settings.allow)
-        if self._commitments is not None:
-            entity.require_calling_aet += [self._commitments.ae_title]
+        entity.require_calling_aet = [*self._settings.allow, *self._reporters]
         entity.maximum_associations = self._settings.associations
         entity.maximum_pdu_size = self._settings.max_pdu
         entity.acse_timeout = _REQUEST_TIMEOUT_S
         entity.network_timeout = self._timeout_s
         handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._offer),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_ABORTED, self._on_aborted),
         ]
-        contexts = [build_context(Verification)]
         if self._commitments is not None:
-            handlers.append((evt.EVT_N_EVENT_REPORT, self._commitments.report))
-            commitment = build_context(STORAGE_COMMITMENT)
-            commitment.scu_role = commitment.scp_role = True  # who commits calls, as SCP
-            contexts.append(commitment)
+            handlers.append((evt.EVT_N_EVENT_REPORT, self._report))
+            handlers.append((evt.EVT_DIMSE_RECV, self._count_reports))
+        verification = build_context(Verification)
         try:
             server: BoundedServer = entity.make_server(
                 (self._settings.host, self._settings.port),
-                contexts=contexts,
+                contexts=[verification],
                 ssl_context=self._tls,
                 evt_handlers=handlers,
                 server_class=BoundedServer,  # type: ignore[assignment]
@@ -126,13 +125,11 @@ class Receiver:
                 f"{self._settings.host}:{self._settings.port}: cannot listen there: "
                 f"{error.strerror or type(error).__name__}"
             ) from error
-        server.shared_contexts = [
-            *contexts,
-            *(
-                build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
-                for context in AllStoragePresentationContexts
-                if context.abstract_syntax is not None
-            ),
+        server.shared_contexts = [verification]
+        self._storage = [
+            build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+            for context in AllStoragePresentationContexts
+            if context.abstract_syntax is not None
         ]
         server.max_object = self._settings.max_object * MEBIBYTE
         server.max_connections = 2 * self._settings.associations + 8
@@ -157,6 +154,30 @@ class Receiver:
             if association.is_alive() and association.dul.socket is not None:
                 association.dul.socket._shutdown_socket()  # in mid-PDU it reads nothing else
 
+    def _offer(self, event: Any) -> None:
+        """Accept storage from whom may send, and reports from whom may report."""
+        title = event.assoc.requestor.primitive.calling_ae_title.strip()
+        contexts = [build_context(Verification)]
+        if title in self._settings.allow:
+            contexts += self._storage
+        if title in self._reporters:
+            commitment = build_context(STORAGE_COMMITMENT)
+            commitment.scu_role = commitment.scp_role = True  # who commits calls, as SCP
+            contexts.append(commitment)
+        event.assoc.acceptor.supported_contexts = contexts
+
+    def _count_reports(self, event: Any) -> None:
+        """Bound reports, each of which pynetdicom gives a thread, to one at a time."""
+        if isinstance(event.message, N_EVENT_REPORT_RQ):
+            event.assoc.dimse.begin_report()
+
+    def _report(self, event: Any) -> tuple[int, None]:
+        assert self._commitments is not None
+        try:
+            return self._commitments.report(event)
+        finally:
+            event.assoc.dimse.end_report()
+
     def _store(self, event: Any) -> int:
         """Answer a C-STORE request; pynetdicom's handler of EVT_C_STORE."""
         with self._is_idle:
@@ -177,9 +198,6 @@ class Receiver:
                 self._is_idle.notify_all()
 
     def _take(self, event: Any) -> int:
-        if event.assoc.requestor.ae_title not in self._settings.allow:  # it may report alone
-            self._refuse(event, "its AE title is not among those that may send (allow)")
-            return NOT_AUTHORIZED
         dataset = event.request.DataSet
         if isinstance(dataset, OversizedDataset):
             self._refuse(event, f"an object beyond max-object, {self._settings.max_object} MiB")
@@ -215,7 +233,7 @@ class Receiver:
         request = event.assoc.requestor.primitive
         if request.called_ae_title.strip() != self._settings.ae_title:
             reason = f"it calls another AE title than {self._settings.ae_title}"
-        elif request.calling_ae_title.strip() not in self._settings.allow:
+        elif request.calling_ae_title.strip() not in (*self._settings.allow, *self._reporters):
             reason = "its AE title is not among those that may call (allow)"
         else:
             reason = f"{self._settings.associations} associations are there already (associations)"

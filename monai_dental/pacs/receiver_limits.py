@@ -34,6 +34,7 @@ _HEADER = 6  # bytes before what a PDU's length counts (PS3.8 9.3.1)
 _ASSOCIATE_RQ = 1
 _LONGEST_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ, which Maximum Length Received does not bound
 _LONGEST_COMMAND = 1 << 16
+_C_STORE = 0x0001  # the Command Field of its request (PS3.7 9.3.1)
 _INVALID_PDU = "Evt19"  # of the state machine in PS3.8 9.2: ends the association by A-ABORT
 
 
@@ -98,6 +99,21 @@ class BoundedDimse(DIMSEServiceProvider):
     def __init__(self, association: Association, max_object: int) -> None:
         super().__init__(association)
         self._max_object = max_object
+        self._reports = 0
+        self._reports_lock = threading.Lock()
+
+    def begin_report(self) -> None:
+        """Count an N-EVENT-REPORT that is being answered; a second one ends the association."""
+        with self._reports_lock:
+            self._reports += 1
+            is_ahead = self._reports > 1
+        if is_ahead:
+            self._end("sends without waiting for answers")
+
+    def end_report(self) -> None:
+        """Count one that was answered."""
+        with self._reports_lock:
+            self._reports -= 1
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take a part of a message."""
@@ -113,8 +129,13 @@ class BoundedDimse(DIMSEServiceProvider):
                 self._end("sent a command set without end")
                 return
             dataset = message.data_set
-            if dataset is not None and dataset.tell() + size > self._max_object:
-                message.data_set = OversizedDataset()
+            length = 0 if dataset is None else dataset.tell()
+            if message.command_set.get("CommandField") == _C_STORE:
+                if length + size > self._max_object:
+                    message.data_set = OversizedDataset()
+            elif length > _LONGEST_COMMAND:
+                self._end("sent another message than an instance without end")
+                return
         super().receive_primitive(primitive)
 
     def _end(self, reason: str) -> None:

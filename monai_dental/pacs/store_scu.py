@@ -39,7 +39,7 @@ _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 
 class StoreScu:
-    """An association with an application entity that takes instances; for one thread.
+    """Associations with an application entity that takes instances; for one thread.
 
     Args:
         address: The application entity.
@@ -55,11 +55,14 @@ class StoreScu:
     ) -> None:
         self._address, self._title = address, calling_ae_title
         self._commitments = commitments
-        self._link = Link(self._open, MAX_CONTEXTS - 2)
+        self._link = Link(self._open, MAX_CONTEXTS - 1)
+        # Of its own: a report may come on it at any moment, and must not meet an instance.
+        self._commitment_link = Link(self._open_for_commitment, 0)
 
     def close(self) -> None:
-        """Release the association."""
+        """Release the associations."""
         self._link.close()
+        self._commitment_link.close()
 
     def echo(self) -> None:
         """Ask whether it is there (C-ECHO).
@@ -115,7 +118,7 @@ class StoreScu:
             NotOfferedError: It does not offer this, or not to us.
             BrokenOffError: The association ended before the answer.
         """
-        association = self._link.use()
+        association = self._commitment_link.use()
         if not accepted_syntaxes(association, STORAGE_COMMITMENT):
             raise NotOfferedError("the PACS does not offer it")
         try:
@@ -129,20 +132,24 @@ class StoreScu:
             raise BrokenOffError("broke the association off") from None
         code = status.get("Status")
         if code is None:
-            self._link.abandon()
+            self._commitment_link.abandon()
             raise BrokenOffError("broke the association off")
         if code != _SUCCESS:
             raise NotOfferedError(f"the PACS answers the request with {format_status(status)}")
 
     def _open(self, contexts: set[tuple[str, str]]) -> Association:
-        from pynetdicom import build_context, evt
+        from pynetdicom import build_context
 
         proposed = [build_context(UID(uid), UID(syntax)) for uid, syntax in sorted(contexts)]
         # With this one an association comes about though no storage is accepted: the answer is
         # about the instance, not about the PACS.
         proposed.append(build_context(UID(VERIFICATION)))
-        handlers = []
-        if self._commitments is not None:
-            proposed.append(build_context(UID(STORAGE_COMMITMENT)))
-            handlers.append((evt.EVT_N_EVENT_REPORT, self._commitments.report))
+        return associate(self._address, self._title, proposed)
+
+    def _open_for_commitment(self, _: set[tuple[str, str]]) -> Association:
+        from pynetdicom import build_context, evt
+
+        assert self._commitments is not None
+        proposed = [build_context(UID(VERIFICATION)), build_context(UID(STORAGE_COMMITMENT))]
+        handlers = [(evt.EVT_N_EVENT_REPORT, self._commitments.report)]
         return associate(self._address, self._title, proposed, handlers=handlers)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from monai_dental.errors import AddressError
+from monai_dental.errors import AddressError, PacsUnavailableError
 from monai_dental.pacs import DicomwebAddress, DimseAddress, is_pacs, parse_address
 from monai_dental.pacs.address import queries, with_tls
+from monai_dental.pacs.dimse import DimseTarget
 from monai_dental.pacs.tls import TlsFiles
 
 
@@ -59,6 +60,8 @@ def test_tls_needs_our_files() -> None:
     assert with_tls(address, files) == DimseAddress("A", "h", 2762, is_tls=True, tls=files)
     with pytest.raises(AddressError, match="dimse\\+tls://A@h:2762: need tls-cert"):
         with_tls(address, None)
+    with pytest.raises(PacsUnavailableError, match="no files for TLS"):  # never in the clear
+        DimseTarget(address).prepare()
     for text in ("dimse://A@h:104", "dicomweb+https://h/x"):
         assert with_tls(parse_address(text), files) == parse_address(text)
 

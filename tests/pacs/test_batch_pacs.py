@@ -124,15 +124,17 @@ def tls_options(certificates: Path, name: str) -> list[Any]:
     return [each for key, file in files for each in (f"--tls-{key}", certificates / file)]
 
 
-@pytest.mark.parametrize("fault", ["plain", "stranger"])
-def test_archive_by_tls_wants_our_certificate(
+@pytest.mark.parametrize("fault", ["plain", "our certificate", "its certificate"])
+def test_both_sides_of_tls_want_a_certificate(
     fault, tls_orthanc, certificates, batch, tmp_path, capfd
 ) -> None:
     place = str(tls_orthanc.dimse)
     options = []
-    if fault == "stranger":
+    if fault != "plain":
         place = place.replace("dimse:", "dimse+tls:")
-        options = tls_options(certificates, "stranger")
+        is_ours = fault == "our certificate"
+        options = tls_options(certificates, "stranger" if is_ours else "sender")
+        options[-1] = certificates / ("ca.crt" if is_ours else "other.crt")
 
     assert batch(place, tmp_path / "out", *options) == 2
 

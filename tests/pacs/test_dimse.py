@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,11 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
-from monai_dental.pacs.commitment import STORAGE_COMMITMENT, Commitments
+from monai_dental.pacs.commitment import (
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
+    Commitments,
+)
 from monai_dental.pacs.dimse import DimseTarget
 from monai_dental.pacs.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
 from monai_dental.pacs.store_scu import VERIFICATION
@@ -30,7 +33,7 @@ class FakePacs:
         self.stores: list[str] = []
         self.held: dict[str, Dataset] = {}
         self.on_store: Callable[[Any], int] = self.keep
-        self.on_action: Callable[[Dataset], int] = lambda request: 0x0000
+        self.on_action: Callable[[Any], int] = lambda event: 0x0000
         self.searches = 0
         self.associations = 0
         self.entity = AE("FAKE")
@@ -67,7 +70,7 @@ class FakePacs:
         return self.on_store(event)
 
     def _act(self, event: Any) -> tuple[int, None]:
-        return self.on_action(event.action_information), None
+        return self.on_action(event), None
 
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
         self.searches += 1
@@ -287,26 +290,33 @@ def test_nobody_there(pacs, target, instance) -> None:
         target(address).find(StoredObject("1.2/1.3/1.4", "1.4", "", ""))
 
 
-def make_report(request: Dataset, committed: bool = True) -> Any:
-    """What pynetdicom makes of a report."""
-    report = Dataset()
-    report.TransactionUID = request.TransactionUID
-    report.ReferencedSOPSequence = request.ReferencedSOPSequence if committed else []
-    report.FailedSOPSequence = [] if committed else request.ReferencedSOPSequence
-    return SimpleNamespace(event_type=1 if committed else 2, event_information=report)
+def report(event: Any, committed: bool = True) -> None:
+    """Report on a request, over the association that it came on."""
+    request = event.action_information
+    items = Dataset()
+    items.TransactionUID = request.TransactionUID
+    items.ReferencedSOPSequence = request.ReferencedSOPSequence if committed else []
+    items.FailedSOPSequence = [] if committed else request.ReferencedSOPSequence
+    status, _ = event.assoc.send_n_event_report(
+        items, 1 if committed else 2, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+    )
+    assert status.Status == 0x0000
 
 
-def test_commitment_is_proof_where_it_is_reported(pacs, target, instance) -> None:
-    commitments = Commitments("FAKE", wait_s=60)
+@pytest.mark.parametrize("moment", ["before the answer", "after it"])
+def test_commitment_is_proof_where_it_is_reported(pacs, target, instance, moment) -> None:
     requests = []
 
-    def act(request: Dataset) -> int:
-        requests.append(request)
-        threading.Thread(target=commitments.report, args=(make_report(request),)).start()
+    def act(event: Any) -> int:
+        requests.append(event.action_information)
+        if moment == "after it":
+            threading.Timer(0.1, report, (event,)).start()
+        else:
+            report(event)
         return 0x0000
 
     pacs.on_action = act
-    to = target(pacs.start(), commitments)
+    to = target(pacs.start(), Commitments("FAKE", wait_s=60))
 
     stored = [to.store(instance(number)) for number in (1, 2)]
 
@@ -320,7 +330,7 @@ def test_commitment_is_proof_where_it_is_reported(pacs, target, instance) -> Non
 
 def test_what_the_archive_does_not_commit_to_is_asked_back(pacs, target, instance) -> None:
     commitments = Commitments("FAKE", wait_s=60)
-    pacs.on_action = lambda request: commitments.report(make_report(request, committed=False))[0]
+    pacs.on_action = lambda event: report(event, committed=False) or 0x0000
     to = target(pacs.start(), commitments)
     assert to.store(instance(1))
     assert pacs.searches == 1
@@ -328,18 +338,18 @@ def test_what_the_archive_does_not_commit_to_is_asked_back(pacs, target, instanc
     pacs.on_store = lambda event: 0x0000
     with pytest.raises(PacsError, match="took it, but does not show it"):
         to.store(instance(2))
-    assert not commitments.is_given_up
+    assert not commitments.is_paused
 
 
 @pytest.mark.parametrize("fault", ["not offered", "refused", "no report"])
-def test_archive_that_does_not_report_is_not_asked_again(
+def test_archive_that_does_not_report_is_let_alone_for_a_while(
     pacs, target, instance, fault, caplog
 ) -> None:
-    requests = []
-    pacs.on_action = lambda request: requests.append(request) or (0x0110 * (fault == "refused"))
+    events = []
+    pacs.on_action = lambda event: events.append(event) or (0x0110 * (fault == "refused"))
     if fault == "not offered":
         pacs.entity.remove_supported_context(STORAGE_COMMITMENT)
-    commitments = Commitments("FAKE", wait_s=0.1)
+    commitments = Commitments("FAKE", wait_s=0.1, pause_s=3600)
     to = target(pacs.start(), commitments)
 
     with caplog.at_level("INFO"):
@@ -347,15 +357,40 @@ def test_archive_that_does_not_report_is_not_asked_again(
         assert to.store(instance(2))
 
     assert pacs.searches == 2
-    assert len(requests) == (fault != "not offered")
+    assert len(events) == (fault != "not offered")
     assert len([line for line in caplog.messages if "no storage commitment" in line]) == 1
-    if requests:  # a report that comes late is taken, and changes nothing
-        assert commitments.report(make_report(requests[0])) == (0x0000, None)
+    if fault == "no report":
+        report(events[0])  # late: it is taken, and changes nothing
 
 
-def test_report_without_transaction_is_an_invalid_argument() -> None:
-    event = SimpleNamespace(event_type=1, event_information=Dataset())
-    assert Commitments("FAKE").report(event) == (0x0115, None)
+def test_archive_that_was_let_alone_is_asked_again(pacs, target, instance) -> None:
+    codes = iter([0x0110, 0x0000])
+    pacs.on_action = lambda event: next(codes) or report(event) or 0x0000
+    to = target(pacs.start(), Commitments("FAKE", wait_s=60, pause_s=0))
+
+    assert to.store(instance(1))
+    assert pacs.searches == 1
+    assert to.store(instance(2))
+    assert pacs.searches == 1
+
+
+def test_archive_that_breaks_off_instead_of_committing_is_asked_back(
+    pacs, target, instance
+) -> None:
+    commitments = Commitments("FAKE", wait_s=60)
+    pacs.on_action = lambda event: event.assoc.abort() or 0x0000
+
+    assert target(pacs.start(), commitments).store(instance(1))
+    assert pacs.searches == 1
+    assert not commitments.is_paused
+
+
+def test_stop_ends_the_wait_for_a_report(pacs, target, instance) -> None:
+    commitments = Commitments("FAKE", wait_s=600)
+    threading.Timer(0.5, commitments.stop).start()
+
+    with pytest.raises(PacsUnavailableError, match="stops before the archive has reported"):
+        target(pacs.start(), commitments).store(instance(1))
 
 
 def test_instance_without_study_is_not_sent(pacs, target, instance) -> None:
