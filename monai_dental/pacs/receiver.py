@@ -110,11 +110,10 @@ class Receiver:
         if self._commitments is not None:
             handlers.append((evt.EVT_N_EVENT_REPORT, self._report))
             handlers.append((evt.EVT_DIMSE_RECV, self._count_reports))
-        verification = build_context(Verification)
         try:
             server: BoundedServer = entity.make_server(
                 (self._settings.host, self._settings.port),
-                contexts=[verification],
+                contexts=[build_context(Verification)],
                 ssl_context=self._tls,
                 evt_handlers=handlers,
                 server_class=BoundedServer,  # type: ignore[assignment]
@@ -125,7 +124,7 @@ class Receiver:
                 f"{self._settings.host}:{self._settings.port}: cannot listen there: "
                 f"{error.strerror or type(error).__name__}"
             ) from error
-        server.shared_contexts = [verification]
+        # Made once, not for each association: that takes 0.1 s.
         self._storage = [
             build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
             for context in AllStoragePresentationContexts

@@ -28,7 +28,6 @@ from monai_dental.pacs.node_log import say
 if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.pdu_primitives import P_DATA
-    from pynetdicom.presentation import PresentationContext
 
 _HEADER = 6  # bytes before what a PDU's length counts (PS3.8 9.3.1)
 _ASSOCIATE_RQ = 1
@@ -150,8 +149,6 @@ class BoundedHandler(RequestHandler):
 
     def _create_association(self) -> Association:
         association = super()._create_association()
-        # Shared: making a copy of all storage classes for each association takes 0.1 s.
-        association.acceptor.supported_contexts = self.server.shared_contexts
         association.dimse = BoundedDimse(association, self.server.max_object)
         first = association.dul.event_queue.get_nowait()  # of the socket that is replaced
         assert first == "Evt5"
@@ -168,7 +165,6 @@ class BoundedServer(ThreadedAssociationServer):
 
     daemon_threads = True
     request_queue_size = 64
-    shared_contexts: list[PresentationContext]
     max_object: int
     max_connections: int
     timeout_s: float
