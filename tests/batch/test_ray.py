@@ -125,7 +125,13 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def cluster(ray_package: None) -> Iterator[RayCluster]:
+def sockets_before(ray_package: None) -> set[str]:
+    """What this process and its children listen on without Ray: other tests' servers."""
+    return set(listening_sockets({os.getpid(), *descendants(os.getpid())}))
+
+
+@pytest.fixture(scope="module")
+def cluster(sockets_before: set[str]) -> Iterator[RayCluster]:
     """Ray on this machine, for the tests after this."""
     with pytest.MonkeyPatch.context() as patch:
         paths = (str(HERE.parents[1]), str(HERE), os.environ.get("PYTHONPATH", ""))
@@ -188,8 +194,9 @@ def test_ray_without_any_room_is_an_error(cluster, add_file, ray_batch) -> None:
         ray_batch(start_worker, 1)
 
 
-def test_ray_of_this_machine_answers_on_loopback_only(cluster) -> None:
-    listening = dict.fromkeys(listening_sockets({os.getpid(), *descendants(os.getpid())}))
+def test_ray_of_this_machine_answers_on_loopback_only(cluster, sockets_before) -> None:
+    now = listening_sockets({os.getpid(), *descendants(os.getpid())})
+    listening = [address for address in now if address not in sockets_before]
 
     assert listening
     loopback = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
