@@ -28,6 +28,10 @@ _LONGEST_REPORT = 1 << 16  # of one instance; as bytes
 _WAIT_S, _PAUSE_S = 5.0, 600.0
 
 
+class StoppedError(PacsUnavailableError):
+    """Nobody waits for a report any more."""
+
+
 class Commitments:
     """Requests for commitment, and the reports on them, which come on whatever association.
 
@@ -79,7 +83,7 @@ class Commitments:
             The SOP Instance UIDs that are committed; None where no report came.
 
         Raises:
-            PacsUnavailableError: It was stopped.
+            StoppedError: It was stopped.
         """
         transaction = str(generate_uid(prefix=None))
         with self._reported:
@@ -95,7 +99,7 @@ class Commitments:
             with self._reported:
                 del self._open[transaction]
         if committed is None and self._is_stopped:
-            raise PacsUnavailableError("the node stops before the archive has reported")
+            raise StoppedError("the node stops before the archive has reported")
         if committed:
             self._say("the archive commits itself to keep what arrives")
         return committed

@@ -18,7 +18,7 @@ from monai_dental.pacs.association import (
     NoRoomError,
     NotOfferedError,
 )
-from monai_dental.pacs.commitment import Commitments
+from monai_dental.pacs.commitment import Commitments, StoppedError
 from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
 from monai_dental.pacs.patience import BRIEF, Patience
 from monai_dental.pacs.query_scu import QueryScu, make_identifier
@@ -109,17 +109,12 @@ class DimseTarget:
         if commitments is None or commitments.is_paused:
             return False
 
-        def ask() -> set[str] | None:
-            return commitments.ask(lambda uid: self._store_scu.commit(parcel, uid))
-
         try:
-            committed = self._persist(ask)
-        except PacsUnavailableError:
+            committed = commitments.ask(lambda uid: self._store_scu.commit(parcel, uid))
+        except StoppedError:
             raise
-        except NotOfferedError as error:
+        except PacsError as error:
             commitments.pause(str(error))
-            return False
-        except PacsError:
             return False
         if committed is None:
             commitments.pause("the PACS took the request and did not report on it in time")

@@ -129,11 +129,11 @@ class StoreScu:
                 UID(STORAGE_COMMITMENT_INSTANCE),
             )
         except (RuntimeError, ValueError):
-            raise BrokenOffError("broke the association off") from None
+            raise BrokenOffError("the PACS breaks the association off") from None
         code = status.get("Status")
         if code is None:
             self._commitment_link.abandon()
-            raise BrokenOffError("broke the association off")
+            raise BrokenOffError("the PACS breaks the association off")
         if code != _SUCCESS:
             raise NotOfferedError(f"the PACS answers the request with {format_status(status)}")
 

@@ -377,12 +377,15 @@ def test_archive_that_was_let_alone_is_asked_again(pacs, target, instance) -> No
 def test_archive_that_breaks_off_instead_of_committing_is_asked_back(
     pacs, target, instance
 ) -> None:
-    commitments = Commitments("FAKE", wait_s=60)
-    pacs.on_action = lambda event: event.assoc.abort() or 0x0000
+    requests = []
+    pacs.on_action = lambda event: requests.append(event) or event.assoc.abort() or 0x0000
+    to = target(pacs.start(), Commitments("FAKE", wait_s=60))
 
-    assert target(pacs.start(), commitments).store(instance(1))
-    assert pacs.searches == 1
-    assert not commitments.is_paused
+    for number in (1, 2):
+        assert to.store(instance(number))
+
+    assert len(requests) == 1
+    assert pacs.searches == 2
 
 
 def test_stop_ends_the_wait_for_a_report(pacs, target, instance) -> None:
