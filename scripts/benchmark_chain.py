@@ -4,10 +4,10 @@
 
 The same simulated panoramic radiographs (717 x 1471, 12 bits) go both ways, into an empty Orthanc:
 `monai-dental batch DIR --output dimse://…`, and dcmtk's storescu to `monai-dental node`. Both have
-as many workers as the machine has cores. The batch counts from its start, the node from the first
-byte that is sent to it; both until the archive has the last instance, and with the start of their
-workers. The node runs before, but loads no model before there is an instance. Runs alternate. Needs
-Debian's Orthanc and dcmtk.
+as many workers as the machine has cores, and prove each arrival. The batch counts from the start of
+its process, with the loading of the model by its workers; the node, which serves for days and has
+loaded it, from the first byte that is sent to it. Both count until the archive has the last
+instance. Runs alternate. Needs Debian's Orthanc and dcmtk.
 
 Writes `chain.csv` to the output folder and prints medians and their ratio.
 """
