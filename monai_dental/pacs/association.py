@@ -24,6 +24,9 @@ _CONNECT_S, _NEGOTIATE_S = 10.0, 30.0
 _ANSWER_S = 120.0  # an archive may write to tape before it answers
 _IDLE_S = 120.0
 _TRANSIENT = 2  # the result "rejected-transient" of PS3.8 9.3.4
+VERIFICATION = "1.2.840.10008.1.1"
+"""C-ECHO: with its context an association comes about though nothing else is accepted, so that the
+answer is about a service or an instance, not about the PACS."""
 MAX_CONTEXTS = 128
 """How many presentation contexts fit into one association (PS3.8 9.3.2.2: odd numbers to 255)."""
 

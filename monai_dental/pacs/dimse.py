@@ -108,7 +108,6 @@ class DimseTarget:
         commitments = self._commitments
         if commitments is None or commitments.is_paused:
             return False
-
         try:
             committed = commitments.ask(lambda uid: self._store_scu.commit(parcel, uid))
         except StoppedError:

@@ -12,6 +12,7 @@ from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DimseAddress
 from monai_dental.pacs.association import (
     MAX_CONTEXTS,
+    VERIFICATION,
     BrokenOffError,
     Link,
     NotOfferedError,
@@ -40,7 +41,7 @@ class QueryScu:
 
     def __init__(self, address: DimseAddress, calling_ae_title: str) -> None:
         self._address, self._title = address, calling_ae_title
-        self._link = Link(self._open, MAX_CONTEXTS - 2)
+        self._link = Link(self._open, MAX_CONTEXTS - 3)
         self._received: list[bytes] = []
         self._max_bytes = self._message_bytes = 0
         self._is_too_large = False
@@ -140,7 +141,8 @@ class QueryScu:
     def _open(self, contexts: set[tuple[str, str]]) -> Association:
         from pynetdicom import build_context, evt
 
-        proposed = [build_context(UID(STUDY_ROOT_FIND)), build_context(UID(STUDY_ROOT_GET))]
+        services = (STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION)
+        proposed = [build_context(UID(uid)) for uid in services]
         proposed += [build_context(UID(uid), UID(syntax)) for uid, syntax in sorted(contexts)]
         return associate(
             self._address,

@@ -65,6 +65,12 @@ class Receiver:
     ) -> None:
         self._commitments = commitments
         self._reporters = [] if commitments is None else [commitments.ae_title]
+        # Made once, not for each association: that takes 0.1 s.
+        self._storage = [
+            build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+            for context in AllStoragePresentationContexts
+            if context.abstract_syntax is not None
+        ]
         self._settings, self._spool, self._counts = settings, spool, counts
         self._is_known, self._on_received = is_known, on_received
         self._timeout_s = timeout_s
@@ -124,12 +130,6 @@ class Receiver:
                 f"{self._settings.host}:{self._settings.port}: cannot listen there: "
                 f"{error.strerror or type(error).__name__}"
             ) from error
-        # Made once, not for each association: that takes 0.1 s.
-        self._storage = [
-            build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
-            for context in AllStoragePresentationContexts
-            if context.abstract_syntax is not None
-        ]
         server.max_object = self._settings.max_object * MEBIBYTE
         server.max_connections = 2 * self._settings.associations + 8
         server.timeout_s = self._timeout_s

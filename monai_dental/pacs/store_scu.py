@@ -11,6 +11,7 @@ from monai_dental.errors import PacsError
 from monai_dental.pacs.address import DimseAddress
 from monai_dental.pacs.association import (
     MAX_CONTEXTS,
+    VERIFICATION,
     BrokenOffError,
     Link,
     NoRoomError,
@@ -31,7 +32,6 @@ from monai_dental.pacs.copies import Parcel
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-VERIFICATION = "1.2.840.10008.1.1"
 _NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 _SUCCESS, _DUPLICATE = 0x0000, 0x0111
 _WARNINGS = (0xB000, 0xB006, 0xB007)  # coerced, elements discarded, not of its SOP class (PS3.4 B)
@@ -141,8 +141,6 @@ class StoreScu:
         from pynetdicom import build_context
 
         proposed = [build_context(UID(uid), UID(syntax)) for uid, syntax in sorted(contexts)]
-        # With this one an association comes about though no storage is accepted: the answer is
-        # about the instance, not about the PACS.
         proposed.append(build_context(UID(VERIFICATION)))
         return associate(self._address, self._title, proposed)
 

@@ -16,6 +16,7 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
+from monai_dental.pacs.association import VERIFICATION
 from monai_dental.pacs.commitment import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -23,7 +24,6 @@ from monai_dental.pacs.commitment import (
 )
 from monai_dental.pacs.dimse import DimseTarget
 from monai_dental.pacs.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
-from monai_dental.pacs.store_scu import VERIFICATION
 
 
 class FakePacs:
@@ -245,6 +245,15 @@ def test_search_has_to_do_where_fetching_is_not_offered(pacs, target, instance) 
     pacs.entity.remove_supported_context(STUDY_ROOT_GET)
 
     assert target(pacs.start()).store(instance(1))
+
+
+def test_archive_that_cannot_be_asked_fails_the_instance(pacs, target, instance) -> None:
+    for uid in (STUDY_ROOT_FIND, STUDY_ROOT_GET):
+        pacs.entity.remove_supported_context(uid)
+
+    with pytest.raises(PacsError, match="does not offer C-FIND") as caught:
+        target(pacs.start()).store(instance(1))
+    assert not isinstance(caught.value, OutputError)
 
 
 def test_endless_answer_is_cut_off(pacs, target, instance, picture) -> None:
