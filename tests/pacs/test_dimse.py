@@ -247,12 +247,12 @@ def test_search_has_to_do_where_fetching_is_not_offered(pacs, target, instance) 
     assert target(pacs.start()).store(instance(1))
 
 
-def test_archive_that_cannot_be_asked_fails_the_instance(pacs, target, instance) -> None:
+def test_archive_that_cannot_be_asked_is_not_one_that_is_away(pacs, target) -> None:
     for uid in (STUDY_ROOT_FIND, STUDY_ROOT_GET):
         pacs.entity.remove_supported_context(uid)
 
     with pytest.raises(PacsError, match="does not offer C-FIND") as caught:
-        target(pacs.start()).store(instance(1))
+        target(pacs.start()).find(StoredObject("1.2/1.3/1.4", "1.4", "", ""))
     assert not isinstance(caught.value, OutputError)
 
 
