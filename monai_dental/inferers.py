@@ -184,7 +184,9 @@ def _mirrored(image: Tensor, margin: int) -> Tensor:
     """Return images, (..., H, W), continued by their mirror, which may be wider than themselves."""
     for axis in (-2, -1):
         last = image.shape[axis] - 1
-        offsets = torch.arange(-margin, last + margin + 1, device=image.device)
-        folded = (offsets % max(2 * last, 1) - last).abs()  # distance from the last pixel
-        image = image.index_select(axis, last - folded)
+        places = torch.arange(-margin, last + margin + 1, device=image.device)
+        beyond = torch.cat([places[:margin], places[last + margin + 1 :]])
+        folded = (beyond % max(2 * last, 1) - last).abs()  # distance from the last pixel
+        before, after = image.index_select(axis, last - folded).split(margin, axis)
+        image = torch.cat([before, image, after], axis)
     return image
