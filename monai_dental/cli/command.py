@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may be of any alphabet
     arguments = _make_parser().parse_args(argv)
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks Linux for huge pages: faster
     command: Callable[[argparse.Namespace], int] = arguments.command
     with warnings.catch_warnings(), _terminable():
         warnings.showwarning = _show_warning
