@@ -187,6 +187,7 @@ def _mirrored(image: Tensor, margin: int) -> Tensor:
         places = torch.arange(-margin, last + margin + 1, device=image.device)
         beyond = torch.cat([places[:margin], places[last + margin + 1 :]])
         folded = (beyond % max(2 * last, 1) - last).abs()  # distance from the last pixel
-        before, after = image.index_select(axis, last - folded).split(margin, axis)
+        before = image.index_select(axis, last - folded[:margin])
+        after = image.index_select(axis, last - folded[margin:])
         image = torch.cat([before, image, after], axis)
     return image
