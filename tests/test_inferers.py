@@ -188,12 +188,12 @@ def test_network_is_told_the_noise_of_each_frame(frames):
 
 def test_noise_that_is_known_is_not_estimated(frames):
     inferer = NoiseAwareInferer(
-        tile_size=64, halo=16, noise=NoiseModel.poisson_gaussian(0.0, 0.01, blur=0.76)
+        tile_size=64, halo=16, noise=NoiseModel.poisson_gaussian(0.02, 0.0, blur=0.76)
     )
 
     sigma, correlated = (inferer(frames[None], Told(channel)) for channel in (1, 2))
 
-    torch.testing.assert_close(sigma, torch.full_like(frames[None], 0.1))
+    assert float(sigma.median()) == pytest.approx(0.1, rel=0.1)
     assert float((correlated / sigma).mean()) == pytest.approx(inferer.noise.lag_one)
     assert inferer.noise.lag_one > 0.5
 

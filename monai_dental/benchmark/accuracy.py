@@ -41,7 +41,8 @@ class Noise:
     """Noise to add: white of one sigma, or Poisson noise that a detector has blurred.
 
     Attributes:
-        sigma: Standard deviation, for Poisson noise that at mid-grey, before the blur.
+        sigma: Standard deviation; of Poisson noise that at mid-grey, after the blur, with the
+            electronic noise of `ELECTRONIC_SIGMA`.
         blur: Sigma of the detector's blur in pixels; 0 is white noise.
     """
 

@@ -39,8 +39,8 @@ class NoiseModel:
     ) -> NoiseModel:
         """Return the model of a linear detector.
 
-        All of the noise gets the correlation of the blur; where electronic noise, which is white,
-        is not much smaller than quantum noise, the true correlation is weaker.
+        Electronic noise is white, so that the correlation depends on the intensity; all of the
+        noise gets that of mid-grey.
 
         Args:
             gain: Variance of the quantum noise at intensity 1.
@@ -53,13 +53,10 @@ class NoiseModel:
         for name, value in (("gain", gain), ("electronic_variance", electronic_variance)):
             if value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
-        kernel = gaussian_kernel(blur)
-        return cls(
-            gain=gain,
-            electronic_variance=electronic_variance,
-            variances=electronic_variance + gain * torch.linspace(0, 1, CURVE_POINTS),
-            kernel=kernel / kernel.square().sum().sqrt(),
-        )
+        variances = electronic_variance + gain * torch.linspace(0, 1, CURVE_POINTS)
+        quantum_share = 0.5 * gain / max(electronic_variance + 0.5 * gain, 1e-30)
+        kernel = _partly_white(gaussian_kernel(blur), 1 - quantum_share)
+        return cls(gain, electronic_variance, variances, kernel)
 
     @property
     def autocorrelation(self) -> Tensor:
@@ -76,6 +73,16 @@ class NoiseModel:
     def variance(self, image: Tensor) -> Tensor:
         """Return the variance of the noise where the expected intensity is `image`."""
         return interpolate_variance(image, self.variances)
+
+
+def _partly_white(kernel: Tensor, share: float) -> Tensor:
+    """Return a kernel of unit energy for noise that is white to a share of its variance."""
+    kernel = kernel / kernel.square().sum().sqrt()
+    side, radius = 8 * len(kernel), len(kernel) // 2
+    power = (1 - share) * torch.fft.fft2(kernel, s=(side, side)).abs().square() + share
+    filtered: Tensor = torch.fft.ifft2(power.sqrt()).real
+    mixed = filtered.roll((radius, radius), (0, 1))[: len(kernel), : len(kernel)]
+    return mixed / mixed.square().sum().sqrt()
 
 
 def lag_one_correlation(kernel: Tensor) -> float:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from monai_dental.noise import NoiseModel, correlated_noise
+from monai_dental.noise import NoiseModel, add_poisson_gaussian_noise, correlated_noise
 
 
 @pytest.fixture
@@ -57,10 +57,24 @@ def test_noise_has_the_variance_and_correlation_of_its_model(blur, generator):
     assert neighbour_correlation(noise) == pytest.approx(lag_1, abs=0.01)
 
 
-def test_noise_is_as_strong_at_the_borders_and_does_not_wrap_around(generator):
-    model = NoiseModel.poisson_gaussian(0.0, 1.0, 1.1)
+def test_correlation_is_that_of_quantum_and_electronic_noise_at_mid_grey(generator):
+    clean = torch.full((400, 500), 0.5)
+    noise = clean - add_poisson_gaussian_noise(
+        clean, gain=1e-3, electronic_sigma=0.015, blur=0.76, generator=generator
+    )
 
-    noise = correlated_noise(torch.zeros(4000, 16, 21), model.variances, model.kernel, generator)
+    model = NoiseModel.poisson_gaussian(1e-3, 0.015**2, 0.76)
+
+    assert model.lag_one == pytest.approx(float(neighbour_correlation(noise)), abs=0.01)
+    assert NoiseModel.poisson_gaussian(0.0, 0.015**2, 0.76).lag_one == pytest.approx(0, abs=1e-6)
+
+
+def test_noise_is_as_strong_at_the_borders_and_does_not_wrap_around(generator):
+    model = NoiseModel.poisson_gaussian(2.0, 0.0, 1.1)
+
+    noise = correlated_noise(
+        torch.full((4000, 16, 21), 0.5), model.variances, model.kernel, generator
+    )
 
     assert noise.var(dim=0).sub(1).abs().max() < 0.12
     assert (noise[:, :, 0] * noise[:, :, -1]).mean().abs() < 0.02
