@@ -19,7 +19,7 @@ from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import DatasetError
 from monai_dental.formats import SUFFIXES, is_supported_name, read_radiograph
 from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
-from monai_dental.synthetic import write_images
+from monai_dental.synthetic import SYNTHETIC_VERSION, write_images
 
 PHANTOM_COUNT = 120
 
@@ -240,7 +240,7 @@ def synthetic_folder(count: int) -> Path:
     Raises:
         DatasetError: The folder cannot be made.
     """
-    name = f"synthetic-{PHANTOM_VERSION}-{count}"
+    name = f"synthetic-{SYNTHETIC_VERSION}-{count}"
     return _cached_folder(name, partial(write_images, count=count))
 
 

@@ -1,6 +1,6 @@
 """Images that show nobody, to learn denoising from."""
 
 from monai_dental.synthetic.export import write_images
-from monai_dental.synthetic.images import draw_image
+from monai_dental.synthetic.images import SYNTHETIC_VERSION, draw_image
 
-__all__ = ["draw_image", "write_images"]
+__all__ = ["SYNTHETIC_VERSION", "draw_image", "write_images"]

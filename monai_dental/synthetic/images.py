@@ -13,6 +13,9 @@ from monai_dental.phantom.streams import random_stream
 from monai_dental.synthetic.leaves import draw_leaves, draw_shadows
 from monai_dental.synthetic.texture import Field, draw_texture
 
+SYNTHETIC_VERSION = 1
+"""The images are the same for ever; other images need another version."""
+
 FIRST_PHANTOM = 1_000_000
 """Phantoms of smaller indices are for evaluation, and never learned from."""
 
