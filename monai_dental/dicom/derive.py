@@ -189,7 +189,7 @@ def _drop_signatures(dataset: Dataset) -> None:
     for tag in list(dataset.keys()):
         if tag.element == 0:
             del dataset[tag]
-        elif dataset.get_item(tag).VR in ("SQ", "UN", None) and dataset[tag].VR == "SQ":
+        elif dataset.get_item(tag).VR == "SQ":
             for item in dataset[tag].value:
                 _drop_signatures(item)
 

@@ -16,6 +16,8 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from monai_dental.dicom.explicit import to_explicit
+
 _PIXEL_DATA = BaseTag(0x7FE00010)
 _WORD_BYTES = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
 _LOSSY_METHODS = {
@@ -28,8 +30,9 @@ _LOSSY_METHODS = {
 def to_header(dataset: Dataset, transfer_syntax: str, *, uncompressed_size: int) -> Dataset:
     """Copy a dataset without its Pixel Data, as it is to be told of the decoded pixels.
 
-    Binary values become little endian. Where a lossy transfer syntax is the only trace of lossy
-    compression, it is put into the elements for it: once lossy, always lossy (PS3.3 C.7.6.1.1.5).
+    It becomes explicit and little endian, its text as the bytes that it has. Where a lossy transfer
+    syntax is the only trace of lossy compression, it is put into the elements for it: once lossy,
+    always lossy (PS3.3 C.7.6.1.1.5).
 
     Args:
         dataset: The instance; not changed; within `quiet_pydicom`.
@@ -40,11 +43,7 @@ def to_header(dataset: Dataset, transfer_syntax: str, *, uncompressed_size: int)
         The copy, with the file meta information where there was one.
     """
     pixel_data = dataset.PixelData
-    header = Dataset()
-    is_implicit, is_little_endian = dataset.original_encoding
-    header.set_original_encoding(is_implicit, is_little_endian, dataset.original_character_set)
-    for tag in dataset.keys() - {_PIXEL_DATA}:
-        header[tag] = copy.deepcopy(dataset.get_item(tag))
+    header = to_explicit(dataset, left_out=(_PIXEL_DATA,))
     file_meta = getattr(dataset, "file_meta", None)
     if file_meta is not None:
         header.file_meta = copy.deepcopy(file_meta)
@@ -79,9 +78,13 @@ def lift_overlays(header: Dataset, cells: NDArray[np.unsignedinteger[Any]]) -> N
         header.add_new(BaseTag(group << 16 | 0x3000), "OW", data + b"\0" * (len(data) % 2))
 
 
-def _swap_words(header: Dataset) -> None:
+def _swap_words(dataset: Dataset) -> None:
     """Turn big-endian binary values around; pydicom hands them on as they stand in the file."""
-    for data_element in header.iterall():
+    for tag in list(dataset.keys()):
+        data_element = dataset.get_item(tag)
+        if data_element.VR == "SQ":
+            for item in data_element.value:
+                _swap_words(item)
         size = _WORD_BYTES.get(data_element.VR)
         if size and isinstance(data_element.value, bytes) and len(data_element.value) % size == 0:
             data_element.value = np.frombuffer(data_element.value, f">u{size}").byteswap().tobytes()

@@ -1,0 +1,68 @@
+"""A dataset brought to Explicit VR Little Endian, its text as the bytes that it has.
+
+pydicom would decode text in order to write it in another transfer syntax, and what it cannot decode
+becomes U+FFFD: the IDs of two patients can become one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Container
+from typing import Any
+
+from pydicom import DataElement, Dataset, Sequence
+from pydicom.charset import default_encoding
+from pydicom.dataelem import RawDataElement
+from pydicom.hooks import raw_element_vr
+from pydicom.tag import BaseTag
+from pydicom.valuerep import STR_VR, VR
+
+
+def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
+    """Copy a dataset, ready to be written in Explicit VR Little Endian, items and all.
+
+    Words of a big-endian dataset (OW and the like) are left as they are; see `to_header`.
+
+    Args:
+        dataset: The dataset, its text not decoded yet; not changed; within `quiet_pydicom`.
+        left_out: Tags of the dataset that the copy shall not have.
+
+    Returns:
+        The copy, without file meta information.
+    """
+    # In the order of the file: a private creator is copied before others make pydicom decode it.
+    # Not by assignment, which decodes private elements.
+    tags = [tag for tag in list(dataset.keys()) if tag not in left_out]
+    encoding = dataset.original_character_set or default_encoding
+    copied = Dataset({tag: _to_explicit(dataset, tag) for tag in tags}, parent_encoding=encoding)
+    copied.is_undefined_length_sequence_item = dataset.is_undefined_length_sequence_item
+    if None not in dataset.original_encoding:
+        copied.set_original_encoding(False, True, encoding)
+    return copied
+
+
+def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
+    element: DataElement | RawDataElement = dataset.get_item(tag)
+    if isinstance(element, RawDataElement):
+        found: dict[str, Any] = {}
+        raw_element_vr(element, found, ds=dataset)
+        vr = found["VR"]
+        if vr in STR_VR:
+            return _as_text(element, vr)
+        is_explicit = not element.is_implicit_VR and element.is_little_endian
+        if is_explicit and vr == element.VR and vr != VR.SQ:
+            return element
+        element = dataset[tag]
+    if element.VR == VR.SQ:
+        items = Sequence(to_explicit(item) for item in element.value)
+        return DataElement(tag, VR.SQ, items, is_undefined_length=element.is_undefined_length)
+    return copy.deepcopy(element)
+
+
+def _as_text(element: RawDataElement, vr: str) -> RawDataElement:
+    value = element.value or b""
+    if len(value) % 2:
+        value += b"\0" if vr == VR.UI else b" "
+    return element._replace(
+        VR=vr, length=len(value), value=value, is_implicit_VR=False, is_little_endian=True
+    )

@@ -1,0 +1,118 @@
+"""Whatever the source's transfer syntax, the derived instance has the bytes of its text."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from pydicom import Dataset, dcmread, dcmwrite, uid
+
+from monai_dental.dicom import Derivation, derive, encode_dataset, read_dataset, to_radiograph
+
+DERIVATION = Derivation("Noise reduction", "some_model", "0.1.0", "ab" * 32, 0.8)
+OTHERS = (uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+ALL = (*OTHERS, uid.ExplicitVRLittleEndian)
+NAMES = [
+    (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
+    (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+    ("GB18030", "Wang^XiaoDong=王^小东"),
+    ("ISO_IR 166", "นาม"),
+    ("ISO_IR 192", "Müller^Hans"),
+]
+
+
+def content_of(ds: Dataset) -> bytes:
+    stream = io.BytesIO()
+    dcmwrite(stream, ds, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def derived_from(content: bytes, tmp_path) -> bytes:
+    (tmp_path / "source.dcm").write_bytes(content)
+    return encode_dataset(derive(to_radiograph(read_dataset(tmp_path / "source.dcm")), DERIVATION))
+
+
+def value_of(content: bytes, tag: bytes, vr: bytes) -> bytes:
+    """The bytes of an element of an Explicit VR Little Endian file, not of those in items."""
+    at = content.rindex(tag + vr) + 6
+    return content[at + 2 : at + 2 + int.from_bytes(content[at : at + 2], "little")]
+
+
+@pytest.fixture
+def with_items(dicom_dataset):
+    """Factory of datasets with the ID "0815X" as their own, in items and as a private element."""
+
+    def make(transfer_syntax: str, is_undefined_length: bool = False, **elements: Any) -> Dataset:
+        item = Dataset()
+        item.PatientID = "0815X"
+        outer = Dataset()
+        outer.OtherPatientIDsSequence = [item]
+        ds = dicom_dataset(
+            transfer_syntax=transfer_syntax,
+            PatientID="0815X",
+            ReferencedPatientSequence=[outer],
+            **elements,
+        )
+        ds["ReferencedPatientSequence"].is_undefined_length = is_undefined_length
+        ds.private_block(0x0009, "GEMS_GENIE_1", create=True).add_new(0x10, "LO", "0815X")
+        return ds
+
+    return make
+
+
+@pytest.mark.parametrize("transfer_syntax", ALL)
+@pytest.mark.parametrize("is_undefined_length", [False, True])
+def test_text_that_cannot_be_decoded_keeps_its_bytes(
+    with_items, tmp_path, transfer_syntax, is_undefined_length
+) -> None:
+    source = content_of(with_items(transfer_syntax, is_undefined_length))
+    assert source.count(b"0815X ") == 3
+    derived = [
+        derived_from(source.replace(b"0815X", b"0815" + letter), tmp_path)
+        for letter in (b"\xc4", b"\xd6")  # Latin-1, though the character set is UTF-8
+    ]
+    assert value_of(derived[0], b"\x10\0\x20\0", b"LO") == b"0815\xc4 "
+    assert value_of(derived[1], b"\x10\0\x20\0", b"LO") == b"0815\xd6 "
+    assert [content.count(b"LO\x06\x000815\xc4 ") for content in derived] == [3, 0]
+    uids = [dcmread(io.BytesIO(content)).SOPInstanceUID for content in derived]
+    assert uids[0] != uids[1]
+
+
+def test_text_of_unknown_representation_keeps_its_bytes(with_items, tmp_path) -> None:
+    source = content_of(with_items(uid.ExplicitVRLittleEndian))
+    known, unknown = b"\x10\0\x20\0LO\x06\x000815X ", b"\x10\0\x20\0UN\0\0\x06\0\0\x000815\xc4 "
+    derived = derived_from(unknown.join(source.rsplit(known, 1)), tmp_path)
+    assert value_of(derived, b"\x10\0\x20\0", b"LO") == b"0815\xc4 "
+
+
+@pytest.mark.parametrize("transfer_syntax", ALL)
+@pytest.mark.parametrize(("character_set", "name"), NAMES)
+def test_text_of_any_language_survives(
+    dicom_dataset, tmp_path, transfer_syntax, character_set, name
+) -> None:
+    item = Dataset()
+    item.PatientName = name
+    options = {"SpecificCharacterSet": character_set, "PatientName": name, "PatientComments": name}
+    source = dicom_dataset(
+        transfer_syntax=transfer_syntax, ReferencedPatientSequence=[item], **options
+    )
+    content = derived_from(content_of(source), tmp_path)
+    derived = dcmread(io.BytesIO(content))
+    assert derived.PatientName == name
+    assert derived.PatientComments == name
+    assert derived.ReferencedPatientSequence[0].PatientName == name
+    explicit = content_of(dicom_dataset(ReferencedPatientSequence=[item], **options))
+    written = value_of(explicit, b"\x10\0\x10\0", b"PN")
+    assert content.count(b"PN" + len(written).to_bytes(2, "little") + written) == 2
+
+
+@pytest.mark.parametrize("transfer_syntax", OTHERS)
+def test_item_of_another_character_set_keeps_it(dicom_dataset, tmp_path, transfer_syntax) -> None:
+    item = Dataset()
+    item.SpecificCharacterSet, item.PatientName = "ISO_IR 100", "Müller^Hans"
+    source = dicom_dataset(transfer_syntax=transfer_syntax, ReferencedPatientSequence=[item])
+    derived = dcmread(io.BytesIO(derived_from(content_of(source), tmp_path)))
+    assert derived.ReferencedPatientSequence[0].SpecificCharacterSet == "ISO_IR 100"
+    assert derived.ReferencedPatientSequence[0].PatientName == "Müller^Hans"
