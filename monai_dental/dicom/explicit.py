@@ -17,11 +17,15 @@ from pydicom.hooks import raw_element_vr
 from pydicom.tag import BaseTag
 from pydicom.valuerep import STR_VR, VR
 
+from monai_dental.dicom.quiet import PYDICOM_ERRORS
+
 
 def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
     """Copy a dataset, ready to be written in Explicit VR Little Endian, items and all.
 
-    Words of a big-endian dataset (OW and the like) are left as they are; see `to_header`.
+    Elements that cannot be decoded become UN, bytes of unknown meaning: who needs one is told when
+    it is looked at. Words of a big-endian dataset (OW and the like) are left as they are; see
+    `to_header`.
 
     Args:
         dataset: The dataset, its text not decoded yet; not changed; within `quiet_pydicom`.
@@ -43,26 +47,35 @@ def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
 
 def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
     element: DataElement | RawDataElement = dataset.get_item(tag)
-    if isinstance(element, RawDataElement):
+    if not isinstance(element, RawDataElement):
+        return _copy(element)
+    try:
         found: dict[str, Any] = {}
         raw_element_vr(element, found, ds=dataset)
         vr = found["VR"]
         if vr in STR_VR:
-            return _as_text(element, vr)
+            return _as_bytes(element, vr)
         is_explicit = not element.is_implicit_VR and element.is_little_endian
         if is_explicit and vr == element.VR and vr != VR.SQ:
             return element
-        element = dataset[tag]
-    if element.VR == VR.SQ:
-        items = Sequence(to_explicit(item) for item in element.value)
-        return DataElement(tag, VR.SQ, items, is_undefined_length=element.is_undefined_length)
-    return copy.deepcopy(element)
+        return _copy(dataset[tag])
+    except PYDICOM_ERRORS:
+        if not tag.is_private:
+            dataset[tag] = element  # where pydicom has put what it got half through
+        return _as_bytes(element, VR.UN)
 
 
-def _as_text(element: RawDataElement, vr: str) -> RawDataElement:
+def _copy(element: DataElement) -> DataElement:
+    if element.VR != VR.SQ:
+        return copy.deepcopy(element)
+    items = Sequence(to_explicit(item) for item in element.value)
+    return DataElement(element.tag, VR.SQ, items, is_undefined_length=element.is_undefined_length)
+
+
+def _as_bytes(element: RawDataElement, vr: str) -> RawDataElement:
     value = element.value or b""
     if len(value) % 2:
-        value += b"\0" if vr == VR.UI else b" "
+        value += b"\0" if vr in (VR.UI, VR.UN) else b" "
     return element._replace(
         VR=vr, length=len(value), value=value, is_implicit_VR=False, is_little_endian=True
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread, dcmwrite, uid
+from pydicom.datadict import dictionary_VR
 
 from monai_dental.dicom import Derivation, derive, encode_dataset, read_dataset, to_radiograph
+from monai_dental.errors import CorruptImageError
 
 DERIVATION = Derivation("Noise reduction", "some_model", "0.1.0", "ab" * 32, 0.8)
 OTHERS = (uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian)
@@ -116,3 +119,45 @@ def test_item_of_another_character_set_keeps_it(dicom_dataset, tmp_path, transfe
     derived = dcmread(io.BytesIO(derived_from(content_of(source), tmp_path)))
     assert derived.ReferencedPatientSequence[0].SpecificCharacterSet == "ISO_IR 100"
     assert derived.ReferencedPatientSequence[0].PatientName == "Müller^Hans"
+
+
+def broken(ds: Dataset, tag: int) -> bytes:
+    """The file of a dataset with an element of VR FD, US or SS set to an LO that is none."""
+    order = ">" if ds.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian else "<"
+    name = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    vr = dictionary_VR(tag)[:2].encode()
+    return content_of(ds).replace(name + b"LO", name + vr)
+
+
+@pytest.mark.parametrize("transfer_syntax", ALL)
+def test_element_that_cannot_be_decoded_does_not_cost_the_instance(
+    dicom_dataset, tmp_path, transfer_syntax
+) -> None:
+    tag = 0x00189073  # Acquisition Duration, FD: 8 bytes
+    item = Dataset()
+    item.add_new(tag, "LO", "broken")
+    ds = dicom_dataset(transfer_syntax=transfer_syntax, ReferencedImageSequence=[item])
+    ds.add_new(tag, "LO", "broken")
+    derived = dcmread(io.BytesIO(derived_from(broken(ds, tag), tmp_path)))
+    assert derived.get_item(tag).value == b"broken"
+    assert derived.ReferencedImageSequence[0].get_item(tag).value == b"broken"
+
+
+def test_dataset_with_an_element_that_cannot_be_decoded_is_not_changed(
+    dicom_dataset, tmp_path
+) -> None:
+    ds = dicom_dataset(transfer_syntax=uid.ImplicitVRLittleEndian)
+    ds.add_new("LUTData", "LO", "a LUT without descriptor")
+    (tmp_path / "source.dcm").write_bytes(content_of(ds))
+    source = read_dataset(tmp_path / "source.dcm")
+    contents = [encode_dataset(derive(to_radiograph(source), DERIVATION)) for _ in range(2)]
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("transfer_syntax", OTHERS)
+def test_element_that_is_needed_is_not_made_up(dicom_dataset, tmp_path, transfer_syntax) -> None:
+    tag = 0x00280120  # Pixel Padding Value
+    ds = dicom_dataset(transfer_syntax=transfer_syntax)
+    ds.add_new(tag, "LO", "none")
+    with pytest.raises(CorruptImageError, match=r"\(0028,0120\) Pixel Padding Value is not an int"):
+        derived_from(broken(ds, tag), tmp_path)
