@@ -98,7 +98,7 @@ def is_own(dataset: Dataset) -> bool:
     """Whether this package has derived an instance, as far as its header can be read."""
     with quiet_pydicom(), contextlib.suppress(*PYDICOM_ERRORS):
         return any(
-            item.get("Manufacturer") == "monai_dental"
+            item[:].get("Manufacturer") == "monai_dental"  # a copy, as in `select`
             for item in dataset.get("ContributingEquipmentSequence") or ()
         )
     return False
@@ -149,7 +149,7 @@ def record_image_type(derived: Dataset) -> None:
     put(derived, "ImageType", ["DERIVED", second, *values[2:]])
     for keyword in _GROUPS:
         for group in derived.get(keyword) or ():
-            for macro in group:
+            for macro in group.elements():
                 for item in macro.value if macro.VR == "SQ" else ():
                     if "FrameType" in item:
                         put(item, "FrameType", ["DERIVED", *_values(item, "FrameType")[1:]])

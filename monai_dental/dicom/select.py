@@ -195,8 +195,10 @@ def _is_dental(dataset: Dataset, rules: Rules) -> bool:
     body_part = re.sub(r"[\s_-]", "", str(dataset.get("BodyPartExamined") or "")).upper()
     if body_part in rules.dental_body_parts:
         return True
+    # pydicom keeps the text that it has decoded, and the bytes of it are lost: look at copies.
+    texts = dataset[:]
     for keyword in rules.word_elements:
-        if rules.has_dental_word(str(dataset.get(keyword) or "").replace("_", " ")):
+        if rules.has_dental_word(str(texts.get(keyword) or "").replace("_", " ")):
             return True
     return any(
         str(code.get("CodeValue") or "") in rules.dental_codes
@@ -211,4 +213,4 @@ def _anatomy(dataset: Dataset) -> Iterator[Dataset]:
         holders += group.get("FrameAnatomySequence") or ()
     for holder in holders:
         for keyword in _ANATOMY:
-            yield from holder.get(keyword) or ()
+            yield from (item[:] for item in holder.get(keyword) or ())

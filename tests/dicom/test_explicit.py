@@ -11,6 +11,8 @@ from pydicom import Dataset, dcmread, dcmwrite, uid
 from pydicom.datadict import dictionary_VR
 
 from monai_dental.dicom import Derivation, derive, encode_dataset, read_dataset, to_radiograph
+from monai_dental.dicom.record import is_own
+from monai_dental.dicom.select import read_rules, reason_to_skip
 from monai_dental.errors import CorruptImageError
 
 DERIVATION = Derivation("Noise reduction", "some_model", "0.1.0", "ab" * 32, 0.8)
@@ -88,6 +90,31 @@ def test_text_of_unknown_representation_keeps_its_bytes(with_items, tmp_path) ->
     known, unknown = b"\x10\0\x20\0LO\x06\x000815X ", b"\x10\0\x20\0UN\0\0\x06\0\0\x000815\xc4 "
     derived = derived_from(unknown.join(source.rsplit(known, 1)), tmp_path)
     assert value_of(derived, b"\x10\0\x20\0", b"LO") == b"0815\xc4 "
+
+
+@pytest.mark.parametrize("transfer_syntax", ALL)
+def test_text_that_is_looked_at_keeps_its_bytes(dicom_dataset, tmp_path, transfer_syntax) -> None:
+    anatomy, equipment, shared = Dataset(), Dataset(), Dataset()
+    anatomy.CodeMeaning, equipment.Manufacturer = "0815X", "0815X"
+    shared.private_block(0x0009, "GEMS_GENIE_1", create=True).add_new(0x10, "LO", "0815X")
+    ds = dicom_dataset(
+        modality="DX",
+        transfer_syntax=transfer_syntax,
+        BodyPartExamined="",
+        StudyDescription="0815X",
+        AnatomicRegionSequence=[anatomy],
+        ContributingEquipmentSequence=[equipment],
+        SharedFunctionalGroupsSequence=[shared],
+    )
+    for keyword in ("AnatomicRegionSequence", "ContributingEquipmentSequence"):
+        ds[keyword].is_undefined_length = True
+    path = tmp_path / "source.dcm"
+    path.write_bytes(content_of(ds).replace(b"0815X ", b"0815\xc4 "))
+    source = read_dataset(path)
+    assert reason_to_skip(source, read_rules()) is not None
+    assert not is_own(source)
+    derived = encode_dataset(derive(to_radiograph(source), DERIVATION))
+    assert derived.count(b"LO\x06\x000815\xc4 ") == 4
 
 
 @pytest.mark.parametrize("transfer_syntax", ALL)
