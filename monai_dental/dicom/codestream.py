@@ -1,4 +1,4 @@
-"""What the header of a codestream tells of its size, read before anything is decoded.
+"""What the header of a codestream tells of it, read before anything is decoded.
 
 A decoder allocates what the codestream asks for, whatever the dataset around it says.
 """
@@ -14,6 +14,7 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 # SOF0 to SOF15 but for DHT, JPG and DAC, which stand among them; and SOF55 of JPEG-LS.
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_CODING_STYLE, _START_OF_TILE = 0xFF52, 0xFF90
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 
@@ -99,7 +100,7 @@ def read_jpeg2000_header(codestream: bytes) -> CodestreamHeader:
     Raises:
         CorruptImageError: There is no SIZ marker segment at the start of the codestream.
     """
-    at = _find_jp2_codestream(codestream) if codestream.startswith(_JP2_SIGNATURE) else 0
+    at = _start_of_jpeg2000(codestream)
     if codestream[at : at + 4] == b"\xff\x4f\xff\x51":
         try:
             right, bottom, left, top = struct.unpack_from(">4I", codestream, at + 8)
@@ -109,6 +110,31 @@ def read_jpeg2000_header(codestream: bytes) -> CodestreamHeader:
         else:
             return CodestreamHeader(bottom - top, right - left, components, (bits & 0x7F) + 1)
     raise CorruptImageError("cannot be decoded: its codestream has no JPEG 2000 SIZ marker")
+
+
+def is_irreversible(codestream: bytes) -> bool:
+    """Whether a JPEG 2000 or HTJ2K codestream has the 9-7 transform (ITU-T T.800 A.6.1).
+
+    Args:
+        codestream: The codestream, or a JP2 file around it.
+
+    Returns:
+        What the COD marker segment of the main header tells. One with the reversible transform can
+        have lost something too, where it was cut off; no marker tells that.
+    """
+    at = _start_of_jpeg2000(codestream) + 2
+    while at + 14 <= len(codestream):
+        marker, length = struct.unpack_from(">HH", codestream, at)
+        if marker == _CODING_STYLE:
+            return codestream[at + 13] == 0
+        if marker == _START_OF_TILE or marker >> 8 != 0xFF:
+            break
+        at += 2 + max(length, 2)
+    return False
+
+
+def _start_of_jpeg2000(content: bytes) -> int:
+    return _find_jp2_codestream(content) if content.startswith(_JP2_SIGNATURE) else 0
 
 
 def _find_jp2_codestream(content: bytes) -> int:

@@ -9,30 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import (
-    ExplicitVRBigEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSNearLossless,
-)
+from pydicom.uid import ExplicitVRBigEndian
 
 from monai_dental.dicom.explicit import to_explicit
+from monai_dental.dicom.lossy import record_lossy
 
 _PIXEL_DATA = BaseTag(0x7FE00010)
 _WORD_BYTES = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
-_LOSSY_METHODS = {
-    str(JPEGBaseline8Bit): "ISO_10918_1",
-    str(JPEGExtended12Bit): "ISO_10918_1",
-    str(JPEGLSNearLossless): "ISO_14495_1",
-}
 
 
 def to_header(dataset: Dataset, transfer_syntax: str, *, uncompressed_size: int) -> Dataset:
     """Copy a dataset without its Pixel Data, as it is to be told of the decoded pixels.
 
-    It becomes explicit and little endian, its text as the bytes that it has. Where a lossy transfer
-    syntax is the only trace of lossy compression, it is put into the elements for it: once lossy,
-    always lossy (PS3.3 C.7.6.1.1.5).
+    It becomes explicit and little endian, its text as the bytes that it has, and tells of lossy
+    compression where the transfer syntax does.
 
     Args:
         dataset: The instance; not changed; within `quiet_pydicom`.
@@ -49,11 +39,7 @@ def to_header(dataset: Dataset, transfer_syntax: str, *, uncompressed_size: int)
         header.file_meta = copy.deepcopy(file_meta)
     if transfer_syntax == ExplicitVRBigEndian:
         _swap_words(header)
-    method = _LOSSY_METHODS.get(transfer_syntax)
-    if method is not None and header.get("LossyImageCompression") != "01":
-        header.LossyImageCompression = "01"
-        header.LossyImageCompressionRatio = round(uncompressed_size / max(1, len(pixel_data)), 2)
-        header.LossyImageCompressionMethod = method
+    record_lossy(header, transfer_syntax, pixel_data, uncompressed_size)
     return header
 
 

@@ -1,0 +1,42 @@
+"""What a header says of lossy compression: once lossy, always lossy (PS3.3 C.7.6.1.1.5)."""
+
+from __future__ import annotations
+
+from pydicom import Dataset, uid
+from pydicom.encaps import generate_frames
+
+from monai_dental.dicom.codestream import is_irreversible
+
+_METHODS = {
+    str(uid.JPEGBaseline8Bit): "ISO_10918_1",
+    str(uid.JPEGExtended12Bit): "ISO_10918_1",
+    str(uid.JPEGLSNearLossless): "ISO_14495_1",
+    str(uid.JPEG2000): "ISO_15444_1",
+    str(uid.HTJ2K): "ISO_15444_15",
+    # May hold what is lossless too; what is known to be has a transfer syntax of its own.
+    "1.2.840.10008.1.2.4.112": "ISO_18181_1",
+}
+_WAVELETS = (str(uid.JPEG2000), str(uid.HTJ2K))
+
+
+def record_lossy(
+    header: Dataset, transfer_syntax: str, pixel_data: bytes, uncompressed_size: int
+) -> None:
+    """Put a lossy transfer syntax that is the only trace of lossy compression into elements.
+
+    Args:
+        header: A copy of the instance's dataset; changed; within `quiet_pydicom`.
+        transfer_syntax: The instance's Transfer Syntax UID.
+        pixel_data: Its Pixel Data.
+        uncompressed_size: Bytes of the decoded pixels.
+    """
+    method = _METHODS.get(transfer_syntax)
+    if method is None or header.get("LossyImageCompression") == "01":
+        return
+    if transfer_syntax in _WAVELETS and not is_irreversible(
+        next(generate_frames(pixel_data, number_of_frames=1))
+    ):
+        return
+    header.LossyImageCompression = "01"
+    header.LossyImageCompressionRatio = round(uncompressed_size / max(1, len(pixel_data)), 2)
+    header.LossyImageCompressionMethod = method
