@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+
 from pydicom import Dataset, uid
 from pydicom.encaps import generate_frames
 
 from monai_dental.dicom.codestream import is_irreversible
+from monai_dental.dicom.quiet import PYDICOM_ERRORS
+from monai_dental.dicom.record import put
 
 _METHODS = {
     str(uid.JPEGBaseline8Bit): "ISO_10918_1",
@@ -17,12 +22,13 @@ _METHODS = {
     "1.2.840.10008.1.2.4.112": "ISO_18181_1",
 }
 _WAVELETS = (str(uid.JPEG2000), str(uid.HTJ2K))
+_NUMBER = re.compile(r"\d+(\.\d*)?")
 
 
 def record_lossy(
     header: Dataset, transfer_syntax: str, pixel_data: bytes, uncompressed_size: int
 ) -> None:
-    """Put a lossy transfer syntax that is the only trace of lossy compression into elements.
+    """Add a lossy transfer syntax to the history of lossy compression, where it is not in there.
 
     Args:
         header: A copy of the instance's dataset; changed; within `quiet_pydicom`.
@@ -31,12 +37,33 @@ def record_lossy(
         uncompressed_size: Bytes of the decoded pixels.
     """
     method = _METHODS.get(transfer_syntax)
-    if method is None or header.get("LossyImageCompression") == "01":
+    if method is None:
         return
     if transfer_syntax in _WAVELETS and not is_irreversible(
         next(generate_frames(pixel_data, number_of_frames=1))
     ):
         return
-    header.LossyImageCompression = "01"
-    header.LossyImageCompressionRatio = round(uncompressed_size / max(1, len(pixel_data)), 2)
-    header.LossyImageCompressionMethod = method
+    methods: list[str] = []
+    ratios: list[str] = []
+    if header.get("LossyImageCompression") == "01":
+        methods = _values(header, "LossyImageCompressionMethod")
+        ratios = _values(header, "LossyImageCompressionRatio")
+        # The writer of this encoding has told of it; a ratio without a method may be its own too.
+        if methods[-1:] == [method] or (ratios and not methods):
+            return
+    ratio = str(round(uncompressed_size / max(1, len(pixel_data)), 2))
+    put(header, "LossyImageCompression", "01")
+    put(header, "LossyImageCompressionMethod", [*methods, method])
+    # One value for each method, in the same order; what is no number could not be written.
+    known = [each if _NUMBER.fullmatch(each) else "" for each in ratios]
+    unknown = [""] * (len(methods) - len(ratios))
+    put(header, "LossyImageCompressionRatio", [*unknown, *known, ratio])
+
+
+def _values(header: Dataset, keyword: str) -> list[str]:
+    """An element's values as text; none where it is broken."""
+    with contextlib.suppress(*PYDICOM_ERRORS):
+        value = header.get(keyword)
+        if value not in (None, ""):
+            return [str(each) for each in ([value] if header[keyword].VM == 1 else value)]
+    return []
