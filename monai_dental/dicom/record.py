@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from pydicom import Dataset
@@ -20,6 +21,7 @@ _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _LONG_STRING = 64
 _SHORT_TEXT = 1024
 _SERIES_NUMBER_STEP = 1000
+_UTC_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,18 @@ def record_creation(derived: Dataset, derivation: Derivation) -> None:
         if keyword in derived:
             del derived[keyword]
     if derivation.created is not None:
-        derived.InstanceCreationDate = derivation.created.strftime("%Y%m%d")
-        derived.InstanceCreationTime = derivation.created.strftime("%H%M%S.%f")
+        created = derivation.created.astimezone(_timezone(derived))
+        derived.InstanceCreationDate = created.strftime("%Y%m%d")
+        derived.InstanceCreationTime = created.strftime("%H%M%S.%f")
+
+
+def _timezone(dataset: Dataset) -> tzinfo | None:
+    """The zone of a dataset's dates and times (PS3.3 C.12.1.1.8); None for this machine's."""
+    with contextlib.suppress(*PYDICOM_ERRORS):
+        offset = str(dataset.get("TimezoneOffsetFromUTC", "")).strip()
+        if _UTC_OFFSET.fullmatch(offset):
+            return datetime.strptime(offset, "%z").tzinfo
+    return None
 
 
 def record_image_type(derived: Dataset) -> None:

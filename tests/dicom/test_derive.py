@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -120,8 +121,36 @@ def test_same_source_gives_the_same_bytes_but_for_the_time(dicom_file) -> None:
     assert encode_dataset(derive(radiograph, DERIVATION)) == content
     moment = datetime(2026, 11, 22, 3, 4, 5, tzinfo=timezone.utc)
     timed = derive(radiograph, replace(DERIVATION, created=moment))
-    assert (timed.InstanceCreationDate, timed.InstanceCreationTime) == ("20261122", "030405.000000")
     assert timed.SOPInstanceUID == derive(radiograph, DERIVATION).SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [
+        ("+0900", "20261122 120405.000000"),
+        ("-0330", "20261121 233405.000000"),
+        ("+0000", "20261122 030405.000000"),
+        (None, "20261122 084905.000000"),
+        ("CET", "20261122 084905.000000"),
+        ("+9900", "20261122 084905.000000"),
+        (["+0900", "+0100"], "20261122 084905.000000"),
+    ],
+)
+def test_creation_time_is_local_to_the_dataset_or_the_machine(
+    dicom_dataset, monkeypatch, offset, expected
+) -> None:
+    monkeypatch.setenv("TZ", "NPT-5:45")
+    time.tzset()
+    moment = datetime(2026, 11, 22, 3, 4, 5, tzinfo=timezone.utc)
+    radiograph = to_radiograph(dicom_dataset(TimezoneOffsetFromUTC=offset))
+    try:
+        derived = derive(radiograph, replace(DERIVATION, created=moment))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert f"{derived.InstanceCreationDate} {derived.InstanceCreationTime}" == expected
+    equipment = derived.ContributingEquipmentSequence[-1]
+    assert equipment.ContributionDateTime == "20261122030405.000000+0000"
 
 
 def test_elements_that_speak_of_the_source_alone_are_dropped(dicom_dataset) -> None:
