@@ -48,6 +48,21 @@ _DROPPED = (
     "EncapsulatedPixelDataValueTotalLength",
     "PixelDataProviderURL",
     "DataSetTrailingPadding",
+    # A concatenation is one image in parts that share all else (PS3.3 C.7.6.16.2.2.4); derived ones
+    # come one by one, and differ in what they refer to.
+    "ConcatenationUID",
+    "SOPInstanceUIDOfConcatenationSource",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "ConcatenationFrameOffsetNumber",
+    # Where the source can be had.
+    "InstanceAvailability",
+    "RetrieveAETitle",
+    "RetrieveURL",
+    "RetrieveURI",
+    "RetrieveLocationUID",
+    "StorageMediaFileSetID",
+    "StorageMediaFileSetUID",
 )
 """Elements that speak of the source's pixels or bytes and would be wrong of the derived ones."""
 

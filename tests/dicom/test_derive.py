@@ -26,6 +26,18 @@ STALE = {
     "ExtendedOffsetTable": bytes(8),
     "ExtendedOffsetTableLengths": bytes(8),
     "DataSetTrailingPadding": bytes(8),
+    "ConcatenationUID": "1.2.3.99",
+    "SOPInstanceUIDOfConcatenationSource": "1.2.3.98",
+    "InConcatenationNumber": 1,
+    "InConcatenationTotalNumber": 2,
+    "ConcatenationFrameOffsetNumber": 0,
+    "InstanceAvailability": "ONLINE",
+    "RetrieveAETitle": "ARCHIVE",
+    "RetrieveURL": "https://archive.example/1.2.3",
+    "RetrieveURI": "https://archive.example/1.2.3",
+    "RetrieveLocationUID": "1.2.3.97",
+    "StorageMediaFileSetID": "DISC 1",
+    "StorageMediaFileSetUID": "1.2.3.96",
 }
 
 
