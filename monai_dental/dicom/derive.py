@@ -26,7 +26,7 @@ from monai_dental.dicom.record import (
 )
 from monai_dental.dicom.resample import resample_header
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
-from monai_dental.radiograph import Radiograph, StoredArray
+from monai_dental.radiograph import Radiograph, StoredArray, integer_range
 
 __all__ = ["Derivation", "derive", "encode_dataset"]
 
@@ -210,7 +210,10 @@ def _drop_signatures(dataset: Dataset) -> None:
 
 
 def _with_padding(header: Dataset, source: StoredArray, stored: StoredArray) -> StoredArray:
-    """The stored values with the source's padding pixels put back (PS3.3 C.7.5.1.1.2)."""
+    """The stored values with the source's padding pixels put back, and no others made.
+
+    A result that would be padding (PS3.3 C.7.5.1.1.2) gets the nearest value that is not.
+    """
     if header.get("PixelPaddingValue") is None:
         return stored
     image_pixel = read_image_pixel(header)
@@ -222,8 +225,17 @@ def _with_padding(header: Dataset, source: StoredArray, stored: StoredArray) -> 
             if image_pixel.is_signed and value >> (image_pixel.bits_stored - 1):
                 value -= 1 << image_pixel.bits_stored
             limits.append(value)
-    is_padding = (source >= min(limits)) & (source <= max(limits))
-    return np.where(is_padding, source, stored)
+    low, high = min(limits), max(limits)
+    is_padding = (source >= low) & (source <= high)
+    is_made_padding = ~is_padding & (stored >= low) & (stored <= high)
+    stored = np.where(is_padding, source, stored)
+    if is_made_padding.any():
+        # Then the source, which is within the bits, has pixels on one side or the other.
+        smallest, largest = integer_range(image_pixel.dtype, image_pixel.bits_stored)
+        beside = [value for value in (low - 1, high + 1) if smallest <= value <= largest]
+        values = stored[is_made_padding]
+        stored[is_made_padding] = np.where(values <= (low + high) // 2, beside[0], beside[-1])
+    return stored
 
 
 def _set_pixels(derived: Dataset, stored: StoredArray) -> None:

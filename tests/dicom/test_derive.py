@@ -174,31 +174,6 @@ def test_elements_that_speak_of_the_source_alone_are_dropped(dicom_dataset) -> N
     assert "DigitalSignaturesSequence" not in derived.RequestAttributesSequence[0]
 
 
-@pytest.mark.parametrize(
-    ("signed", "vr", "value", "limit", "low", "high"),
-    [
-        (False, "US", 0, None, 0, 0),
-        (False, "US", 100, 300, 100, 300),
-        (False, "US", 300, 100, 100, 300),
-        (True, "SS", -2048, None, -2048, -2048),
-        (True, "US", 63488, None, -2048, -2048),  # the wrong representation of -2048
-        (True, "SS", -2000, -1000, -2000, -1000),
-    ],
-)
-def test_padding_is_put_back(dicom_dataset, picture, signed, vr, value, limit, low, high) -> None:
-    stored = picture(12, signed=signed)
-    ds = dicom_dataset(stored, bits_stored=12)
-    ds.add_new("PixelPaddingValue", vr, value)
-    if limit is not None:
-        ds.add_new("PixelPaddingRangeLimit", vr, limit)
-    derived = derive(darker(to_radiograph(ds)), DERIVATION)
-    after = np.frombuffer(derived.PixelData, stored.dtype).reshape(stored.shape)
-    is_padding = (stored >= low) & (stored <= high)
-    assert is_padding.any()
-    assert np.array_equal(after[is_padding], stored[is_padding])
-    assert (after[~is_padding] != stored[~is_padding]).mean() > 0.5
-
-
 @pytest.mark.parametrize("transfer_syntax", [uid.ExplicitVRBigEndian, uid.JPEG2000Lossless])
 def test_output_is_explicit_little_endian_whatever_came_in(
     dicom_file, picture, tmp_path, transfer_syntax
