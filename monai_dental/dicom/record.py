@@ -16,6 +16,7 @@ from pydicom.uid import UID, PositronEmissionTomographyImageStorage
 import monai_dental
 from monai_dental.dicom.elements import integer
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.errors import CorruptImageError
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _LONG_STRING = 64
@@ -117,7 +118,9 @@ def record_series(derived: Dataset, derivation: Derivation) -> None:
     earlier = derived.get("SeriesDescription")
     kept = earlier[: _LONG_STRING - len(added) - 1].strip() if isinstance(earlier, str) else ""
     put(derived, "SeriesDescription", f"{kept} {added}".strip())
-    number = integer(derived, "SeriesNumber", 0)
+    number = 0
+    with contextlib.suppress(CorruptImageError):  # broken is as good as absent
+        number = integer(derived, "SeriesNumber", 0)
     put(derived, "SeriesNumber", number + _SERIES_NUMBER_STEP)
 
 

@@ -233,6 +233,13 @@ def test_enhanced_instance_keeps_its_record_in_functional_groups(dicom_dataset) 
     )
 
 
+@pytest.mark.parametrize("written", [b"A12 ", b"1\\2 "])
+def test_broken_series_number_counts_as_absent(dicom_file, written) -> None:
+    path = dicom_file(SeriesNumber="7777")
+    path.write_bytes(path.read_bytes().replace(b"7777", written))
+    assert derive(to_radiograph(read_dataset(path)), DERIVATION).SeriesNumber == 1000
+
+
 def test_long_descriptions_are_cut_to_fit(dicom_dataset) -> None:
     ds = dicom_dataset(SeriesDescription="s" * 64, DerivationDescription="d" * 1024)
     derived = derive(to_radiograph(ds), DERIVATION)
