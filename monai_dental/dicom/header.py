@@ -51,7 +51,7 @@ def lift_overlays(header: Dataset, cells: NDArray[np.unsignedinteger[Any]]) -> N
 
     Args:
         header: The dataset without Pixel Data; changed; within `quiet_pydicom`.
-        cells: The source's pixel cells, unused bits and all.
+        cells: The source's pixel cells, unused bits and all, (frames, rows, columns).
     """
     for group in range(0x6000, 0x6020, 2):
         position = header.get(BaseTag(group << 16 | 0x0102))
@@ -62,6 +62,9 @@ def lift_overlays(header: Dataset, cells: NDArray[np.unsignedinteger[Any]]) -> N
         header.add_new(BaseTag(group << 16 | 0x0100), "US", 1)
         header.add_new(BaseTag(group << 16 | 0x0102), "US", 0)
         header.add_new(BaseTag(group << 16 | 0x3000), "OW", data + b"\0" * (len(data) % 2))
+        if len(cells) > 1:  # PS3.3 C.9.3: frame by frame, from the first on
+            header.add_new(BaseTag(group << 16 | 0x0015), "IS", len(cells))
+            header.add_new(BaseTag(group << 16 | 0x0051), "US", 1)
 
 
 def _swap_words(dataset: Dataset) -> None:

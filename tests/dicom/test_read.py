@@ -118,10 +118,11 @@ def test_junk_in_unused_bits_is_removed(dicom_dataset, picture, signed, shift) -
     assert np.array_equal(to_radiograph(ds).stored, stored)
 
 
-def test_overlay_in_unused_bits_is_moved_to_overlay_data(dicom_dataset, picture) -> None:
-    stored = picture(12)
+@pytest.mark.parametrize("frames", [1, 3])
+def test_overlay_in_unused_bits_is_moved_to_overlay_data(dicom_dataset, picture, frames) -> None:
+    stored = picture(12) if frames == 1 else np.stack([picture(12)] * frames)
     overlay = np.random.default_rng(1).integers(0, 2, stored.shape).astype(np.uint16)
-    ds = dicom_dataset(stored, bits_stored=12)
+    ds = dicom_dataset(stored, bits_stored=12, frames=frames)
     ds.PixelData = (stored | overlay << 15).tobytes()
     ds.add_new(0x60000010, "US", 24)
     ds.add_new(0x60000011, "US", 40)
@@ -130,6 +131,10 @@ def test_overlay_in_unused_bits_is_moved_to_overlay_data(dicom_dataset, picture)
     header = to_radiograph(ds).header
     assert np.array_equal(header.overlay_array(0x6000), overlay)
     assert (header[0x60000100].value, header[0x60000102].value) == (1, 0)
+    if frames == 1:
+        assert (0x60000015 in header, 0x60000051 in header) == (False, False)
+    else:
+        assert (header[0x60000015].value, header[0x60000051].value) == (frames, 1)
 
 
 @pytest.mark.parametrize(
