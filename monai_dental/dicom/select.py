@@ -25,10 +25,15 @@ _LISTS = (
     "skipped_image_types",
     "dental_body_parts",
     "dental_codes",
+    "neutral_body_parts",
+    "neutral_codes",
     "dental_words",
     "word_elements",
+    "device_words",
+    "device_elements",
 )
-_ANATOMY = ("AnatomicRegionSequence", "PrimaryAnatomicStructureSequence")
+_REGION = "AnatomicRegionSequence"
+_ANATOMY = (_REGION, "PrimaryAnatomicStructureSequence")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Defined terms of (0008,0060), PS3.3 C.7.3.1.1.1: only these are ever quoted.
 # fmt: off
@@ -53,8 +58,12 @@ class Rules:
         skipped_image_types: Values of Image Type or Frame Type.
         dental_body_parts: Values of Body Part Examined, upper case, without blanks.
         dental_codes: Code values of the anatomy.
+        neutral_body_parts: Values of Body Part Examined beside which words count, likewise.
+        neutral_codes: Code values of the anatomic region, beside which words count.
         dental_words: Words, lower case.
         word_elements: Keywords of the elements that are searched for these words.
+        device_words: Words, lower case, which mean other things too.
+        device_elements: Keywords of the elements that are searched for either.
         all_xray: Whether "dental" means "always".
     """
 
@@ -62,8 +71,12 @@ class Rules:
     skipped_image_types: frozenset[str]
     dental_body_parts: frozenset[str]
     dental_codes: frozenset[str]
+    neutral_body_parts: frozenset[str]
+    neutral_codes: frozenset[str]
     dental_words: frozenset[str]
     word_elements: frozenset[str]
+    device_words: frozenset[str]
+    device_elements: frozenset[str]
     all_xray: bool = False
 
     @property
@@ -73,13 +86,20 @@ class Rules:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     @cached_property
-    def _words(self) -> re.Pattern[str]:
-        words = "|".join(re.escape(word) for word in sorted(self.dental_words))
-        return re.compile(rf"(?<![^\W_])({words})(?![^\W_])" if words else r"(?!)", re.IGNORECASE)
+    def _dental_words(self) -> re.Pattern[str]:
+        return _pattern(self.dental_words)
+
+    @cached_property
+    def _all_words(self) -> re.Pattern[str]:
+        return _pattern(self.dental_words | self.device_words)
 
     def has_dental_word(self, text: str) -> bool:
-        """Whether a text holds one of the words."""
-        return self._words.search(text) is not None
+        """Whether a free text holds one of the dental words."""
+        return self._dental_words.search(text) is not None
+
+    def names_dental_anatomy_or_device(self, text: str) -> bool:
+        """Whether the name of a body part or a device holds one of the words."""
+        return self._all_words.search(text) is not None
 
 
 def read_rules(path: Path = SHIPPED_RULES, *, all_xray: bool = False) -> Rules:
@@ -191,26 +211,45 @@ def _frame_types(dataset: Dataset) -> Iterator[Any]:
             yield macro.get("FrameType")
 
 
+def _pattern(words: frozenset[str]) -> re.Pattern[str]:
+    either = "|".join(re.escape(word) for word in sorted(words))
+    return re.compile(rf"(?<![^\W_])({either})(?![^\W_])" if either else r"(?!)", re.IGNORECASE)
+
+
 def _is_dental(dataset: Dataset, rules: Rules) -> bool:
-    body_part = re.sub(r"[\s_-]", "", str(dataset.get("BodyPartExamined") or "")).upper()
-    if body_part in rules.dental_body_parts:
-        return True
     # pydicom keeps the text that it has decoded, and the bytes of it are lost: look at copies.
     texts = dataset[:]
-    for keyword in rules.word_elements:
-        if rules.has_dental_word(str(texts.get(keyword) or "").replace("_", " ")):
-            return True
+    body_part = _text(texts, "BodyPartExamined")
+    name = re.sub(r"[\s-]", "", body_part).upper()
+    if name in rules.dental_body_parts or rules.names_dental_anatomy_or_device(body_part):
+        return True
+    if any(
+        _text(code, "CodeValue") in rules.dental_codes
+        or rules.names_dental_anatomy_or_device(_text(code, "CodeMeaning"))
+        for code in _anatomy(dataset, *_ANATOMY)
+    ):
+        return True
+    if name not in ("", *rules.neutral_body_parts):
+        return False
+    regions = {_text(code, "CodeValue") for code in _anatomy(dataset, _REGION)}
+    if regions - rules.neutral_codes - {""}:
+        return False
     return any(
-        str(code.get("CodeValue") or "") in rules.dental_codes
-        or rules.has_dental_word(str(code.get("CodeMeaning") or ""))
-        for code in _anatomy(dataset)
+        rules.has_dental_word(_text(texts, keyword)) for keyword in rules.word_elements
+    ) or any(
+        rules.names_dental_anatomy_or_device(_text(texts, keyword))
+        for keyword in rules.device_elements
     )
 
 
-def _anatomy(dataset: Dataset) -> Iterator[Dataset]:
+def _text(dataset: Dataset, keyword: str) -> str:
+    return str(dataset.get(keyword) or "").replace("_", " ")
+
+
+def _anatomy(dataset: Dataset, *keywords: str) -> Iterator[Dataset]:
     holders = [dataset]
     for group in dataset.get("SharedFunctionalGroupsSequence") or ():
         holders += group.get("FrameAnatomySequence") or ()
     for holder in holders:
-        for keyword in _ANATOMY:
+        for keyword in keywords:
             yield from (item[:] for item in holder.get(keyword) or ())

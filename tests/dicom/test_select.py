@@ -39,9 +39,15 @@ def test_anatomy_is_asked_for_where_the_modality_does_not_tell(
     "elements",
     [
         {"BodyPartExamined": "Lower Jaw"},
-        {"StudyDescription": "OPG_adult"},
-        {"SeriesDescription": "Bitewing left"},
-        {"ManufacturerModelName": "CBCT 3000"},
+        {"BodyPartExamined": "UPPER_MOLAR"},
+        {"BodyPartExamined": None, "StudyDescription": "OPG_adult"},
+        {"BodyPartExamined": "UNKNOWN", "SeriesDescription": "Bitewing left"},
+        {"BodyPartExamined": "HEAD", "ManufacturerModelName": "CBCT 3000"},
+        {
+            "BodyPartExamined": "SKULL",
+            "AnatomicRegionSequence": [code("69536005", "Head")],
+            "ManufacturerModelName": "Dental CT",
+        },
         {"AnatomicRegionSequence": [code("661005", "?")]},
         {"AnatomicRegionSequence": [code("1", "Lower jaw")]},
     ],
@@ -52,8 +58,44 @@ def test_dental_anatomy_is_found(dicom_dataset, elements) -> None:
 
 
 def test_words_count_whole_only(dicom_dataset) -> None:
-    dataset = dicom_dataset(modality="CR", **NOT_DENTAL, StudyDescription="Accidental, optimal")
+    elements = {**NOT_DENTAL, "BodyPartExamined": None}
+    dataset = dicom_dataset(modality="CR", **elements, StudyDescription="Accidental, optimal")
     assert reason_to_skip(dataset, RULES) is not None
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"BodyPartExamined": "CHEST", "StudyDescription": "CHEST BEFORE DENTAL SURGERY"},
+        {"BodyPartExamined": "CHEST", "ManufacturerModelName": "CBCT 3000"},
+        {"StudyDescription": "Dental", "AnatomicRegionSequence": [code("51185008", "Chest")]},
+    ],
+)
+def test_words_do_not_count_beside_another_anatomy(dicom_dataset, elements) -> None:
+    without = {"BodyPartExamined": None, "AnatomicRegionSequence": None}
+    dataset = dicom_dataset(modality="DX", **{**without, **elements})
+    assert "without dental anatomy" in (reason_to_skip(dataset, RULES) or "taken")
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "CT LOWER EXTREMITY VENOGRAM R/O DVT",
+        "CTA CHEST PE + DVT",
+        "WHOLE SPINE PANORAMIC",
+        "CHEST PA OPT",
+        "MOLAR PREGNANCY CHEST PA",
+        "Canine thorax",
+        "CBCT PELVIS",
+    ],
+)
+@pytest.mark.parametrize("keyword", ["StudyDescription", "SeriesDescription", "ProtocolName"])
+def test_words_with_other_meanings_do_not_count_in_descriptions(
+    dicom_dataset, keyword, description
+) -> None:
+    elements = {**NOT_DENTAL, "BodyPartExamined": None, keyword: description}
+    dataset = dicom_dataset(modality="CT", **elements)
+    assert "without dental anatomy" in (reason_to_skip(dataset, RULES) or "taken")
 
 
 def test_enhanced_multi_frame_ct_is_taken_by_its_frame_anatomy(dicom_dataset) -> None:
