@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from pydicom import dcmread
+from pydicom.filereader import read_partial
 
 from monai_dental.batch.source import Instance
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
@@ -18,6 +20,8 @@ from monai_dental.pacs.source_spool import SourceSpool
 
 _MAX_BYTES = 1 << 30
 _FETCHERS = 4
+_SOP_INSTANCE_UID = 0x00080018
+_HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -162,11 +166,31 @@ class PacsSource:
         return client
 
 
+class _Head(FileIO):
+    """A file of whose deflated part pydicom inflates no more than the head, a bomb's too.
+
+    To the end it reads only what is deflated.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read a number of bytes; where none is told, what is deflated, cut short."""
+        if size is not None and size >= 0:
+            return super().read(size) or b""
+        deflated = super().read(_HEAD_BYTES) or b""
+        head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, _HEAD_BYTES)
+        short = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        return short.compress(head) + short.flush()
+
+
 def _check_uid(stream: BinaryIO, key: InstanceKey) -> None:
-    stream.seek(0)
     try:
-        with quiet_pydicom():
-            dataset = dcmread(stream, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+        with quiet_pydicom(), _Head(stream.fileno(), closefd=False) as head:
+            head.seek(0)
+            dataset = read_partial(
+                head,
+                stop_when=lambda tag, vr, length: tag.group > _SOP_INSTANCE_UID >> 16,
+                specific_tags=[_SOP_INSTANCE_UID],
+            )
             uid = str(dataset.get("SOPInstanceUID", ""))
     except PYDICOM_ERRORS as error:
         raise PacsError(f"the PACS sends broken DICOM: {type(error).__name__}") from None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import DatasetError, OutputError, PacsError
@@ -60,6 +63,29 @@ def test_spool_takes_no_more_disk_than_it_may(instance, tmp_path) -> None:
     assert list((tmp_path / "spool").iterdir()) == []
     source.close()
     assert not (tmp_path / "spool").exists()
+
+
+def test_no_more_than_the_head_of_a_deflated_instance_is_inflated(instance, tmp_path) -> None:
+    """What a worker may inflate is limited; the process of the batch is not."""
+    deflated = instance(1, transfer_syntax=DeflatedExplicitVRLittleEndian)
+    content = encode_dataset(deflated)
+    begin = 144 + int.from_bytes(content[140:144], "little")
+    squeeze = zlib.compressobj(wbits=-15)
+    uid = b"\x08\0\x18\0UI\x0a\x001.2.3.4.2\0"
+    bomb = content[:begin] + squeeze.compress(uid + b"\x09\0\x10\x10OB\0\0\0\0\0\x04")
+    bomb += b"".join(squeeze.compress(bytes(1 << 20)) for _ in range(64)) + squeeze.flush()
+    source = PacsSource(FakeArchive(tmp_path, {"1.2.3.4.1": content, "1.2.3.4.2": bomb}), 1 << 20)
+    source.prepare(tmp_path / "spool")
+
+    tracemalloc.start()
+    for each in source:
+        source.fetch(each)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 8 << 20
+    assert {path.read_bytes() for path in (tmp_path / "spool").iterdir()} == {content, bomb}
+    source.close()
 
 
 def test_spool_tells_of_a_full_disk(tmp_path) -> None:
