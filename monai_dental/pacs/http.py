@@ -41,7 +41,8 @@ class HttpClient:
     A request that is not answered, or with a status that says "later" (429, 5xx), is sent again
     after a pause, for which `Retry-After` is honoured. Certificates are always checked, by the
     authorities of `REQUESTS_CA_BUNDLE` where that is set. Redirections are errors: they could take
-    a token, or a patient's image, anywhere.
+    a token, or a patient's image, anywhere. What ~/.netrc has for the host goes over plain HTTP to
+    this machine alone, and what is for this machine through no proxy.
 
     Args:
         address: The service.
@@ -59,6 +60,8 @@ class HttpClient:
         require("requests")
         self._address = address
         self._session = _open_session(address, patience, tokens)
+        parts = urllib.parse.urlsplit(address.url)
+        self._proxies = {"no_proxy": parts.hostname or ""} if _is_here(parts) else None
 
     def close(self) -> None:
         """Close the connections."""
@@ -102,7 +105,7 @@ class HttpClient:
         try:
             response = self._session.request(
                 method, url, data=body, headers=headers, timeout=(_CONNECT_S, _READ_S),
-                allow_redirects=False, stream=True,
+                allow_redirects=False, stream=True, proxies=self._proxies,
             )  # fmt: skip
         except requests.exceptions.SSLError:
             raise PacsUnavailableError(
@@ -225,9 +228,14 @@ def _open_session(address: DicomwebAddress, patience: Patience, tokens: tuple[st
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     token = next((os.environ[name] for name in tokens if os.environ.get(name)), "")
+    parts = urllib.parse.urlsplit(address.url)
+    is_readable_by_others = parts.scheme != "https" and not _is_here(parts)
+    if token and is_readable_by_others:
+        raise AddressError(f"{address}: a token would be readable on the way; need dicomweb+https")
     if token:
-        _check_encrypted(address)
         session.auth = _bearer(token)
+    elif is_readable_by_others:
+        session.auth = lambda request: request  # or what ~/.netrc has for the host would be sent
     return session
 
 
@@ -240,15 +248,13 @@ def _bearer(token: str) -> Callable[[PreparedRequest], PreparedRequest]:
     return authorize
 
 
-def _check_encrypted(address: DicomwebAddress) -> None:
-    parts = urllib.parse.urlsplit(address.url)
+def _is_here(parts: urllib.parse.SplitResult) -> bool:
+    """Whether a URL leads to this machine."""
     host = parts.hostname or ""
     try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        is_loopback = host == "localhost"
-    if parts.scheme != "https" and not is_loopback:
-        raise AddressError(f"{address}: a token would be readable on the way; need dicomweb+https")
+        return host == "localhost"
 
 
 def _kind(error: BaseException) -> str:

@@ -256,6 +256,37 @@ def test_token_is_not_sent_in_the_clear(target, monkeypatch) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.fixture
+def netrc(tmp_path, monkeypatch) -> None:
+    """A name and a password for any host."""
+    (tmp_path / "netrc").write_text("default login somebody password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("netrc")
+def test_password_is_not_sent_in_the_clear(service, target, monkeypatch) -> None:
+    target(service.address).prepare()
+    assert service.headers[-1]["Authorization"].startswith("Basic ")
+
+    monkeypatch.setenv("http_proxy", service.address.url.removesuffix("/dicom-web"))
+    target(DicomwebAddress("http://pacs.example/dicom-web")).prepare()
+
+    assert service.headers[-1]["Host"] == "pacs.example"
+    assert "Authorization" not in service.headers[-1]
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_asked_without_a_proxy(service, target, monkeypatch, host) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    target(DicomwebAddress(service.address.url.replace("127.0.0.1", host))).prepare()
+
+    assert service.requests == ["search"]
+
+
 def test_redirection_is_not_followed(service, target, monkeypatch) -> None:
     monkeypatch.setenv("MONAI_DENTAL_TOKEN", "s3cret")
     service.answers["search"] = lambda request: reply(
