@@ -55,11 +55,20 @@ class DicomwebClient:
     def search(self) -> Iterator[FoundInstance]:
         """Search for instances, page by page; see `Client.search`.
 
-        A page is the last one when it is empty: a service may give less than it is asked for.
+        A page is the last one when it is empty: a service may give less than it is asked for. One
+        that takes no offset would give the first page for ever.
         """
         for query in queries(self._address):
             offset = 0
+            known: set[InstanceKey] = set()
             while page := self._page(query, offset):
+                found = {each.key for each in page}
+                if found <= known:
+                    raise PacsError(
+                        f"{self._address}: gives a page of a search again; need a service that "
+                        "takes an offset"
+                    )
+                known |= found
                 yield from page
                 offset += len(page)
 

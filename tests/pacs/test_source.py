@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import tracemalloc
 import zlib
@@ -14,6 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import DatasetError, OutputError, PacsError
 from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.dicomweb_archive import DicomwebArchive
 from monai_dental.pacs.source import FoundInstance, PacsSource
 from monai_dental.pacs.source_spool import SourceSpool
 
@@ -96,6 +98,16 @@ def test_spool_tells_of_a_full_disk(tmp_path) -> None:
         raise PacsError("x")
     assert list((tmp_path / "spool").iterdir()) == []
     assert spool.has_room()
+
+
+def test_service_that_takes_no_offset_is_told(service, instance, patience) -> None:
+    service.add(instance())
+    pages = iter([service.matches] * 5)
+    service.answers["search"] = lambda request: request.reply(json.dumps(next(pages, [])).encode())
+
+    with pytest.raises(PacsError, match="gives a page of a search again; need a service that"):
+        PacsSource(DicomwebArchive(service.address, patience), 1000)
+    assert len(service.requests) == 2
 
 
 def test_empty_search_is_an_error(tmp_path) -> None:
