@@ -17,7 +17,7 @@ class SourceSpool:
     """Files below a folder, each of them there whole or not at all.
 
     Args:
-        folder: The folder, whose parent exists; made anew.
+        folder: The folder, whose parent exists; made anew, and for its owner alone to read.
         max_bytes: Disk that all files together may take.
         max_file_bytes: Disk that one may take; of `max_bytes` at most that.
 
@@ -31,7 +31,8 @@ class SourceSpool:
         self._sizes: dict[Path, int] = {}
         self._lock = threading.Lock()
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
             for path in folder.iterdir():
                 path.unlink()
         except OSError as error:

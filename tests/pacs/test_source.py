@@ -90,6 +90,15 @@ def test_no_more_than_the_head_of_a_deflated_instance_is_inflated(instance, tmp_
     source.close()
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_spool_is_for_its_owner_alone(tmp_path, is_there) -> None:
+    folder = tmp_path / "spool"
+    if is_there:
+        folder.mkdir(mode=0o755)
+    SourceSpool(folder, 1000, 1000)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_spool_tells_of_a_full_disk(tmp_path) -> None:
     spool = SourceSpool(tmp_path / "spool", 1000, 1000)
     with pytest.raises(OutputError, match="No space left"), spool.open(spool.path("a")):
