@@ -42,6 +42,15 @@ def test_example_is_good_and_tells_what_holds_without_it(tmp_path) -> None:
         assert getattr(told, name) == getattr(said, name), name
 
 
+def test_service_shows_the_key_where_the_example_looks_for_it() -> None:
+    """The node's user is made up by systemd, and can read no key that root alone can."""
+    unit = (DEPLOY / "monai-dental-node.service").read_text()
+    example = (DEPLOY / "node.toml").read_text()
+
+    (name,) = re.findall(r"^#LoadCredential=([^:]+):/", unit, flags=re.MULTILINE)
+    assert f'\n#tls-key = "/run/credentials/monai-dental-node.service/{name}"\n' in example
+
+
 def test_options_outdo_the_file(config) -> None:
     path = config('forward = "A@h:1"\nallow = ["B"]\nport = 104\nstrength = 1')
 
