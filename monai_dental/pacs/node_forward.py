@@ -25,7 +25,7 @@ class Forwarder:
     An attempt that fails is made again, after 1 s, 2 s, 4 s and so on up to the longest wait, less
     a random part of up to a half. While the archive cannot be reached, the same holds between two
     attempts of whatever instance, and attempts do not end: it may be away for days. An instance
-    that it refuses fails for good after the 20th attempt.
+    fails for good when it is refused for the 20th time.
 
     Args:
         target: Where they go; `store` raises, or has proven that the instance is there.
@@ -103,24 +103,23 @@ class Forwarder:
                 self._fail(job, "its derived instance is gone from the spool")
             return True
         except OSError as error:
-            return self._postpone(job, f"{path}: cannot be read: {error.strerror}")
+            return self._wait(job, f"{path}: cannot be read: {error.strerror}")
         try:
             self._target.store(read_dataset(path, content))
         except CorruptImageError as error:
             self._fail(job, f"cannot be forwarded: {error}")
             return True
         except PacsUnavailableError as error:
-            self._failures += 1
-            return self._postpone(job, str(error))
+            return self._wait(job, str(error))
         except MonaiDentalError as error:  # the PACS is there, and does not take this one
-            if job.attempts + 1 < _REFUSALS:
-                self._postpone(job, str(error))
+            refusals = job.attempts + 1
+            if refusals < _REFUSALS:
+                self._postpone(job, refusals, self._pause(refusals), str(error))
             else:
                 self._fail(job, f"cannot be forwarded: {error}")
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            self._failures += 1
-            return self._postpone(job, f"unforeseen {type(error).__name__}")
+            return self._wait(job, f"unforeseen {type(error).__name__}")
         self._queue.forward(job.output_uid)
         self._spool.remove_derived(job.output)
         self._counts.add("forwarded")
@@ -129,13 +128,16 @@ class Forwarder:
         self._failures = 0
         return True
 
-    def _postpone(self, job: Job, reason: str) -> bool:
-        self._counts.add("retries")
-        seconds = self._pause(job.attempts + 1)
-        self._queue.postpone(job.key, seconds, reason)
-        if not job.attempts:
-            say(logging.WARNING, f"instance {job.output_uid}: not forwarded yet: {reason}")
+    def _wait(self, job: Job, reason: str) -> bool:
+        self._failures += 1
+        self._postpone(job, job.attempts, self._pause(self._failures), reason)
         return False
+
+    def _postpone(self, job: Job, refusals: int, seconds: float, reason: str) -> None:
+        self._counts.add("retries")
+        self._queue.postpone(job.key, refusals, seconds, reason)
+        if not job.reason:
+            say(logging.WARNING, f"instance {job.output_uid}: not forwarded yet: {reason}")
 
     def _fail(self, job: Job, reason: str) -> None:
         self._counts.add("failed")

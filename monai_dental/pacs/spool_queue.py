@@ -58,7 +58,7 @@ class Job:
         output_uid: Its SOP Instance UID.
         output_digest: SHA-256 of its bytes.
         output_stamp: Its stamp.
-        attempts: How often it could not be forwarded.
+        attempts: How often the archive refused it.
         due: When it is forwarded at the earliest, in seconds since the epoch.
         changed: When it came into its state, in seconds since the epoch.
     """
@@ -173,11 +173,18 @@ class Queue:
         where = "state = 'derived' AND (due <= ? OR due > ?) ORDER BY due, changed LIMIT 1"
         return next(self._select(where, now, now + longest_wait), None)
 
-    def postpone(self, key: str, seconds: float, reason: str) -> None:
-        """Note why an instance could not be forwarded, and when that is tried again."""
+    def postpone(self, key: str, attempts: int, seconds: float, reason: str) -> None:
+        """Note why an instance could not be forwarded, and when that is tried again.
+
+        Args:
+            key: The instance.
+            attempts: How often the archive has refused it.
+            seconds: Time until then.
+            reason: Why.
+        """
         self._change(
-            "UPDATE instances SET attempts = attempts + 1, due = ?, reason = ? WHERE key = ?",
-            *(time.time() + seconds, reason, key),
+            "UPDATE instances SET attempts = ?, due = ?, reason = ? WHERE key = ?",
+            *(attempts, time.time() + seconds, reason, key),
         )
 
     def forward_now(self) -> None:

@@ -211,6 +211,15 @@ def test_archive_that_is_away_is_asked_again_and_again(forward) -> None:
     assert counts["retries"] == 31
 
 
+def test_what_an_archive_refuses_once_after_it_was_away_does_not_fail(forward) -> None:
+    away = [PacsUnavailableError("away")] * 60
+    archive = Archive(*away, *[PacsError("the PACS refuses it: status 0110")] * 2)
+
+    states, _ = forward(archive)
+
+    assert set(states.values()) == {"forwarded"}
+
+
 def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplog) -> None:
     class Refusing(Archive):
         def store(self, derived: Dataset) -> StoredObject:
