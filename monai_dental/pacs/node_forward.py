@@ -17,6 +17,7 @@ from monai_dental.pacs.spool_queue import FAILED, Job, Queue
 _FIRST_WAIT_S = 1.0
 _LOOK_S = 1.0
 _REFUSALS = 20  # in about an hour, with pauses of up to 300 s
+_REFUSED = 5  # an archive that refuses so many different instances on end is at fault itself
 
 
 class Forwarder:
@@ -25,7 +26,9 @@ class Forwarder:
     An attempt that fails is made again, after 1 s, 2 s, 4 s and so on up to the longest wait, less
     a random part of up to a half. While the archive cannot be reached, the same holds between two
     attempts of whatever instance, and attempts do not end: it may be away for days. An instance
-    fails for good when it is refused for the 20th time.
+    fails for good when it is refused for the 20th time. Once five instances have been refused since
+    one was taken, the archive is at fault: refusals do not count until it takes one, and it is
+    waited for as if it were away.
 
     Args:
         target: Where they go; `store` raises, or has proven that the instance is there.
@@ -51,11 +54,12 @@ class Forwarder:
         self._on_room = on_room
         self._stopped = threading.Event()
         self._failures = 0
+        self._refused: set[str] = set()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def failures(self) -> int:
-        """Number of attempts that failed since one succeeded."""
+        """Number of attempts that failed since one succeeded, but for instances refused alone."""
         return self._failures
 
     def start(self) -> None:
@@ -112,6 +116,10 @@ class Forwarder:
         except PacsUnavailableError as error:
             return self._wait(job, str(error))
         except MonaiDentalError as error:  # the PACS is there, and does not take this one
+            if len(self._refused) < _REFUSED:
+                self._refused.add(job.key)
+            if len(self._refused) == _REFUSED:
+                return self._wait(job, str(error))
             refusals = job.attempts + 1
             if refusals < _REFUSALS:
                 self._postpone(job, refusals, self._pause(refusals), str(error))
@@ -126,10 +134,13 @@ class Forwarder:
         if self._failures:
             say(logging.INFO, "forwarding goes on")
         self._failures = 0
+        self._refused.clear()
         return True
 
     def _wait(self, job: Job, reason: str) -> bool:
         self._failures += 1
+        if self._failures == 1:
+            say(logging.ERROR, f"forwarding fails: {reason}")
         self._postpone(job, job.attempts, self._pause(self._failures), reason)
         return False
 

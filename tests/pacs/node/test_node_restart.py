@@ -158,6 +158,7 @@ class Archive:
     def __init__(self, *answers: Exception | None) -> None:
         self._answers = list(answers)
         self.taken: list[str] = []
+        self.forwarder: Any = None
 
     def store(self, derived: Dataset) -> StoredObject:
         answer = self._answers.pop(0) if self._answers else None
@@ -172,13 +173,13 @@ class Archive:
 
 @pytest.fixture
 def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[..., Any]:
-    """Forward two instances to an archive; the states that they end in, by UID."""
+    """Forward instances to an archive; the states that they end in, by UID."""
 
-    def run(archive: Archive) -> tuple[dict[str, str], dict[str, int]]:
+    def run(archive: Archive, count: int = 2) -> tuple[dict[str, str], dict[str, int]]:
         spool = Spool(tmp_path / "spool", 10 << 20)
         spool.prepare()
         queue, counts = Queue(tmp_path / "spool", is_writable=True), Counts()
-        for number in (1, 2):
+        for number in range(1, count + 1):
             stored = DerivedFolder(spool.folder).store(
                 dicom_dataset(SOPInstanceUID=f"1.2.3.{number}")
             )
@@ -187,9 +188,10 @@ def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[.
         forwarder = Forwarder(
             archive, 0.01, spool=spool, queue=queue, counts=counts, on_room=lambda: None
         )
+        archive.forwarder = forwarder
         forwarder.start()
         pause = threading.Event()
-        while sum(queue.counts()[state] for state in (FORWARDED, FAILED)) < 2:
+        while sum(queue.counts()[state] for state in (FORWARDED, FAILED)) < count:
             pause.wait(0.01)
         forwarder.stop(10)
         assert archive.is_closed
@@ -218,6 +220,30 @@ def test_what_an_archive_refuses_once_after_it_was_away_does_not_fail(forward) -
     states, _ = forward(archive)
 
     assert set(states.values()) == {"forwarded"}
+
+
+def test_archive_that_refuses_all_is_waited_for(forward, caplog) -> None:
+    class Refusing(Archive):
+        failures = 0
+
+        def store(self, derived: Dataset) -> StoredObject:
+            self.failures = max(self.failures, self.forwarder.failures)
+            return super().store(derived)
+
+    archive = Refusing(*[PacsError("the PACS refuses it: status 0110")] * 150)
+
+    states, counts = forward(archive, 6)
+
+    assert set(states.values()) == {"forwarded"}
+    assert counts["retries"] == 150
+    assert archive.failures > 100  # which /health tells
+    assert caplog.text.count("forwarding fails: the PACS refuses it: status 0110") == 1
+
+
+def test_few_instances_that_are_all_refused_come_to_an_end(forward) -> None:
+    states, _ = forward(Archive(*[PacsError("the PACS refuses it: status C000")] * 100), 4)
+
+    assert set(states.values()) == {"failed"}
 
 
 def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplog) -> None:
