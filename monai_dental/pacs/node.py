@@ -145,6 +145,7 @@ class Node:
                     self._spool.is_full,
                     receiver.associations,
                     forwarder.failures,
+                    pool.pauses + forwarder.pauses,
                 )
 
             words = []

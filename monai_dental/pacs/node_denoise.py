@@ -46,6 +46,7 @@ class DenoisePool:
     ) -> None:
         self._spool, self._queue, self._counts = spool, queue, counts
         self._taken: set[str] = set()
+        self._pauses: dict[Worker, str] = {}
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._pool: list[Worker] = []
@@ -60,6 +61,12 @@ class DenoisePool:
             threading.Thread(target=self._serve, args=(worker,), daemon=True)
             for worker in self._pool
         ]
+
+    @property
+    def pauses(self) -> tuple[str, ...]:
+        """Why workers rest, in words."""
+        with self._changed:
+            return tuple(sorted(set(self._pauses.values())))
 
     def start(self) -> None:
         """Begin."""
@@ -82,7 +89,6 @@ class DenoisePool:
             worker.stop()
 
     def _serve(self, worker: Worker) -> None:
-        is_told = False
         while not self._stopped.is_set():
             job: Job | None = None
             try:
@@ -92,19 +98,25 @@ class DenoisePool:
                 result = self._denoise(worker, job)
                 if result is not None:
                     self._record(job, result)
-                is_told = False
+                with self._changed:
+                    self._pauses.pop(worker, None)
             except MonaiDentalError as error:  # a full disk, a model that cannot be loaded again
-                if not is_told:
-                    say(logging.ERROR, f"denoising pauses: {error}")
-                is_told = True
-                self._stopped.wait(_PAUSE_S)
+                self._pause(worker, str(error))
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
-                say(logging.ERROR, f"denoising pauses: unforeseen {type(error).__name__}")
-                self._stopped.wait(_PAUSE_S)
+                self._pause(worker, f"unforeseen {type(error).__name__}")
             finally:
                 if job is not None:
                     with self._changed:
                         self._taken.discard(job.key)
+
+    def _pause(self, worker: Worker, reason: str) -> None:
+        text = f"denoising pauses: {reason}"
+        with self._changed:
+            is_told = self._pauses.get(worker) == text
+            self._pauses[worker] = text
+        if not is_told:
+            say(logging.ERROR, text)
+        self._stopped.wait(_PAUSE_S)
 
     def _next(self) -> Job | None:
         with self._changed:
@@ -113,6 +125,8 @@ class DenoisePool:
             must_wait = self._spool.is_full and self._queue.counts()[DERIVED] > 0
             job = None if must_wait else self._queue.next_received(self._taken)
             if job is None:
+                if not self._taken:  # nothing is left that a pause could be about
+                    self._pauses.clear()
                 self._changed.wait(_LOOK_S)
             else:
                 self._taken.add(job.key)

@@ -55,12 +55,18 @@ class Forwarder:
         self._stopped = threading.Event()
         self._failures = 0
         self._refused: set[str] = set()
+        self._rest = ""
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def failures(self) -> int:
         """Number of attempts that failed since one succeeded, but for instances refused alone."""
         return self._failures
+
+    @property
+    def pauses(self) -> tuple[str, ...]:
+        """Why the thread rests, in words; not for what `failures` counts."""
+        return (self._rest,) if self._rest else ()
 
     def start(self) -> None:
         """Begin."""
@@ -87,13 +93,17 @@ class Forwarder:
                     self._on_room()
                 else:
                     self._stopped.wait(self._pause(self._failures))
+                self._rest = ""
             except MonaiDentalError as error:
-                say(logging.ERROR, f"forwarding pauses: {error}")
-                self._stopped.wait(self._longest_wait)
+                self._take_rest(str(error))
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
-                say(logging.ERROR, f"forwarding pauses: unforeseen {type(error).__name__}")
-                self._stopped.wait(self._longest_wait)
+                self._take_rest(f"unforeseen {type(error).__name__}")
         self._target.close()  # here, since its connections are for one thread
+
+    def _take_rest(self, reason: str) -> None:
+        self._rest = f"forwarding pauses: {reason}"
+        say(logging.ERROR, self._rest)
+        self._stopped.wait(self._longest_wait)
 
     def _forward(self, job: Job) -> bool:
         """Make one attempt; whether it, and with it the target, is well."""

@@ -27,6 +27,7 @@ class Health:
         is_spool_full: Whether instances are refused for want of room.
         associations: Number of associations.
         forward_failures: Attempts to forward that failed since one succeeded.
+        pauses: What rests, and why, in words.
     """
 
     counts: dict[str, int]
@@ -36,6 +37,7 @@ class Health:
     is_spool_full: bool
     associations: int
     forward_failures: int
+    pauses: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -45,7 +47,7 @@ class Health:
             found.append("the spool is full: instances are refused")
         if self.forward_failures:
             found.append(f"forwarding failed {self.forward_failures} times in a row")
-        return found
+        return [*found, *self.pauses]
 
     def metrics(self) -> str:
         """All numbers in Prometheus' text format 0.0.4."""

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, build_context
 
+from monai_dental.batch.job import Recipe, Result
 from monai_dental.batch.lock import hold_lock
 from monai_dental.batch.target import StoredObject
 from monai_dental.cli import main
-from monai_dental.errors import PacsError, PacsUnavailableError
+from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
+from monai_dental.pacs.node_denoise import DenoisePool
 from monai_dental.pacs.node_forward import Forwarder
+from monai_dental.pacs.node_health import Health
 from monai_dental.pacs.node_log import Counts
 from monai_dental.pacs.node_settings import NodeSettings
 from monai_dental.pacs.receiver import Receiver
@@ -150,6 +154,67 @@ def test_uid_that_is_none_becomes_no_path(receiver, make_file, tmp_path) -> None
     (key,) = spool.keys()
     new = {path for path in tmp_path.rglob("*") if path.is_file()} - before - {path}
     assert new == {spool.path(key)}
+
+
+class Stuck:
+    """A worker that finds the disk full, until it is mended; then it skips."""
+
+    recipe = Recipe("", "")
+    is_mended = threading.Event()
+
+    def __init__(self, *_: object) -> None:
+        self.is_mended.clear()
+
+    def describe(self) -> Recipe:
+        return self.recipe
+
+    def submit(self, *_: object) -> Future[Result]:
+        future: Future[Result] = Future()
+        future.set_result(Result("skipped", "no"))
+        return future
+
+    def collect(self, future: Future[Result]) -> Result:
+        if not self.is_mended.is_set():
+            raise OutputError("derived: cannot be written: No space left on device")
+        return future.result()
+
+    def stop(self) -> None:
+        pass
+
+
+def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("monai_dental.pacs.node_denoise.LocalWorker", Stuck)
+    monkeypatch.setattr("monai_dental.pacs.node_denoise._PAUSE_S", 0.01)
+    spool = Spool(tmp_path / "spool", 10 << 20)
+    spool.prepare()
+    queue = Queue(tmp_path / "spool", is_writable=True)
+    queue.receive(f"{1:064}", "")
+    common = {"spool": spool, "queue": queue, "counts": Counts()}
+    pool = DenoisePool(None, None, 2, **common)
+    forwarder = Forwarder(Archive(), 0.01, **common, on_room=lambda: None)
+
+    def problems() -> list[str]:
+        counts, pauses = queue.counts(), pool.pauses + forwarder.pauses
+        return Health({}, counts, 0, 1, False, 0, forwarder.failures, pauses).problems
+
+    def wait_for(*words: str) -> None:
+        while problems() != list(words):
+            pause.wait(0.01)
+
+    pause = threading.Event()
+    pool.start()
+    wait_for("denoising pauses: derived: cannot be written: No space left on device")
+    Stuck.is_mended.set()
+    wait_for()
+    pool.stop()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(queue, "next_derived", lambda _: 1 / 0)
+        forwarder.start()
+        wait_for("forwarding pauses: unforeseen ZeroDivisionError")
+    wait_for()
+    forwarder.stop(10)
+    queue.close()
 
 
 class Archive:
