@@ -17,6 +17,7 @@ from monai_dental.pacs.address import DicomwebAddress
 from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
 from monai_dental.pacs.http import TOKEN, BrokenAnswerError, HttpClient, NotThereError, chunks
 from monai_dental.pacs.patience import BRIEF, Patience
+from monai_dental.pacs.streak import Streak
 
 OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
 """Environment variables of a target's token; the second one where the first is not set."""
@@ -52,6 +53,7 @@ class DicomwebTarget:
         self.address = address
         self._patience, self._tokens = patience or Patience(), tokens
         self._client: HttpClient | None = None
+        self._streak = Streak()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the connections behind."""
@@ -76,13 +78,16 @@ class DicomwebTarget:
         """Send an instance, and see that it has arrived; see `ObjectTarget.store`.
 
         Raises:
-            PacsUnavailableError: The service cannot be reached, lets us in no more or has no room.
+            PacsUnavailableError: The service cannot be reached, lets us in no more, has no room, or
+                failed with five instances on end.
             PacsError: The service refuses the instance, or does not keep it.
             CorruptImageError: The instance cannot be written.
         """
-        (stored,) = self.store_all([derived])
-        if isinstance(stored, PacsError):
-            raise stored
+        parcel = pack(derived)
+        with self._streak.watch(parcel.key.sop_instance_uid):
+            (stored,) = self._store_group([parcel])
+            if isinstance(stored, PacsError):
+                raise stored
         return stored
 
     def store_all(self, derived: Iterable[Dataset]) -> Iterator[StoredObject | PacsError]:

@@ -23,6 +23,7 @@ from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
 from monai_dental.pacs.patience import BRIEF, Patience
 from monai_dental.pacs.query_scu import QueryScu, make_identifier
 from monai_dental.pacs.store_scu import StoreScu
+from monai_dental.pacs.streak import FaultError, Streak
 
 AE_TITLE = "MONAI_DENTAL"
 """Our own AE title, unless another is wanted."""
@@ -63,6 +64,7 @@ class DimseTarget:
         self._commitments = commitments
         self._store_scu = StoreScu(address, calling_ae_title, commitments)
         self._query_scu = QueryScu(address, calling_ae_title)
+        self._streak = Streak()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the associations behind."""
@@ -85,14 +87,16 @@ class DimseTarget:
         """Send an instance, and see that it has arrived; see `ObjectTarget.store`.
 
         Raises:
-            PacsUnavailableError: The PACS cannot be reached, lets us in no more or has no room.
+            PacsUnavailableError: The PACS cannot be reached, lets us in no more, has no room, or
+                failed with five instances on end.
             PacsError: The PACS refuses the instance, or does not keep it.
             CorruptImageError: The instance cannot be written.
         """
         parcel = pack(derived)
-        self._persist(lambda: self._store_scu.store(parcel))
-        if not self._is_committed(parcel):
-            self._prove(parcel)
+        with self._streak.watch(parcel.key.sop_instance_uid):
+            self._persist(lambda: self._store_scu.store(parcel))
+            if not self._is_committed(parcel):
+                self._prove(parcel)
         return parcel.stored
 
     def find(self, stored: StoredObject) -> StoredObject | None:
@@ -153,7 +157,8 @@ def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience)
 
     Raises:
         PacsUnavailableError: The PACS did not answer, or had no room, to the last.
-        PacsError: It refuses, or broke off three times.
+        FaultError: It broke off three times.
+        PacsError: It refuses.
     """
     breaks = 0
     error: PacsError | None = None
@@ -167,7 +172,7 @@ def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience)
             error = PacsUnavailableError(str(full))
         except BrokenOffError as broken:
             breaks += 1
-            error = PacsError(f"{address}: {broken}, {breaks} times")
+            error = FaultError(f"{address}: {broken}, {breaks} times")
             if breaks == _BREAKS:
                 break
     raise error or PacsUnavailableError(f"{address}: was not asked")

@@ -15,6 +15,7 @@ from monai_dental.errors import AddressError, PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DicomwebAddress
 from monai_dental.pacs.extra import require
 from monai_dental.pacs.patience import Patience
+from monai_dental.pacs.streak import FaultError
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -90,7 +91,8 @@ class HttpClient:
 
         Raises:
             PacsUnavailableError: There is no answer, or none that lets us in.
-            PacsError: There is an answer that breaks off.
+            FaultError: The service failed (5xx), or its answer breaks off.
+            PacsError: The service refuses the request.
         """
         import requests
 
@@ -162,10 +164,10 @@ class HttpClient:
             raise PacsUnavailableError(f"{said}, elsewhere; need the address where it is")
         if status in (*_BUSY, 507):
             raise PacsUnavailableError(said)
-        raise PacsError(said)
+        raise FaultError(said) if status >= _FAULT else PacsError(said)
 
 
-class BrokenAnswerError(PacsError):
+class BrokenAnswerError(FaultError):
     """An answer ended before it was whole."""
 
 

@@ -17,6 +17,7 @@ from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import DatasetError, PacsError
 from monai_dental.pacs.copies import InstanceKey
 from monai_dental.pacs.source_spool import SourceSpool
+from monai_dental.pacs.streak import Streak
 
 _MAX_BYTES = 1 << 30
 _FETCHERS = 4
@@ -92,6 +93,7 @@ class PacsSource:
         self._here = threading.local()
         self._clients: list[Client] = []
         self._lock = threading.Lock()
+        self._streak = Streak()
         client = archive.connect()
         try:
             # The same instance may match several of the queries, or move to another page.
@@ -142,7 +144,7 @@ class PacsSource:
         found = self._places[instance.path]
         if not found.key.is_valid:
             raise PacsError("the PACS names it by what is no UID; need UIDs to ask for it")
-        with self._files.open(instance.path) as stream:
+        with self._streak.watch(str(found.key)), self._files.open(instance.path) as stream:
             self._client().fetch(found, stream, self._files.max_file_bytes)
             stream.flush()
             _check_uid(stream, found.key)

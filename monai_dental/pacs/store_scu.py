@@ -28,6 +28,7 @@ from monai_dental.pacs.commitment import (
     make_request,
 )
 from monai_dental.pacs.copies import Parcel
+from monai_dental.pacs.streak import FaultError
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 _SUCCESS, _DUPLICATE = 0x0000, 0x0111
 _WARNINGS = (0xB000, 0xB006, 0xB007)  # coerced, elements discarded, not of its SOP class (PS3.4 B)
+_FAILURE = 0x0110  # "processing failure" (PS3.7 C.5.13): the status 500 of DIMSE
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 
@@ -83,6 +85,7 @@ class StoreScu:
             PacsUnavailableError: No association.
             BrokenOffError: The association ended in mid-instance.
             NoRoomError: The PACS is out of resources.
+            FaultError: The PACS failed.
             PacsError: The PACS refuses the instance.
         """
         syntax = parcel.transfer_syntax_uid
@@ -107,6 +110,8 @@ class StoreScu:
             raise BrokenOffError("broke the association off")
         if code in _OUT_OF_RESOURCES:
             raise NoRoomError(f"{self._address}: is out of resources: {format_status(status)}")
+        if code == _FAILURE:
+            raise FaultError(f"the PACS fails with it: {format_status(status)}")
         if code not in (_SUCCESS, _DUPLICATE, *_WARNINGS):
             raise PacsError(f"the PACS refuses it: {format_status(status)}")
 

@@ -280,6 +280,34 @@ def test_service_that_goes_away_in_mid_run_leaves_the_rest(
     assert len(derived(orthanc)) == 5
 
 
+@pytest.mark.parametrize("kind", ["store", "fetch"])
+def test_archive_that_fails_with_all_instances_stops_the_run(
+    service, instance, batch, rows, kind, tmp_path, capfd
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(1, 13):
+        service.add(instance(number))
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(encode_dataset(instance(number)))
+    place = f"dicomweb+{service.address.url}"
+    ways = {"store": (tmp_path / "in", place), "fetch": (f"{place}?Modality=IO", tmp_path / "out")}
+    folder = tmp_path / ("work" if kind == "store" else "out")
+    service.answers[kind] = lambda request: request.reply(b"MARKER", status=500)
+    if kind == "store":
+        service.held.clear()
+
+    assert batch(*ways[kind]) == 2
+
+    said = capfd.readouterr().err
+    assert "answers with HTTP status 500; so with 5 instances on end" in said
+    assert "MARKER" not in said
+    outcomes = [row.outcome for row in rows(folder).values()]
+    assert outcomes.count("failed") <= 4
+    assert set(outcomes) <= {"failed", "left"}
+    service.answers.clear()
+    assert batch(*ways[kind], "--retry-failed") == 0
+    assert {row.outcome for row in rows(folder).values()} == {"derived"}
+
+
 def test_instances_that_cannot_be_had_fail_alone(
     service, orthanc, sources, instance, batch, rows, capfd
 ) -> None:

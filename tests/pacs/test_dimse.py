@@ -214,6 +214,33 @@ def test_instance_that_breaks_every_association_fails(pacs, target, instance) ->
     assert not isinstance(caught.value, OutputError)
 
 
+@pytest.mark.parametrize("is_broken_off", [True, False])
+def test_pacs_that_fails_with_five_instances_on_end_stops_the_run(
+    pacs, target, instance, is_broken_off
+) -> None:
+    to = target(pacs.start())
+
+    def store(event: Any) -> int:
+        if is_broken_off:
+            event.assoc.abort()
+        return 0x0110
+
+    def fail(*numbers: int) -> None:
+        for number in numbers:
+            with pytest.raises(PacsError, match="broke|status 0110") as caught:
+                to.store(instance(number))
+            assert not isinstance(caught.value, OutputError)
+
+    pacs.on_store = store
+    fail(1, 2, 3, 4, 4)
+    pacs.on_store = pacs.keep
+    assert to.store(instance(5))
+    pacs.on_store = store
+    fail(1, 2, 3, 4, 1)
+    with pytest.raises(PacsUnavailableError, match="so with 5 instances on end"):
+        to.store(instance(6))
+
+
 def test_instance_that_is_taken_but_not_kept_fails(pacs, target, instance) -> None:
     to = target(pacs.start())
     pacs.on_store = lambda event: 0x0000
