@@ -8,6 +8,7 @@ median filter the clean image; there, a method that returns its input looks best
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 import os
 import statistics
@@ -16,9 +17,12 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ignite.engine import Engine, Events
+from torch import Tensor
 
 from monai_dental.errors import DatasetError
+from monai_dental.handlers import outputs_of
 
 PUBLISHED_PEAK = 255.0
 
@@ -46,6 +50,7 @@ _CAPTIONS = {
     ),
 }
 _SSIM_NOTE = "SSIM: MONAI, Gaussian window of 11 x 11 pixels, sigma 1.5."
+_IMAGES_NOTE = "Not all were scored on the same images; no table mixes other images in."
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Score:
         psnr: In dB, with a peak of `psnr_data_range`.
         psnr_data_range: 1, or 255 by the published protocol; the images are in [0, 1] in both.
         ssim: Structural similarity, with a data range of 1.
+        digest: Of the shapes and pixels of the noisy and the clean image.
     """
 
     protocol: str
@@ -67,6 +73,7 @@ class Score:
     psnr: float
     psnr_data_range: float
     ssim: float
+    digest: str
 
 
 class ScoresWriter:
@@ -87,10 +94,17 @@ class ScoresWriter:
         paths = [Path(item["image"]) for item in datalist]
         root = os.path.commonpath([path.parent for path in paths])
         self.images = [path.relative_to(root).as_posix() for path in paths]
+        self.digests: list[str] = []
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
+        engine.add_event_handler(Events.STARTED, self.digests.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.add_images)
         engine.add_event_handler(Events.COMPLETED, self)
+
+    def add_images(self, engine: Engine) -> None:
+        """Take the digests of the images of one iteration."""
+        self.digests += [_digest_of(each["image"], each["label"]) for each in outputs_of(engine)]
 
     def __call__(self, engine: Engine) -> None:
         """Write the file."""
@@ -102,12 +116,22 @@ class ScoresWriter:
             protocol, method = name.split(".")
             peak = PUBLISHED_PEAK if protocol == "published" else 1.0
             title = self.method if method == "model" else method
-            columns = (self.images, details[f"{name}.psnr"], details[f"{name}.ssim"])
+            measured = (details[f"{name}.psnr"], details[f"{name}.ssim"])
             scores += [
-                Score(protocol, title, image, psnr, peak, ssim)
-                for image, psnr, ssim in zip(*columns, strict=True)
+                Score(protocol, title, image, psnr, peak, ssim, digest)
+                for image, psnr, ssim, digest in zip(
+                    self.images, *measured, self.digests, strict=True
+                )
             ]
         write_scores(scores, self.path)
+
+
+def _digest_of(*images: Tensor) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(str(tuple(image.shape)).encode())
+        digest.update(np.ascontiguousarray(image.cpu().numpy()).data)
+    return digest.hexdigest()[:16]
 
 
 def write_scores(scores: Iterable[Score], path: Path) -> None:
@@ -123,57 +147,75 @@ def read_scores(folders: Iterable[Path]) -> list[Score]:
     """Read the `scores.csv` of evaluations.
 
     Args:
-        folders: Output folders of `evaluating` runs. A method that several of them scored, such as
-            the median filter, is taken from the first.
+        folders: Output folders of `evaluating` runs. A method that several of them scored on the
+            same image, such as the median filter, is taken from the first.
 
     Returns:
         The scores, in the order of the folders.
 
     Raises:
-        DatasetError: A folder holds no scores.
+        DatasetError: A folder holds no scores, or those of an older version.
     """
-    seen: dict[tuple[str, str, str], Score] = {}
+    seen: dict[tuple[str, ...], Score] = {}
     for folder in folders:
         path = folder / "scores.csv"
         if not path.is_file():
             raise DatasetError(f"{path}: no scores here; need the output folder of an evaluation")
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
+                if "digest" not in row:
+                    raise DatasetError(f"{path}: it does not tell its images; evaluate again")
                 score = Score(
                     row["protocol"], row["method"], row["image"],
                     float(row["psnr"]), float(row["psnr_data_range"]), float(row["ssim"]),
+                    row["digest"],
                 )  # fmt: skip
-                seen.setdefault((score.protocol, score.method, score.image), score)
+                seen.setdefault((score.protocol, score.method, *_image(score)), score)
     return list(seen.values())
 
 
-def format_scores(folders: Iterable[str]) -> str:
-    """Return a table for each protocol scored: mean ± standard deviation over the images.
+def _image(score: Score) -> tuple[str, str]:
+    return score.image, score.digest
+
+
+def format_scores(folders: Sequence[str]) -> str:
+    """Return tables of the mean ± standard deviation over the images.
+
+    There is one for each protocol and set of images that an evaluation scored. It has each method
+    that was scored on all of these images, wherever that was, and nothing of other images.
 
     Args:
         folders: Output folders of `evaluating` runs.
 
     Raises:
-        DatasetError: A folder holds no scores.
+        DatasetError: A folder holds no scores, or those of an older version.
     """
+    evaluations = [read_scores([Path(folder)]) for folder in folders]
     scores = read_scores(Path(folder) for folder in folders)
-    given = {score.protocol for score in scores}
-    tables = [_format_protocol(protocol, scores) for protocol in _CAPTIONS if protocol in given]
-    return "\n\n".join([*tables, _SSIM_NOTE])
+    given = dict.fromkeys(
+        (protocol, frozenset(_image(score) for score in own if score.protocol == protocol))
+        for protocol in _CAPTIONS
+        for own in evaluations
+    )
+    tables = [_format_table(*each, scores) for each in given if each[1]]
+    differ = len({images for _, images in given if images}) > 1
+    return "\n\n".join([*tables, "\n".join([_IMAGES_NOTE] * differ + [_SSIM_NOTE])])
 
 
-def _format_protocol(protocol: str, scores: Sequence[Score]) -> str:
-    own = [score for score in scores if score.protocol == protocol]
+def _format_table(
+    protocol: str, images: frozenset[tuple[str, str]], scores: Sequence[Score]
+) -> str:
+    own = [s for s in scores if s.protocol == protocol and _image(s) in images]
     methods = list(dict.fromkeys([*METHOD_TITLES, *(score.method for score in own)]))
     lines = [_CAPTIONS[protocol]]
-    header = [f"{len({score.image for score in own})} images, mean ± sd"]
+    header = [f"{len(images)} images, mean ± sd"]
     if protocol == "published":
         header.append("PSNR 'dB' (peak 255)")
     header += ["PSNR dB (data range 1)", "SSIM (data range 1)"]
     rows = [header]
     for method in methods:
         chosen = [score for score in own if score.method == method]
-        if not chosen:
+        if len(chosen) < len(images):
             continue
         row = [METHOD_TITLES.get(method, method)]
         if protocol == "published":

@@ -12,8 +12,9 @@ def add(commands: Subparsers) -> None:
     command = commands.add_parser(
         "scores",
         help="put the scores of evaluations into one table",
-        description="Print the scores of evaluations of a bundle as a table: mean and standard "
-        "deviation of PSNR and SSIM over the images.",
+        description="Print the scores of evaluations of bundles as a table: mean and standard "
+        "deviation of PSNR and SSIM over the images. Where not all evaluations scored the same "
+        "images, each set of images has a table of its own.",
     )
     command.set_defaults(command=scores)
     command.add_argument(
