@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +20,13 @@ import torch
 from monai.metrics import SSIMMetric
 from numpy.typing import NDArray
 
+from monai_dental import __version__
 from monai_dental.atomic import write_atomically
 from monai_dental.benchmark.peers import PEERS, tune
 from monai_dental.bundles import find_bundle
+from monai_dental.datalists import digest_of_images
 from monai_dental.denoiser import Denoiser
-from monai_dental.errors import DatasetError
+from monai_dental.errors import DatasetError, OutputError
 from monai_dental.formats import read_radiograph
 from monai_dental.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
@@ -115,7 +118,8 @@ def measure_accuracy(
     `Denoiser` runs it; one that takes the noise of an image, once more with the true noise. BM3D is
     given the true sigma of white noise once more. Nothing is clipped but what the bundles clip.
 
-    What is done is not done again: each method's scores at one noise are a file in the folder.
+    What is done is not done again: each method's scores at one noise are a file in the folder. What
+    they are scores of is in its `settings.json`; bundles may be added to it.
 
     Args:
         paths: Clean images, at least 5, in order; none of them may have trained the bundles.
@@ -129,10 +133,13 @@ def measure_accuracy(
         A row for each noise, method and image; `scores.csv` has them too.
 
     Raises:
-        DatasetError: There are too few images.
+        DatasetError: There are too few images, or one cannot be read.
         BundleError: A bundle is not found or incomplete.
+        OutputError: The folder has scores of other images, bundles or seeds, or of another version,
+            or does not say of what.
     """
     data = _split(paths, output_dir, seed)
+    _settle(output_dir, _settings(data, bundles))
     tasks = list(_tasks(data, bundles))
     rows: list[Row] = []
     with ProcessPoolExecutor(
@@ -182,6 +189,44 @@ def _split(paths: Sequence[Path], output_dir: Path, seed: int) -> Data:
     test = min(TEST_COUNT, len(paths) - TUNING_COUNT)
     places = np.linspace(0, len(paths) - test - 1, TUNING_COUNT).round().astype(int)
     return Data(tuple(paths[place] for place in places), tuple(paths[-test:]), output_dir, seed)
+
+
+def _settings(data: Data, bundles: Sequence[str]) -> dict[str, str | int]:
+    """Return what the scores depend on, each part by its name."""
+    paths = (*data.tuning, *data.test)
+    parts: dict[str, str | int] = {
+        "version": __version__,
+        "seed": data.seed,
+        "image names": ", ".join(path.name for path in paths),
+        "images": digest_of_images([{"image": str(path)} for path in paths]),
+    }
+    return parts | {f"bundle {bundle}": _digest_of(find_bundle(bundle)) for bundle in bundles}
+
+
+def _digest_of(bundle: Path) -> str:
+    """Return a digest of what `Denoiser` takes from a bundle: its inference config and weights."""
+    config = (bundle / "configs" / "inference.json").read_bytes()
+    weights = Denoiser(bundle).derivation.weights_digest
+    return hashlib.sha256(config + weights.encode()).hexdigest()
+
+
+def _settle(folder: Path, settings: dict[str, str | int]) -> None:
+    """Write the settings of the scores in a folder, or check that they are those of an earlier run.
+
+    Raises:
+        OutputError: They are not, or there are scores and no settings.
+    """
+    path = folder / "settings.json"
+    advice = "need another output folder"
+    earlier: dict[str, str | int] = {}
+    if path.is_file():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    elif next(folder.glob("*.json"), None) is not None:
+        raise OutputError(f"{folder}: has scores, but no settings.json to say of what; {advice}")
+    others = [name for name, value in settings.items() if earlier.get(name, value) != value]
+    if others:
+        raise OutputError(f"{folder}: has scores with other {', '.join(others)}; {advice}")
+    write_atomically(path, json.dumps(earlier | settings, indent=1).encode())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
 import csv
+import json
+import shutil
 
 import cv2
 import numpy as np
@@ -7,7 +9,8 @@ import torch
 
 from monai_dental.benchmark import accuracy
 from monai_dental.benchmark.accuracy import NOISES, Noise, format_accuracy, measure_accuracy
-from monai_dental.errors import DatasetError
+from monai_dental.bundles import find_bundle
+from monai_dental.errors import DatasetError, OutputError
 from monai_dental.phantom import simulate_exposure
 
 
@@ -61,6 +64,75 @@ def test_second_run_takes_up_what_is_done(paths, tmp_path, few, monkeypatch):
     monkeypatch.setattr(accuracy, "tune", None)
 
     assert measure_accuracy(paths, ["unet"], tmp_path) == rows
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A copy of a bundle, by its path."""
+    return shutil.copytree(find_bundle("dae"), tmp_path / "bundle")
+
+
+@pytest.fixture
+def scored(paths, tmp_path, few, bundle, monkeypatch):
+    """A folder with scores, and a function that goes on with it."""
+    monkeypatch.setattr(accuracy, "PEERS", {})
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def score(paths=paths, bundles=(str(bundle),), seed=0):
+        return measure_accuracy(paths, bundles, folder, seed=seed)
+
+    score()
+    return folder, score
+
+
+def test_scores_of_another_seed_are_not_taken_up(scored):
+    folder, score = scored
+
+    with pytest.raises(OutputError, match="out: has scores with other seed; need another output"):
+        score(seed=1)
+
+
+def test_scores_of_other_images_are_not_taken_up(scored, paths, tmp_path):
+    folder, score = scored
+    changed = shutil.copytree(paths[0].parent, tmp_path / "changed")
+    cv2.imwrite(str(changed / "6.png"), cv2.imread(str(changed / "5.png"), -1))
+
+    with pytest.raises(OutputError, match="has scores with other images;"):
+        score(sorted(changed.iterdir()))
+    with pytest.raises(OutputError, match="has scores with other image names, images;"):
+        score(paths[:-1])
+
+
+@pytest.mark.parametrize("part", ["configs/inference.json", "models/model.pt"])
+def test_scores_of_a_bundle_as_it_was_are_not_taken_up(scored, bundle, part):
+    folder, score = scored
+    if part.endswith("json"):
+        config = (bundle / part).read_text()
+        (bundle / part).write_text(config.replace('"halo": 32', '"halo": 16'))
+    else:
+        weights = torch.load(bundle / part, weights_only=True)
+        torch.save({name: value / 2 for name, value in weights.items()}, bundle / part)
+
+    with pytest.raises(OutputError, match=f"has scores with other bundle {bundle};"):
+        score()
+
+
+def test_scores_that_do_not_say_of_what_are_not_taken_up(scored):
+    folder, score = scored
+    (folder / "settings.json").unlink()
+
+    with pytest.raises(OutputError, match=r"out: has scores, but no settings\.json to say of what"):
+        score()
+
+
+def test_a_bundle_may_be_added_to_the_scores(scored, bundle):
+    folder, score = scored
+
+    rows = score(bundles=["unet"])
+    assert {row["method"] for row in rows} == {"noisy", "unet"}
+    settings = json.loads((folder / "settings.json").read_text())
+    assert {f"bundle {bundle}", "bundle unet"} < set(settings)
 
 
 def test_filters_are_tuned_on_other_images_than_they_are_scored_on(
