@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pydoc
+import re
 import shutil
 from pathlib import Path
 
@@ -83,6 +84,18 @@ def test_metadata_is_of_the_model_zoos_form(bundle, monai_bundle, tmp_path):
     del metadata["network_data_format"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(metadata, json.loads(schema.read_text()))
+
+
+def test_metadata_has_the_figures_of_the_readme(bundle):
+    root = find_bundle(bundle)
+    readme = (root / "docs" / "README.md").read_text(encoding="utf-8")
+    # The row of the evaluation's table that is in bold: PSNR ± sd, SSIM ± sd.
+    rows = re.findall(r"\| \*\*(\d+\.\d+) ± [\d.]+\*\* \| (\d\.\d+) ± [\d.]+ \|", readme)
+
+    metrics = json.loads((root / "configs" / "metadata.json").read_text())["eval_metrics"]
+
+    figures = metrics["psnr_db_data_range_1"], metrics["ssim_data_range_1"]
+    assert [(float(psnr), float(ssim)) for psnr, ssim in rows] == [figures]
 
 
 def test_network_has_the_input_and_output_of_the_metadata(bundle, monai_bundle):
