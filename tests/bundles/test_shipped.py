@@ -69,6 +69,12 @@ def test_network_is_the_same_in_training_and_inference(parse):
     assert parse("train")["network"] == parse("inference")["network"]
 
 
+def test_evaluation_runs_in_the_precision_of_inference(parse):
+    evaluation = parse("train", "evaluate").get_parsed_content("validate#inferer")
+
+    assert evaluation.precision == parse("inference").get_parsed_content("inferer").precision
+
+
 def test_metadata_is_of_the_model_zoos_form(bundle, monai_bundle, tmp_path):
     # `verify_metadata` downloads the schema; where the file is there already, it takes that.
     schema = Path(__file__).with_name("metadata_schema.json")
