@@ -67,11 +67,11 @@ class Denoiser:
         precision = getattr(self.inferer, "precision", "auto")
         self._run = run_by(backend, self.network, precision)
 
-    def denoise(self, pixels: NDArray[np.float32], strength: float = 1.0) -> NDArray[np.float32]:
+    def denoise(self, pixels: NDArray[np.floating], strength: float = 1.0) -> NDArray[np.float32]:
         """Denoise one image, or each frame of several.
 
         Args:
-            pixels: (H, W) or (frames, H, W), in [0, 1].
+            pixels: (H, W) or (frames, H, W), in [0, 1]; floating-point numbers of any precision.
             strength: Share of the network's correction that is applied: 0 returns the pixels as
                 they are, 1 the network's result.
 
@@ -79,8 +79,14 @@ class Denoiser:
             Denoised pixels of the same shape, clipped to [0, 1].
 
         Raises:
-            ValueError: `pixels` has another number of axes, or `strength` is not in [0, 1].
+            ValueError: `pixels` has another number of axes, other numbers, or values that are not
+                finite, or `strength` is not in [0, 1].
         """
+        if not np.issubdtype(pixels.dtype, np.floating):
+            raise ValueError(f"pixels are {pixels.dtype}; need floating-point numbers in [0, 1]")
+        pixels = pixels.astype(np.float32, copy=False)
+        if not np.isfinite(pixels).all():
+            raise ValueError("pixels have values that are not finite")
         if pixels.ndim not in (2, 3):
             raise ValueError(f"pixels have shape {pixels.shape}; need (H, W) or (frames, H, W)")
         if not 0 <= strength <= 1:

@@ -88,6 +88,31 @@ def test_other_number_of_axes_is_refused(denoiser):
         denoiser.denoise(np.zeros((1, 1, 4, 4), dtype=np.float32))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.dtype(">f4")])
+def test_pixels_of_any_precision_are_denoised_in_float32(denoiser, pixels, dtype):
+    given = pixels.astype(dtype)
+
+    denoised = denoiser.denoise(given)
+
+    assert denoised.dtype == np.float32
+    assert np.array_equal(denoised, denoiser.denoise(given.astype(np.float32)))
+
+
+@pytest.mark.parametrize("name", ["dae", "unet", "blind"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_not_finite_are_refused(pixels, name, value):
+    pixels[3, 4] = value
+
+    with pytest.raises(ValueError, match="pixels have values that are not finite"):
+        Denoiser(find_bundle(name)).denoise(pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_])
+def test_stored_values_are_refused(denoiser, pixels, dtype):
+    with pytest.raises(ValueError, match="need floating-point numbers in"):
+        denoiser.denoise(pixels.astype(dtype))
+
+
 def test_missing_device_is_named():
     with pytest.raises(BundleError, match="cuda:99: no such device here"):
         Denoiser(find_bundle("dae"), device="cuda:99")
