@@ -42,7 +42,8 @@ class AutoClip:
     before it, and do not recover. What is large depends on the loss and on the noise: no fixed
     limit fits.
 
-    Attach it to the trainer.
+    Attach it to the trainer. With MONAI's `amp`, gradients are scaled back first, and those that
+    are not finite are left to the trainer's scaler, which skips the step and scales less.
 
     Args:
         network: The network that is trained.
@@ -63,7 +64,12 @@ class AutoClip:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Clip the gradient of this iteration; one that is not finite becomes zero."""
+        """Clip the gradient of this iteration; one that is not finite becomes zero, see above."""
+        trainer: Any = engine
+        scaler = getattr(trainer, "scaler", None)
+        is_scaled = scaler is not None and scaler.is_enabled()
+        if is_scaled:
+            trainer.scaler.unscale_(trainer.optimizer)
         parameters = list(self.network.parameters())
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients))
@@ -71,7 +77,7 @@ class AutoClip:
             self.norms.append(norm)
             limit = float(np.percentile(self.norms, self.percentile))
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
-        else:
+        elif not is_scaled:
             for gradient in gradients:
                 gradient.zero_()
 

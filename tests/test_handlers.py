@@ -135,6 +135,54 @@ def test_gradient_that_is_not_finite_becomes_zero_and_is_forgotten(clip):
     assert handler.norms == pytest.approx([5])
 
 
+@pytest.fixture
+def scaled_step():
+    """A network that is clipped to the least norm, and a step of its training by a scaler."""
+    network = torch.nn.Linear(2, 1, bias=False)
+    torch.nn.init.zeros_(network.weight)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer = SimpleNamespace(scaler=scaler, optimizer=optimizer)
+    handler = AutoClip(network, percentile=0)
+
+    def step(*gradient):
+        optimizer.zero_grad()
+        scaler.scale((network.weight * torch.tensor([gradient])).sum()).backward()
+        handler(trainer)
+        scaler.step(optimizer)
+        scaler.update()
+        return (-network.weight[0]).tolist()
+
+    return handler, scaler, step
+
+
+def test_scaled_gradient_is_clipped_as_it_is_without_its_scale(scaled_step):
+    handler, scaler, step = scaled_step
+
+    assert step(3.0, 4.0) == pytest.approx([3, 4])
+    assert step(30.0, 40.0) == pytest.approx([6, 8], rel=1e-4)
+    assert handler.norms == pytest.approx([5, 50])
+
+
+def test_scaled_gradient_that_is_not_finite_is_left_to_the_scaler(scaled_step):
+    handler, scaler, step = scaled_step
+    step(3.0, 4.0)
+
+    assert step(float("inf"), 1.0) == pytest.approx([3, 4])  # the step was skipped
+    assert scaler.get_scale() == 512
+    assert handler.norms == pytest.approx([5])
+
+
+def test_scaler_that_is_off_leaves_gradients_to_the_clipping(scaled_step):
+    handler, _, step = scaled_step
+    trainer = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", enabled=False), optimizer=None)
+    handler.network.weight.grad = torch.tensor([[float("nan"), 1.0]])
+
+    handler(trainer)
+
+    assert handler.network.weight.grad.tolist() == [[0, 0]]
+
+
 def test_clipping_goes_on_with_the_norms_of_an_earlier_run(clip):
     handler, clipped = clip
     clipped(3.0, 4.0)
