@@ -14,6 +14,7 @@ from monai.bundle import ConfigWorkflow
 from monai_dental.adapt import adapt, readable_images
 from monai_dental.bundles import find_bundle
 from monai_dental.denoiser import Denoiser
+from monai_dental.errors import BundleError
 from monai_dental.networks import DenoisingUNet
 from monai_dental.noise import add_gaussian_noise
 from monai_dental.synthetic import write_images
@@ -141,6 +142,19 @@ def test_killed_training_goes_on_and_ends_with_the_very_same_weights(
     )
     for name, value in weights.items():
         assert torch.equal(value, expected[name]), name
+
+
+def test_training_does_not_go_on_with_other_workers_or_another_precision(workflow):
+    training = workflow()
+    training.initialize()
+    checkpoint = training.parser.get_parsed_content("train#checkpoint")
+    settings = {**checkpoint.settings, "precision": "auto"}  # as before version 0.1.2
+    assert settings.pop("num_workers") == 1
+    checkpoint.path.parent.mkdir()
+    torch.save({"settings": settings}, checkpoint.path)
+
+    with pytest.raises(BundleError, match=r"training with other num_workers, precision; remove it"):
+        checkpoint.resume(training.parser.get_parsed_content("train#trainer"))
 
 
 def test_network_is_told_the_noise_alike_in_training_and_adaptation(workflow):

@@ -69,6 +69,21 @@ def test_network_is_the_same_in_training_and_inference(parse):
     assert parse("train")["network"] == parse("inference")["network"]
 
 
+@pytest.mark.parametrize(
+    ("units", "dtype"), [({"amx_bf16": True}, "torch.bfloat16"), ({}, "torch.float32")]
+)
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_checkpoint_tells_the_precision_that_was_computed_in(
+    bundle, parse, units, dtype, device, monkeypatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    configs = ("train", "multi_gpu_train") if bundle == f"{PREFIX}dae" else ("train",)
+
+    parser = parse(*configs, device=device)
+
+    assert parser.get_parsed_content("train#checkpoint#settings#precision") == dtype
+
+
 def test_evaluation_runs_in_the_precision_of_inference(parse):
     evaluation = parse("train", "evaluate").get_parsed_content("validate#inferer")
 
