@@ -31,7 +31,8 @@ class Denoiser:
     Args:
         bundle: The bundle's folder.
         config_name: Which inference config of the bundle: "inference", or a variant of it.
-        device: For example "cpu" or "cuda:0"; default what the config says.
+        device: For example "cpu" or "cuda:0"; default what the config says, but the CPU for a
+            backend that runs on no other.
         backend: What runs the network, one of `BACKENDS`.
 
     Raises:
@@ -52,6 +53,8 @@ class Denoiser:
         parser = load_config(bundle, config_name, {}, required=_IDS)
         if "native" in parser:  # the config of a bundle that was made for another size
             parser["native"] = True
+        if backend != "torch" and device is None:
+            device = "cpu"
         if device is not None:
             parser["device"] = _checked_device(device)
         self._device: torch.device = parser.get_parsed_content("device")

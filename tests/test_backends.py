@@ -49,6 +49,15 @@ def test_denoiser_gives_the_same_by_either_backend():
     np.testing.assert_allclose(by_openvino, by_torch, atol=0.01)  # bfloat16 on either
 
 
+def test_openvino_takes_the_cpu_of_a_machine_with_a_gpu(monkeypatch):
+    pytest.importorskip("openvino", reason="pip install 'monai-dental[openvino]'")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # as the config asks
+
+    denoiser = Denoiser(find_bundle("unet"), backend="openvino")
+
+    assert next(denoiser.network.parameters()).device == torch.device("cpu")
+
+
 def test_backends_are_those_whose_package_is_installed(monkeypatch):
     has_openvino = importlib.util.find_spec("openvino") is not None
     assert installed_backends() == ["torch", *["openvino"] * has_openvino]

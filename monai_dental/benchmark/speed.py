@@ -194,5 +194,7 @@ def _convolutions(folder: Path, noisy: Image) -> Call:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
             for layer, x in layers:
                 layer(x)
+        if torch.cuda.is_available():  # it runs them after the calls have returned
+            torch.cuda.synchronize()
 
     return run

@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
 
+from monai_dental.benchmark import speed
 from monai_dental.benchmark.speed import PANORAMIC, Speed, format_speeds, measure_speed
+from monai_dental.bundles import find_bundle
 from monai_dental.errors import BundleError
 
 SIZE = (512, 640)
@@ -10,10 +13,22 @@ def test_bundle_convolutions_and_filter_are_measured_in_one_run():
     speeds = measure_speed(["unet"], SIZE, peers=["median"], threads=1, rounds=3)
 
     assert [s.name for s in speeds] == ["unet, torch", "unet, its convolutions alone", "median"]
-    for speed in speeds:
-        assert speed.calls == 3
-        assert speed.megapixels_per_s == pytest.approx(SIZE[0] * SIZE[1] / 1e6 / speed.seconds)
+    for row in speeds:
+        assert row.calls == 3
+        assert row.megapixels_per_s == pytest.approx(SIZE[0] * SIZE[1] / 1e6 / row.seconds)
     assert speeds[0].memory_mb > 0
+
+
+def test_convolutions_of_a_gpu_are_waited_for(monkeypatch):
+    image = np.random.default_rng(0).random((64, 64), dtype=np.float32)
+    run = speed._convolutions(find_bundle("dae"), image)
+    waited = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: waited.append(True))
+
+    run(image)
+
+    assert waited == [True]
 
 
 def test_table_has_the_fastest_first():
