@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -22,6 +22,19 @@ _GRID = 16  # tiles start on multiples of it, so that up to four poolings fall a
 _BORDER = 16  # pixels of mirror image around an image: more of it makes no difference to its rim
 
 
+@contextlib.contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Keep GPUs from computing convolutions in TF32; other devices never do."""
+    cudnn: Any = torch.backends.cudnn
+    convolutions = cudnn.conv
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
+
+
 class AutocastInferer(Inferer):
     """Run the network in the fastest precision of the device, and return float32.
 
@@ -29,7 +42,8 @@ class AutocastInferer(Inferer):
     units as well. It pays when the network's weights are in the channels-last layout.
 
     Args:
-        precision: "auto", "float32" or "bfloat16"; see `fastest_dtype`.
+        precision: "auto", "float32" or "bfloat16"; see `fastest_dtype`. "float32" keeps a GPU from
+            computing convolutions in TF32, which is what "auto" is on many.
     """
 
     def __init__(self, precision: str = "auto") -> None:
@@ -46,9 +60,12 @@ class AutocastInferer(Inferer):
         """
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         dtype = fastest_dtype(plain.device, self.precision)
-        is_reduced = dtype != torch.float32
-        context = torch.autocast(plain.device.type, dtype) if is_reduced else None
-        with context or contextlib.nullcontext():
+        context: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if dtype != torch.float32:
+            context = torch.autocast(plain.device.type, dtype)
+        elif self.precision == "float32":
+            context = _without_tf32()
+        with context:
             return network(plain, *args, **kwargs).float()
 
 

@@ -132,6 +132,31 @@ def test_bfloat16_is_close_and_comes_back_as_float32(network):
     assert not torch.equal(fast, exact)
 
 
+@pytest.fixture
+def convolutions():
+    """Torch's settings for convolutions on GPUs, as they were again afterwards."""
+    settings = torch.backends.cudnn.conv
+    before = settings.fp32_precision
+    yield settings
+    settings.fp32_precision = before
+
+
+@pytest.mark.parametrize("before", ["tf32", "ieee", "none"])
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_only_float32_keeps_gpus_from_tf32(network, convolutions, before, precision):
+    convolutions.fp32_precision = before
+    seen = []
+
+    def run(images):
+        seen.append(convolutions.fp32_precision)
+        return network(images)
+
+    AutocastInferer(precision)(torch.rand(1, 1, 8, 8), run)
+
+    assert seen == ["ieee" if precision == "float32" else before]
+    assert convolutions.fp32_precision == before
+
+
 def test_channels_go_through_the_network_one_by_one(network):
     images = torch.rand(2, 3, 16, 24)
 
