@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from monai_dental.backends import run_by
 from monai_dental.bundles import load_config, load_weights
 from monai_dental.errors import BundleError
 from monai_dental.filters import blend
+
+if TYPE_CHECKING:
+    from monai_dental.dicom.derive import Derivation
 
 _IDS = (
     "device", "network", "inferer", "array_transforms", "restore_transforms", "derivation",
@@ -62,7 +67,7 @@ class Denoiser:
         self._after = Compose(parser.get_parsed_content("restore_transforms"))
         self.inferer = parser.get_parsed_content("inferer")
         self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
-        self.derivation = parser.get_parsed_content("derivation")
+        self.derivation: Derivation = parser.get_parsed_content("derivation")
         if "ckpt_path" in parser:
             load_weights(self.network, parser.get_parsed_content("ckpt_path"), self._device)
         if backend != "torch" and self._device.type != "cpu":
@@ -103,6 +108,14 @@ class Denoiser:
             data["pred"] = self.inferer(image[None], self._run)[0]
         denoised = torch.as_tensor(self._after(data)["pred"]).cpu().numpy().reshape(pixels.shape)
         return blend(pixels, denoised, strength)
+
+    def derivation_at(self, strength: float) -> Derivation:
+        """Return the record of what `denoise` does at a strength, for derived DICOM objects.
+
+        Raises:
+            ValueError: `strength` is not in [0, 1].
+        """
+        return replace(self.derivation, strength=strength)
 
 
 def _checked_device(name: str) -> torch.device:

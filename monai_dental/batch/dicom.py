@@ -43,10 +43,11 @@ _OUT_OF_MEMORY = re.compile(r"MemoryError|[Cc]an(no|')t allocate memory|bad_allo
 class ArrayDenoiser(Protocol):
     """What an engine needs of a `monai_dental.denoiser.Denoiser`."""
 
-    derivation: Derivation
-
     def denoise(self, pixels: PixelArray, strength: float = 1.0) -> PixelArray:
         """Denoise one image, or each frame of several; see `Denoiser.denoise`."""
+
+    def derivation_at(self, strength: float) -> Derivation:
+        """Return the record of that; see `Denoiser.derivation_at`."""
 
 
 class DicomEngine:
@@ -62,7 +63,7 @@ class DicomEngine:
         self.recipe = Recipe("", job.rules.digest)
         if denoiser is None:
             return
-        self._derivation = replace(denoiser.derivation, strength=job.strength)
+        self._derivation = denoiser.derivation_at(job.strength)
         settings = (self._derivation.identity, job.compression, str(job.is_reproducible))
         self.recipe = Recipe(
             hashlib.sha256("\0".join(settings).encode()).hexdigest(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ def denoise_instances(
         One outcome for each instance, in the order of the source. A bad instance does not stop the
         loop; an unforeseen error is told by its kind alone: its text could quote patient data.
     """
-    derivation = dataclasses.replace(denoiser.derivation, strength=strength)
+    derivation = denoiser.derivation_at(strength)
     for instance in source:
         try:
             radiograph = instance.read()

@@ -88,7 +88,7 @@ class DenoiseTask(InferTask):
                 radiograph = read_radiograph(file)
                 pixels = denoiser.denoise(radiograph.pixels, strength)
                 denoised.append(radiograph.with_pixels(pixels))
-        derivation = dataclasses.replace(denoiser.derivation, strength=strength)
+        derivation = denoiser.derivation_at(strength)
         path = write_result(denoised, derivation, request.get("result_extension"))
         return str(path), {
             "bundle": derivation.model_name,

@@ -26,10 +26,11 @@ from monai_dental.dicom import Derivation
 class Darker:
     """A denoiser that needs no torch: takes half of the light away."""
 
-    derivation = Derivation("Noise reduction", "darker", "1", "ab" * 32, 1.0)
-
     def denoise(self, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:
         return pixels * np.float32(1 - 0.5 * strength)
+
+    def derivation_at(self, strength: float) -> Derivation:
+        return Derivation("Noise reduction", "darker", "1", "ab" * 32, strength)
 
 
 class FaultyEngine(DicomEngine):

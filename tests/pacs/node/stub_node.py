@@ -27,13 +27,14 @@ class Darker:
     An image of so many rows takes its process along.
     """
 
-    derivation = Derivation("Noise reduction", "darker", "1", "ab" * 32, 1.0)
-
     def denoise(self, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:
         if pixels.shape[0] == POISON_ROWS:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
         return pixels * np.float32(1 - 0.5 * strength)
+
+    def derivation_at(self, strength: float) -> Derivation:
+        return Derivation("Noise reduction", "darker", "1", "ab" * 32, strength)
 
 
 @dataclass(frozen=True)
