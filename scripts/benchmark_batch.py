@@ -48,12 +48,12 @@ from pydicom.uid import (
 )
 
 from monai_dental.batch import Batch, DicomJob, InventorySource, Limits, StudyTree
-from monai_dental.batch.workers import usable_cores
 from monai_dental.bundles import find_bundle
 from monai_dental.denoiser import Denoiser
 from monai_dental.dicom import derive, read_dataset, to_radiograph
 from monai_dental.dicom.compression import compress, target_syntax
 from monai_dental.dicom.select import read_rules
+from monai_dental.machine import usable_cores
 from monai_dental.phantom import simulate_exposure
 from monai_dental.phantom.dicom import encode_dicom
 

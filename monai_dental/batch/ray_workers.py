@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 from monai_dental.batch.job import Job, Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.worker import Limits, WorkerGoneError, WorkerLostError
-from monai_dental.batch.workers import LocalWorker, usable_cores
+from monai_dental.batch.workers import LocalWorker
 from monai_dental.errors import MissingPackageError, MonaiDentalError, WorkerError
+from monai_dental.machine import usable_cores
 
 _Answer = TypeVar("_Answer")
 

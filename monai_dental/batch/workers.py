@@ -26,6 +26,7 @@ from monai_dental.batch.job import TOO_LARGE, Engine, Job, Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.worker import Limits, WorkerLostError
 from monai_dental.errors import MonaiDentalError, WorkerError
+from monai_dental.machine import memory_mb, usable_cores
 
 _PR_SET_PDEATHSIG = 1
 
@@ -102,13 +103,6 @@ class LocalWorker:
         return pool
 
 
-def usable_cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def default_workers(files: int) -> int:
     """How many workers: one for each core, where there is memory and work for so many.
 
@@ -116,11 +110,6 @@ def default_workers(files: int) -> int:
         files: Number of files.
     """
     return max(1, min(usable_cores(), memory_mb() // 2048, files))
-
-
-def memory_mb() -> int:
-    """Memory of this machine in MiB."""
-    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20)
 
 
 _engine: Engine | None = None

@@ -241,8 +241,9 @@ def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Ba
     from monai_dental.batch.batch import Batch
     from monai_dental.batch.dicom import DicomJob
     from monai_dental.batch.worker import Limits
-    from monai_dental.batch.workers import default_workers, memory_mb, usable_cores
+    from monai_dental.batch.workers import default_workers
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
+    from monai_dental.machine import memory_mb, usable_cores
 
     work = _work_folder(arguments)
     target = _make_target(arguments)

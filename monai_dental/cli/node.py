@@ -204,8 +204,9 @@ def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
     bundle = find_bundle(settings.bundle)
 
     from monai_dental.batch.dicom import DicomJob
-    from monai_dental.batch.workers import Limits, default_workers, memory_mb, usable_cores
+    from monai_dental.batch.workers import Limits, default_workers
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
+    from monai_dental.machine import memory_mb, usable_cores
     from monai_dental.pacs.spool import DerivedFolder
 
     workers = settings.workers or default_workers(usable_cores())

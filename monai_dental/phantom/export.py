@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dental.atomic import write_atomically
+from monai_dental.machine import usable_cores
 from monai_dental.outputs import prepare_output_folder
 from monai_dental.phantom.lesions import LESION_KINDS
 from monai_dental.phantom.simulate import Exposure, simulate_exposure
@@ -67,7 +67,7 @@ def write_phantoms(
 
     indices = range(first_index, first_index + count)
     paths: list[Path] = []
-    pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, count))
+    pool = ThreadPoolExecutor(max_workers=min(usable_cores(), count))
     try:
         for path in pool.map(write, indices):
             paths.append(path)

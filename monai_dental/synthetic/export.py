@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 
 from monai_dental.atomic import write_atomically
+from monai_dental.machine import usable_cores
 from monai_dental.outputs import prepare_output_folder
 from monai_dental.synthetic.images import NEIGHBORS, draw_image
 
@@ -46,7 +46,7 @@ def write_images(
     paths: list[Path] = []
     # Processes that are spawned: torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    workers = min(os.cpu_count() or 1, len(parts))
+    workers = min(usable_cores(), len(parts))
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
             for part in pool.map(partial(_write_part, output_dir, side), parts):
