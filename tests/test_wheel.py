@@ -1,6 +1,7 @@
 """The wheel: what `pip install .` puts into another environment works there."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,10 +15,14 @@ CHECKOUT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The folder of an installation, far from the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
+    return install(CHECKOUT, tmp_path_factory.mktemp("wheel"))
+
+
+def install(source, folder):
+    """Install a folder of sources into another one."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     subprocess.run(
-        [*command, "--quiet", "--wheel-dir", folder, CHECKOUT], check=True, capture_output=True
+        [*command, "--quiet", "--wheel-dir", folder, source], check=True, capture_output=True
     )
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -56,3 +61,26 @@ def test_installed_command_finds_its_bundle(installed, radiograph_file, picture,
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(installed))
     assert (tmp_path / "out" / path.name).is_file()
+
+
+def test_container_is_built_from_the_package_and_nothing_else(installed, tmp_path):
+    rules = (CHECKOUT / ".dockerignore").read_text().splitlines()
+    rules = [rule for rule in rules if not rule.startswith("#")]
+    assert rules[0] == "*"  # all else is left out: .git, .venv, results with patients' images
+    names = [rule[1:] for rule in rules if rule.startswith("!") and "/" not in rule]
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in names:
+        path = CHECKOUT / name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, source / name)
+
+    from_image = install(source, tmp_path / "wheel")
+
+    first, second = (
+        {path.relative_to(site) for path in site.rglob("*")} for site in (installed, from_image)
+    )
+    assert first == second
+    assert sorted(names) == [
+        ".gitignore", "LICENSE", "README.md", "bundles", "constraints.txt", "monai_dental",
+        "pyproject.toml",
+    ]  # fmt: skip
