@@ -7,13 +7,15 @@ median filter the clean image; there, a method that returns its input looks best
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import math
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ import numpy as np
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from monai_dental.atomic import write_atomically
 from monai_dental.errors import DatasetError
 from monai_dental.handlers import outputs_of
+from monai_dental.outputs import prepare_output_folder
 
 PUBLISHED_PEAK = 255.0
 
@@ -135,12 +139,25 @@ def _digest_of(*images: Tensor) -> str:
 
 
 def write_scores(scores: Iterable[Score], path: Path) -> None:
-    """Write scores to a CSV file, with the names of the fields in the first line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Score))
-        writer.writerows(astuple(score) for score in scores)
+    """Write scores to a CSV file, with the names of the fields in the first line.
+
+    Raises:
+        OutputError: The file or its folder cannot be written.
+    """
+    stream = StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(field.name for field in fields(Score))
+    writer.writerows(astuple(score) for score in scores)
+    prepare_output_folder(path.parent, overwrite=True)
+    write_atomically(path, stream.getvalue().encode())
+
+
+@contextlib.contextmanager
+def _read_as_scores(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{path}: these are not the scores of an evaluation") from error
 
 
 def read_scores(folders: Iterable[Path]) -> list[Score]:
@@ -161,7 +178,7 @@ def read_scores(folders: Iterable[Path]) -> list[Score]:
         path = folder / "scores.csv"
         if not path.is_file():
             raise DatasetError(f"{path}: no scores here; need the output folder of an evaluation")
-        with path.open(newline="", encoding="utf-8") as file:
+        with _read_as_scores(path), path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 if "digest" not in row:
                     raise DatasetError(f"{path}: it does not tell its images; evaluate again")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import socket
 from pathlib import Path
 
@@ -73,13 +72,18 @@ def _app_folder() -> Path:
     """Return the folder where MONAI Label keeps its log and the trained bundles of this user.
 
     `$XDG_DATA_HOME/monai_dental/label`, else `~/.local/share/monai_dental/label`.
+
+    Raises:
+        OutputError: It cannot be made or written to.
     """
+    from monai_dental.atomic import write_atomically
+    from monai_dental.outputs import prepare_output_folder
+
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     folder = Path(data, "monai_dental", "label")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(
-        Path(monai_dental.__file__).parent / "label" / "server" / "main.py", folder / "main.py"
-    )
+    prepare_output_folder(folder, overwrite=True)
+    app = Path(monai_dental.__file__).parent / "label" / "server" / "main.py"
+    write_atomically(folder / "main.py", app.read_bytes())
     return folder
 
 
