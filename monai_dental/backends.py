@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from monai_dental.errors import MissingPackageError
+from monai_dental.errors import MissingPackageError, extra_needed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,6 +83,6 @@ def _import_openvino() -> Any:
         import openvino
     except ImportError as error:
         raise MissingPackageError(
-            "backend openvino needs the package openvino: pip install 'monai-dental[openvino]'"
+            f"backend openvino needs the package openvino: {extra_needed('openvino')}"
         ) from error
     return openvino

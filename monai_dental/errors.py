@@ -65,6 +65,11 @@ class TuningError(MonaiDentalError):
     """The best parameter of a method lies at an end of all that were tried."""
 
 
+def extra_needed(extra: str) -> str:
+    """Return how to get the packages of an extra, wherever this package was installed from."""
+    return f"install monai-dental with its extra '{extra}'; README.md says how"
+
+
 def plain_cause(error: BaseException | None) -> MonaiDentalError | None:
     """Return the error of this package behind one that MONAI raised from it, if there is one."""
     while error is not None and not isinstance(error, MonaiDentalError):

@@ -22,7 +22,7 @@ from monai_dental.batch.job import Job, Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.worker import Limits, WorkerGoneError, WorkerLostError
 from monai_dental.batch.workers import LocalWorker
-from monai_dental.errors import MissingPackageError, MonaiDentalError, WorkerError
+from monai_dental.errors import MissingPackageError, MonaiDentalError, WorkerError, extra_needed
 from monai_dental.machine import usable_cores
 
 _Answer = TypeVar("_Answer")
@@ -226,7 +226,7 @@ def _import_ray() -> Any:
         import ray.exceptions
     except ImportError as error:
         raise MissingPackageError(
-            "--engine ray needs the package ray: pip install 'monai-dental[scale]'"
+            f"--engine ray needs the package ray: {extra_needed('scale')}"
         ) from error
     return ray
 

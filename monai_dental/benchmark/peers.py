@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dental.errors import MissingPackageError, TuningError
+from monai_dental.errors import MissingPackageError, TuningError, extra_needed
 from monai_dental.metrics import psnr
 
 Image = NDArray[np.float32]
@@ -233,7 +233,7 @@ def _restoration(peer: str) -> Any:
 
 
 def _missing(peer: str, package: str) -> str:
-    return f"{peer} needs the package {package}: pip install 'monai-dental[benchmark]'"
+    return f"{peer} needs the package {package}: {extra_needed('benchmark')}"
 
 
 PEERS: dict[str, Peer] = {

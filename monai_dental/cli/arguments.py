@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from monai_dental.backends import BACKENDS
 from monai_dental.bundles import DEFAULT_BUNDLE
+from monai_dental.errors import extra_needed
 
 if TYPE_CHECKING:
     from monai_dental.batch.shard import Shard
@@ -33,7 +34,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backend", choices=BACKENDS, default="torch",
         help="what runs the network; openvino is faster on Intel CPUs and needs its package: "
-        "pip install 'monai-dental[openvino]' (default: torch)",
+        f"{extra_needed('openvino')} (default: torch)",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import argparse
 from monai_dental.bundles import DEFAULT_BUNDLE
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
+from monai_dental.errors import extra_needed
 
 
 def add(commands: Subparsers) -> None:
@@ -19,7 +20,7 @@ def add(commands: Subparsers) -> None:
         "the filters. The same command goes on after an interruption. With --speed, no images are "
         "needed: rate, processor time and memory on one simulated panoramic radiograph, all in "
         "turn, bundles by each backend that is installed. Both need the filters' packages: "
-        "pip install 'monai-dental[benchmark]'.",
+        f"{extra_needed('benchmark')}.",
     )
     command.set_defaults(command=benchmark)
     command.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from monai_dental.errors import MissingPackageError
+from monai_dental.errors import MissingPackageError, extra_needed
 
 
 def require(package: str) -> None:
@@ -20,5 +20,5 @@ def require(package: str) -> None:
         importlib.import_module(package)
     except ImportError as error:
         raise MissingPackageError(
-            f"{package} is not in this environment; pip install 'monai-dental[pacs]'"
+            f"{package} is not in this environment; {extra_needed('pacs')}"
         ) from error

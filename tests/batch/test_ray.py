@@ -33,7 +33,7 @@ RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 def ray_package(missing: Callable[[str], NoReturn]) -> None:
     """Skips, or fails, where Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
-        missing("no Ray; pip install 'monai-dental[scale]'")
+        missing("no Ray; pip install -c constraints.txt -e '.[scale]'")
 
 
 def start(tmp_path: Path, *options: object) -> subprocess.Popen[str]:
@@ -252,7 +252,7 @@ def test_missing_ray_and_misplaced_address_are_told(
     monkeypatch.setitem(sys.modules, "ray", None)
 
     assert batch("--engine", "ray") == 2
-    assert "pip install 'monai-dental[scale]'" in capsys.readouterr().err
+    assert "install monai-dental with its extra 'scale'" in capsys.readouterr().err
     assert batch("--ray-address", "127.0.0.1:6379") == 2
     assert "need --engine ray with it" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

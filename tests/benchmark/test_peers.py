@@ -92,7 +92,7 @@ def test_median_has_the_kernels_that_opencv_has_for_float_images(noisy):
 def test_missing_package_names_the_extra(monkeypatch, noisy, name, package):
     monkeypatch.setitem(sys.modules, package, None)
 
-    with pytest.raises(MissingPackageError, match=rf"{name} needs .*monai-dental\[benchmark\]"):
+    with pytest.raises(MissingPackageError, match=f"{name} needs .*extra 'benchmark'"):
         PEERS[name].denoise(noisy, 0.1)
 
 
