@@ -18,6 +18,11 @@ from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, load
 from monai_dental.bundles import PREFIX, find_bundle, shipped_bundles
 
 BUNDLES = [f"{PREFIX}{name}" for name in sorted(shipped_bundles())]
+INFERENCE_CONFIGS = [
+    (bundle, path.stem)
+    for bundle in BUNDLES
+    for path in sorted((find_bundle(bundle) / "configs").glob("inference*.json"))
+]
 
 
 @pytest.fixture(params=BUNDLES)
@@ -53,7 +58,7 @@ def components(config):
 
 
 def test_all_bundles_are_tested():
-    assert {f"{PREFIX}dae", f"{PREFIX}unet"} <= set(BUNDLES)
+    assert {f"{PREFIX}{name}" for name in ("blind", "dae", "unet")} == set(BUNDLES)
 
 
 def test_each_component_can_be_imported(bundle):
@@ -167,3 +172,18 @@ def test_bundle_loads_by_monai(bundle, network, tmp_path, monkeypatch):
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, weights[name])
     assert [path.name for path in tmp_path.iterdir()] == [bundle]
+
+
+@pytest.mark.parametrize(("bundle", "config"), INFERENCE_CONFIGS)
+def test_inference_passes_its_own_output_over(config, parse, tmp_path):
+    for name in ("1.png", "out/1.png", "out_figures/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    parser = parse(config, dataset_dir=str(tmp_path), output_dir=f"{tmp_path}/out")
+    outputs = {tmp_path / "out"}
+    if "figure_dir" in parser:
+        outputs.add(Path(parser.get_parsed_content("figure_dir")))
+
+    images = {Path(item["image"]) for item in parser.get_parsed_content("datalist")}
+
+    assert images == {path for path in tmp_path.rglob("*.png") if path.parent not in outputs}
