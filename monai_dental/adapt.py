@@ -14,9 +14,11 @@ from typing import Any
 
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
+from pydicom import Dataset
 
 from monai_dental.bundles import read_metadata, require_weights
 from monai_dental.datalists import find_images, split_datalist
+from monai_dental.dicom.record import is_own
 from monai_dental.errors import (
     BundleError,
     DatasetError,
@@ -64,12 +66,14 @@ def usable_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     images, reasons = [], []
     for path in paths:
         try:
-            pixels = read_radiograph(path).pixels
+            radiograph = read_radiograph(path)
         except MonaiDentalError as error:
             reasons.append(str(error))
             continue
-        shape = pixels.shape
-        if len(shape) > 2 and shape[0] > 1:
+        pixels, shape = radiograph.pixels, radiograph.pixels.shape
+        if isinstance(radiograph.header, Dataset) and is_own(radiograph.header):
+            reasons.append(f"{path}: made by monai_dental itself; need an image with its noise")
+        elif len(shape) > 2 and shape[0] > 1:
             reasons.append(f"{path}: {shape[0]} frames; need one")
         elif min(shape[-2:]) < SMALLEST_SIDE:
             size = f"{shape[-2]} x {shape[-1]}"

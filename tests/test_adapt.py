@@ -17,7 +17,9 @@ from monai_dental.adapt import adapt, readable_images
 from monai_dental.bundles import find_bundle, read_metadata
 from monai_dental.cli import main
 from monai_dental.denoiser import Denoiser
+from monai_dental.dicom import Derivation
 from monai_dental.errors import BundleError, DatasetError, MonaiDentalError, OutputError
+from monai_dental.formats import read_radiograph, write_radiograph
 from monai_dental.networks import DenoisingUNet
 from monai_dental.phantom import write_phantoms
 
@@ -128,6 +130,20 @@ def test_command_adapts_and_leaves_out_what_it_cannot_use(tmp_path, bundle, nois
         assert reason in line
     assert lines[-1] == f"4 images, 3 left out: {tmp_path / 'mine'}"
     assert (tmp_path / "mine" / "models" / "model.pt").is_file()
+
+
+def test_own_results_are_left_out(tmp_path, dicom_file, picture):
+    source = dicom_file(stored=picture(12, rows=64, columns=64))
+    radiograph = read_radiograph(source)
+    derivation = Derivation("Noise reduction", "model", "1", "ab" * 32, 1.0)
+    write_radiograph(radiograph, tmp_path / "own.dcm", derivation=derivation)
+
+    images, reasons = readable_images(tmp_path)
+
+    assert images == [source]
+    assert reasons == [
+        f"{tmp_path / 'own.dcm'}: made by monai_dental itself; need an image with its noise"
+    ]
 
 
 def test_file_name_is_never_run_as_a_config(tmp_path, bundle, noisy_images, monkeypatch):

@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pydicom
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
@@ -18,8 +17,6 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from monai_dental.adapt import adapt, usable_images
 from monai_dental.bundles import require_weights
 from monai_dental.denoiser import Denoiser
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
-from monai_dental.dicom.record import is_own
 from monai_dental.formats import read_radiograph
 from monai_dental.label.model import Model
 from monai_dental.label.results import write_result
@@ -146,7 +143,7 @@ class AdaptTask(TrainTask):
         """
         paths = [Path(datastore.get_image_uri(name)) for name in sorted(datastore.list_images())]
         files = [f for p in paths for f in (sorted(p.iterdir()) if p.is_dir() else [p])]
-        images, reasons = usable_images(file for file in files if not _is_own(file))
+        images, reasons = usable_images(files)
         for reason in reasons:
             _LOGGER.warning(f"left out: {reason}")
         trained = self._model.trained
@@ -166,15 +163,6 @@ class AdaptTask(TrainTask):
             _LOGGER.info("no epoch did better; the weights stay as they are")
             shutil.rmtree(fresh)
         return dataclasses.asdict(result)
-
-
-def _is_own(path: Path) -> bool:
-    """Whether a file is a result of this package, which holds no noise to learn."""
-    with quiet_pydicom():
-        try:
-            return is_own(pydicom.dcmread(path, stop_before_pixels=True))
-        except PYDICOM_ERRORS:
-            return False
 
 
 def _replace(folder: Path, fresh: Path) -> None:
