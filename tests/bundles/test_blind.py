@@ -17,6 +17,7 @@ from monai_dental.denoiser import Denoiser
 from monai_dental.errors import BundleError
 from monai_dental.networks import DenoisingUNet
 from monai_dental.noise import add_gaussian_noise
+from monai_dental.resume import BestWeights
 from monai_dental.synthetic import write_images
 
 BUNDLE = "dental_xray_denoising_blind"
@@ -204,11 +205,21 @@ def test_shipped_weights_denoise_what_they_never_saw(images):
     assert np.square(denoised - clean).mean() < 0.3 * 0.05**2
 
 
-def test_adapted_bundle_denoises(tmp_path, phantoms):
+def test_adapted_bundle_denoises(tmp_path, phantoms, monkeypatch):
     noisy, _ = readable_images(phantoms / "noisy")
+    losses = []
+    keep_best = BestWeights.__call__
+
+    def look(self, engine):
+        losses.append(engine.state.metrics["val_loss"])
+        keep_best(self, engine)
+
+    monkeypatch.setattr(BestWeights, "__call__", look)
 
     result = adapt(ROOT, noisy, tmp_path / "mine", max_epochs=1)
 
-    assert result.loss_after <= result.loss_before
+    before, after = losses  # the epoch was validated, and made the weights others
+    assert before != after
+    assert (result.loss_before, result.loss_after) == (before, min(losses))
     image = np.random.default_rng(0).random((40, 50), dtype=np.float32)
     assert Denoiser(tmp_path / "mine").denoise(image).shape == (40, 50)
