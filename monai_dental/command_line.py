@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,7 +63,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     Raises:
         BundleError: An override is neither an id of the config files nor an argument of one of
             their components, is a path that MONAI would read as something else, or is not such a
-            number as the config has there.
+            number as the config has there, or no epoch of a training would be validated.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigParser
@@ -88,6 +88,9 @@ def check_overrides(arguments: Sequence[str]) -> None:
     for key, value in given.items():
         if key in parser:
             _check_number(key, value, _followed(parser, key))
+    _check_interval(
+        {key: given.get(key, parser.get(key)) for key in ("val_interval", "max_epochs")}
+    )
 
 
 def _followed(parser: Any, key: str) -> object:
@@ -113,6 +116,20 @@ def _check_number(key: str, value: object, default: object) -> None:
     if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number < math.inf:
         kind = "a whole number" if is_count else "a number"
         raise BundleError(f"--{key} {value}: need {kind} of at least {least}, such as {default}")
+
+
+def _check_interval(values: Mapping[str, object]) -> None:
+    """Check that an epoch is validated: no other's weights are kept."""
+    from fire.parser import DefaultParseValue
+
+    interval, epochs = (
+        DefaultParseValue(value) if isinstance(value, str) else value for value in values.values()
+    )
+    if isinstance(interval, int) and isinstance(epochs, int) and interval > epochs:
+        raise BundleError(
+            f"--max_epochs {epochs}: no epoch would be validated, and no weights written; need "
+            f"{interval} or more, or a lower --val_interval"
+        )
 
 
 def _named_arguments(arguments: Sequence[str]) -> dict[str, str]:

@@ -85,6 +85,18 @@ def test_number_as_the_config_has_it_is_accepted(numbers, override):
     check_overrides([*numbers, f"--{override}"])
 
 
+def test_training_that_would_validate_no_epoch_is_refused(tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps({"max_epochs": 480, "val_interval": 5}))
+    arguments = ["run", "training", "--config_file", str(path), "--max_epochs"]
+
+    with pytest.raises(BundleError, match="--max_epochs 4: no epoch would be validated.* need 5"):
+        check_overrides([*arguments, "4"])
+    check_overrides([*arguments, "5"])
+    check_overrides([*arguments, "4", "--val_interval", "2"])
+    check_overrides([*arguments, "$2 * 2"])
+
+
 def test_interrupted_run_ends_with_one_line(tmp_path):
     config = tmp_path / "train.json"
     config.write_text(json.dumps({
