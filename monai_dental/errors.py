@@ -8,6 +8,11 @@ birth date.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
 
 class MonaiDentalError(Exception):
     """Base of every error that this package raises for a condition outside the program."""
@@ -68,6 +73,24 @@ class TuningError(MonaiDentalError):
 def extra_needed(extra: str) -> str:
     """Return how to get the packages of an extra, wherever this package was installed from."""
     return f"install monai-dental with its extra '{extra}'; README.md says how"
+
+
+def unforeseen(error: BaseException) -> str:
+    """Return what may be told of an error that nobody expected: its text could quote patient data.
+
+    Args:
+        error: An error that was raised in this process; pickled ones have lost their place.
+
+    Returns:
+        Its kind, and the last line of this package that it passed: "unforeseen TypeError at
+        denoiser.py:88".
+    """
+    places = [
+        f" at {path.relative_to(_PACKAGE).as_posix()}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if (path := Path(frame.f_code.co_filename)).is_relative_to(_PACKAGE)
+    ]
+    return f"unforeseen {type(error).__name__}{places[-1] if places else ''}"
 
 
 def plain_cause(error: BaseException | None) -> MonaiDentalError | None:

@@ -29,6 +29,7 @@ from monai_dental.errors import (
     MonaiDentalError,
     OutputError,
     UnsupportedImageError,
+    unforeseen,
 )
 from monai_dental.radiograph import PixelArray
 
@@ -95,7 +96,7 @@ class DicomEngine:
         except MonaiDentalError as error:
             return replace(found, outcome="failed", reason=_reason(error, instance.path))
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            kind = f"unforeseen {type(error).__name__}"
+            kind = unforeseen(error)
             if _OUT_OF_MEMORY.search(f"{kind} {error}"):
                 kind = TOO_LARGE
             return replace(found, outcome="failed", reason=kind)

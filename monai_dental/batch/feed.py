@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from monai_dental.batch.source import Instance, InstanceSource, RemoteSource
-from monai_dental.errors import MonaiDentalError, OutputError
+from monai_dental.errors import MonaiDentalError, OutputError, unforeseen
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Feed:
         except MonaiDentalError as error:
             return task, str(error)
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return task, f"unforeseen {type(error).__name__}"
+            return task, unforeseen(error)
         self.ready.append(task)
         return task, ""
 

@@ -22,7 +22,13 @@ from monai_dental.batch.job import Job, Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.worker import Limits, WorkerGoneError, WorkerLostError
 from monai_dental.batch.workers import LocalWorker
-from monai_dental.errors import MissingPackageError, MonaiDentalError, WorkerError, extra_needed
+from monai_dental.errors import (
+    MissingPackageError,
+    MonaiDentalError,
+    WorkerError,
+    extra_needed,
+    unforeseen,
+)
 from monai_dental.machine import usable_cores
 
 _Answer = TypeVar("_Answer")
@@ -250,7 +256,7 @@ def _wrap(function: Callable[[], _Answer]) -> _Answer | MonaiDentalError:
     except MonaiDentalError as error:
         return error
     except Exception as error:  # noqa: BLE001 - its text could quote patient data
-        return WorkerError(f"a worker failed: unforeseen {type(error).__name__}")
+        return WorkerError(f"a worker failed: {unforeseen(error)}")
 
 
 def _unwrap(result: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from monai_dental.batch.source import InstanceSource
 from monai_dental.batch.target import InstanceTarget
-from monai_dental.errors import MonaiDentalError
+from monai_dental.errors import MonaiDentalError, unforeseen
 
 if TYPE_CHECKING:
     from monai_dental.denoiser import Denoiser
@@ -41,7 +41,7 @@ def denoise_instances(
 
     Yields:
         One outcome for each instance, in the order of the source. A bad instance does not stop the
-        loop; an unforeseen error is told by its kind alone: its text could quote patient data.
+        loop; of an unforeseen error only kind and place are told; see `unforeseen`.
     """
     derivation = denoiser.derivation_at(strength)
     for instance in source:
@@ -52,6 +52,6 @@ def denoise_instances(
         except MonaiDentalError as error:
             yield Outcome(instance.path, str(error).removeprefix(f"{instance.path}: "))
         except Exception as error:
-            yield Outcome(instance.path, f"unforeseen {type(error).__name__}")
+            yield Outcome(instance.path, unforeseen(error))
         else:
             yield Outcome(instance.path)

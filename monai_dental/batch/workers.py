@@ -25,7 +25,7 @@ from pebble import ProcessExpired, ProcessPool
 from monai_dental.batch.job import TOO_LARGE, Engine, Job, Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.worker import Limits, WorkerLostError
-from monai_dental.errors import MonaiDentalError, WorkerError
+from monai_dental.errors import MonaiDentalError, WorkerError, unforeseen
 from monai_dental.machine import memory_mb, usable_cores
 
 _PR_SET_PDEATHSIG = 1
@@ -79,7 +79,7 @@ class LocalWorker:
         except MemoryError:
             return Result("failed", TOO_LARGE)
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return Result("failed", f"unforeseen {type(error).__name__}")
+            return Result("failed", unforeseen(error))
 
     def restart(self) -> None:
         """Start another process in the place of this one."""
@@ -138,7 +138,7 @@ def _initialize(job: Job, limits: Limits, parent: int) -> None:
     except MonaiDentalError as error:
         _error = error
     except Exception as error:  # noqa: BLE001
-        _error = WorkerError(f"a worker cannot start: unforeseen {type(error).__name__}")
+        _error = WorkerError(f"a worker cannot start: {unforeseen(error)}")
 
 
 def _describe() -> Recipe:
@@ -146,7 +146,12 @@ def _describe() -> Recipe:
 
 
 def _run(instance: Instance, known: str) -> Result:
-    return _loaded().run(instance, known)
+    try:
+        return _loaded().run(instance, known)
+    except (MonaiDentalError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - told here: pickled, it would lose its place
+        return Result("failed", unforeseen(error))
 
 
 def _loaded() -> Engine:

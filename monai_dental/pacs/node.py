@@ -16,6 +16,7 @@ from monai_dental.batch.lock import hold_lock
 from monai_dental.batch.stamp import digest_of, stamp_of
 from monai_dental.batch.target import ObjectTarget, StoredObject
 from monai_dental.batch.workers import Limits
+from monai_dental.errors import unforeseen
 from monai_dental.pacs.commitment import Commitments
 from monai_dental.pacs.node_denoise import DenoisePool
 from monai_dental.pacs.node_forward import Forwarder
@@ -200,5 +201,5 @@ class Node:
 
 
 def _say_kind(arguments: Any) -> None:
-    """Say that a thread ended, by the kind of error alone; for `threading.excepthook`."""
-    say(logging.ERROR, f"a thread ended: unforeseen {arguments.exc_type.__name__}")
+    """Say that a thread ended, by kind and place of the error alone; for `threading.excepthook`."""
+    say(logging.ERROR, f"a thread ended: {unforeseen(arguments.exc_value)}")

@@ -12,7 +12,7 @@ from monai_dental.batch.job import Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.worker import Limits, Worker, WorkerLostError
 from monai_dental.batch.workers import LocalWorker
-from monai_dental.errors import MonaiDentalError
+from monai_dental.errors import MonaiDentalError, unforeseen
 from monai_dental.pacs.node_log import Counts, say
 from monai_dental.pacs.spool import Spool
 from monai_dental.pacs.spool_queue import DERIVED, FAILED, SKIPPED, Job, Queue
@@ -103,7 +103,7 @@ class DenoisePool:
             except MonaiDentalError as error:  # a full disk, a model that cannot be loaded again
                 self._pause(worker, str(error))
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
-                self._pause(worker, f"unforeseen {type(error).__name__}")
+                self._pause(worker, unforeseen(error))
             finally:
                 if job is not None:
                     with self._changed:

@@ -9,7 +9,12 @@ from collections.abc import Callable
 
 from monai_dental.batch.target import ObjectTarget
 from monai_dental.dicom.read import read_dataset
-from monai_dental.errors import CorruptImageError, MonaiDentalError, PacsUnavailableError
+from monai_dental.errors import (
+    CorruptImageError,
+    MonaiDentalError,
+    PacsUnavailableError,
+    unforeseen,
+)
 from monai_dental.pacs.node_log import Counts, say
 from monai_dental.pacs.spool import Spool
 from monai_dental.pacs.spool_queue import FAILED, Job, Queue
@@ -97,7 +102,7 @@ class Forwarder:
             except MonaiDentalError as error:
                 self._take_rest(str(error))
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
-                self._take_rest(f"unforeseen {type(error).__name__}")
+                self._take_rest(unforeseen(error))
         self._target.close()  # here, since its connections are for one thread
 
     def _take_rest(self, reason: str) -> None:
@@ -137,7 +142,7 @@ class Forwarder:
                 self._fail(job, f"cannot be forwarded: {error}")
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return self._wait(job, f"unforeseen {type(error).__name__}")
+            return self._wait(job, unforeseen(error))
         self._queue.forward(job.output_uid)
         self._spool.remove_derived(job.output)
         self._counts.add("forwarded")

@@ -17,7 +17,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from monai_dental.batch.tree import is_uid
 from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from monai_dental.errors import OutputError, PacsError
+from monai_dental.errors import OutputError, PacsError, unforeseen
 from monai_dental.pacs.commitment import STORAGE_COMMITMENT, Commitments
 from monai_dental.pacs.node_log import Counts, say
 from monai_dental.pacs.node_settings import MEBIBYTE, NodeSettings
@@ -189,7 +189,7 @@ class Receiver:
             self._refuse(event, str(error))
             return OUT_OF_RESOURCES
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            self._refuse(event, f"unforeseen {type(error).__name__}")
+            self._refuse(event, unforeseen(error))
             return PROCESSING_FAILURE
         finally:
             with self._is_idle:

@@ -23,6 +23,7 @@ from pynetdicom.transport import (
     ThreadedAssociationServer,
 )
 
+from monai_dental.errors import unforeseen
 from monai_dental.pacs.node_log import say
 
 if TYPE_CHECKING:
@@ -213,9 +214,10 @@ class BoundedServer(ThreadedAssociationServer):
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say that a connection failed, by the kind of error alone."""
-        kind = getattr(sys.exc_info()[0], "__name__", "error")
-        say(logging.WARNING, f"peer {client_address[0]}: unforeseen {kind}; connection closed")
+        """Say that a connection failed, by kind and place of the error alone."""
+        error = sys.exc_info()[1]
+        reason = "an error" if error is None else unforeseen(error)
+        say(logging.WARNING, f"peer {client_address[0]}: {reason}; connection closed")
 
     def shutdown(self) -> None:
         """Listen no more."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from monai_dental.atomic import open_atomically
 from monai_dental.batch.source import Instance
-from monai_dental.errors import MonaiDentalError, OutputError
+from monai_dental.errors import MonaiDentalError, OutputError, unforeseen
 from monai_dental.report.compare import compare
 from monai_dental.report.entry import Entry
 from monai_dental.report.page import article, overview, page_foot, page_head, page_name
@@ -64,8 +64,8 @@ def write_report(
         hash_paths: Whether a digest stands for each name.
 
     Yields:
-        One entry for each image, in order. A bad image does not stop the loop; an unforeseen error
-        is told by its kind alone: its text could quote patient data.
+        One entry for each image, in order. A bad image does not stop the loop; of an unforeseen
+        error only kind and place are told; see `unforeseen`.
 
     Raises:
         OutputError: A page cannot be written.
@@ -136,7 +136,7 @@ def _write_entry(
     except MonaiDentalError as error:
         entry = entry.with_reason(str(error))
     except Exception as error:
-        entry = entry.with_reason(f"unforeseen {type(error).__name__}")
+        entry = entry.with_reason(unforeseen(error))
     stream.write(article(entry, pictures).encode())
     return entry
 

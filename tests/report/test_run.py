@@ -117,7 +117,7 @@ def test_failures_are_listed_with_their_reason(pairs, tmp_path):
         assert page.count(f"Not compared: {entry.reason}.") == 2  # in the table and in its place
 
 
-def test_unforeseen_error_is_told_by_its_kind_alone(pairs, tmp_path, monkeypatch):
+def test_unforeseen_error_is_told_by_kind_and_place_alone(pairs, tmp_path, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("Doe^Jane")
 
@@ -126,7 +126,7 @@ def test_unforeseen_error_is_told_by_its_kind_alone(pairs, tmp_path, monkeypatch
 
     entries, pages = write(tmp_path, instances)
 
-    assert entries[0].reason == "unforeseen RuntimeError"
+    assert re.fullmatch(r"unforeseen RuntimeError at report/run\.py:\d+", entries[0].reason)
     assert "Doe" not in pages["index.html"]
 
 

@@ -1,0 +1,28 @@
+"""What is told of errors that nobody expected."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+from monai_dental import filters
+from monai_dental.errors import unforeseen
+from monai_dental.filters import blend
+
+
+def test_unforeseen_error_is_told_by_kind_and_the_last_line_of_the_package():
+    with pytest.raises(TypeError) as caught:
+        blend(np.zeros((2, 2), np.float32), None, 0.5)
+
+    told = unforeseen(caught.value)
+
+    place = re.fullmatch(r"unforeseen TypeError at filters\.py:(\d+)", told)
+    lines, first = inspect.getsourcelines(filters.blend)
+    assert first <= int(place[1]) < first + len(lines)
+
+
+def test_unforeseen_error_from_elsewhere_has_no_place():
+    assert unforeseen(ValueError("MARKER")) == "unforeseen ValueError"
