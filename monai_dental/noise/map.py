@@ -8,7 +8,6 @@ from torch import Tensor
 from monai_dental.filters import low_pass
 from monai_dental.noise.model import interpolate_variance
 
-MAP_CHANNELS = 2
 _GUIDE_SIGMA = 2.0  # pixels: the expected intensity, with most of the noise gone
 
 
