@@ -21,6 +21,7 @@ from monai_dental.report.entry import Entry
 from monai_dental.report.page import article, overview, page_foot, page_head, page_name
 from monai_dental.report.pairs import read_pair
 from monai_dental.report.pictures import pair_pictures
+from monai_dental.terminal import printable
 
 _DIGEST_LENGTH = 16
 _LATER_PAGE = re.compile(r"page-([0-9]+)\.html")
@@ -115,8 +116,7 @@ def shown_name(name: Path, *, is_hashed: bool) -> str:
     if is_hashed:
         content = name.as_posix().encode("utf-8", "surrogateescape")
         return hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]
-    text = name.as_posix()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(name.as_posix())
 
 
 def _write_entry(
