@@ -51,7 +51,7 @@ def denoise_instances(
             target.store(denoised, instance.name, derivation)
         except MonaiDentalError as error:
             yield Outcome(instance.path, str(error).removeprefix(f"{instance.path}: "))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad file does not end the loop
             yield Outcome(instance.path, unforeseen(error))
         else:
             yield Outcome(instance.path)

@@ -200,7 +200,7 @@ class DicomwebStore(DICOMWebDatastore):
             yield
         except (ImageNotFoundException, PacsError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - its text could quote patient data
             status = getattr(getattr(error, "response", None), "status_code", None)
             reason = f"HTTP status {status}" if status else type(error).__name__
             raise PacsError(f"{self.name()}: cannot {deed} by DICOMweb: {reason}") from None

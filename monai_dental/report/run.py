@@ -135,7 +135,7 @@ def _write_entry(
         entry = entry.with_figures(comparison.figures, pair.notes)
     except MonaiDentalError as error:
         entry = entry.with_reason(str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - one bad pair does not end the report
         entry = entry.with_reason(unforeseen(error))
     stream.write(article(entry, pictures).encode())
     return entry
