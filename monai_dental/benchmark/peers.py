@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,6 +222,17 @@ def _bm3d(image: Image, parameter: float) -> NDArray[Any]:
         raise MissingPackageError(_missing("bm3d", "bm3d (non-commercial use only)")) from error
     filtered: NDArray[Any] = bm3d(image, sigma_psd=parameter)
     return filtered
+
+
+def require_packages(peers: Iterable[Peer]) -> None:
+    """Filter a small image by each filter, so that what is missing is told before hours of work.
+
+    Raises:
+        MissingPackageError: A package that one of them needs is not installed.
+    """
+    image = np.random.default_rng(0).random((256, 256), dtype=np.float32)
+    for peer in peers:
+        peer.denoise(image, peer.grid[0])
 
 
 def _restoration(peer: str) -> Any:

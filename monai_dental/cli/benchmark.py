@@ -55,12 +55,19 @@ def benchmark(arguments: argparse.Namespace) -> int:
         raise DatasetError("nothing to score: need a folder of clean images and --output")
 
     from monai_dental.batch.folder import FolderSource
-    from monai_dental.benchmark.accuracy import format_accuracy, measure_accuracy, write_examples
+    from monai_dental.benchmark.accuracy import (
+        PEERS,
+        format_accuracy,
+        measure_accuracy,
+        write_examples,
+    )
+    from monai_dental.benchmark.peers import require_packages
     from monai_dental.datalists import find_images
     from monai_dental.outputs import prepare_output_folder
     from monai_dental.report import write_report
 
     paths = find_images(arguments.images)
+    require_packages(PEERS.values())
     prepare_output_folder(arguments.output, overwrite=True)
     with progress_bar("scoring", 0, "method") as progress:
         rows = measure_accuracy(
@@ -81,8 +88,10 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
 def _speed(bundles: list[str], threads: int) -> int:
     from monai_dental.backends import installed_backends
+    from monai_dental.benchmark.peers import PEERS, require_packages
     from monai_dental.benchmark.speed import format_speeds, measure_speed
 
+    require_packages(PEERS.values())
     speeds = measure_speed(bundles, backends=installed_backends(), threads=threads)
     print(format_speeds(speeds))
     return 0

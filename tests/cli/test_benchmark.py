@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 
 import cv2
 import numpy as np
@@ -40,6 +41,20 @@ def test_scores_tables_and_report_are_written(images, tmp_path, capsys, monkeypa
     with (output / "scores.csv").open() as file:
         assert {row["method"] for row in csv.DictReader(file)} == {"noisy", "unet", "median"}
     assert "white 0.05.png" in (output / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("is_speed", [False, True])
+def test_missing_package_is_told_before_anything_is_measured(
+    is_speed, images, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "bm3d", None)
+    for function in ("accuracy.measure_accuracy", "speed.measure_speed"):
+        monkeypatch.setattr(f"monai_dental.benchmark.{function}", None)
+    scoring = [str(images), "--output", str(tmp_path / "out")]
+
+    assert main(["benchmark", *(["--speed"] if is_speed else scoring)]) == 2
+    assert "error: bm3d needs the package bm3d" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("missing", [["--output", "out"], ["folder"], []])
