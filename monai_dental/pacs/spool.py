@@ -39,6 +39,7 @@ class Spool:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
         self.derived = DerivedFolder(folder)
+        self._sizes: dict[Path, int] = {}
         self._used = 0
         self._is_refusing = False
         self._lock = threading.Lock()
@@ -68,7 +69,8 @@ class Spool:
             probe.touch(exist_ok=False)
             probe.unlink()
             places = (self.folder / _RECEIVED, self.folder / _DERIVED)
-            self._used = sum(file.stat().st_size for place in places for file in place.iterdir())
+            self._sizes = {file: file.stat().st_size for each in places for file in each.iterdir()}
+            self._used = sum(self._sizes.values())
         except OSError as error:
             raise _error(self.folder, error) from error
 
@@ -82,19 +84,16 @@ class Spool:
         Raises:
             OutputError: There is no room, or it cannot be written.
         """
-        size = sum(len(chunk) for chunk in chunks)
         path = self.path(key)
-        self._reserve(size)
+        part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
+        self._reserve(part, sum(len(chunk) for chunk in chunks))
         try:
-            before = _size(path)
-            part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
-            with open_atomically(path, part=part) as stream:
+            with open_atomically(path, part=part, place=self._place) as stream:
                 stream.writelines(chunks)
-            _flush_folder(path.parent)
-        except BaseException:
-            self._release(size)
-            raise
-        self._release(before)
+        finally:
+            with self._lock:
+                self._count(part, 0)
+        _flush_folder(path.parent)
 
     def path(self, key: str) -> Path:
         """Where the instance of a digest is, or would be."""
@@ -109,9 +108,10 @@ class Spool:
                 yield path.stem
 
     def note_derived(self, stored: StoredObject) -> None:
-        """Count a derived instance, which a worker process has written."""
+        """Count a derived instance, which a worker process has written; once, if told again."""
+        path = self.derived.path(stored.location)
         with self._lock:
-            self._used += _size(self.derived.path(stored.location))
+            self._count(path, _size(path))
 
     def remove(self, key: str) -> None:
         """Remove what was received; nothing where it is gone."""
@@ -122,14 +122,14 @@ class Spool:
         self._remove(self.derived.path(location))
 
     def _remove(self, path: Path) -> None:
-        size = _size(path)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _error(path, error) from error
-        self._release(size)
+        with self._lock:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise _error(path, error) from error
+            self._count(path, 0)
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, part: Path, size: int) -> None:
         with self._lock:
             is_disk_full = _free_bytes(self.folder) < size + _FREE_BYTES
             self._is_refusing = is_disk_full or self._used + size > self.limit
@@ -140,12 +140,21 @@ class Spool:
                     f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
                     "more is taken until some is forwarded"
                 )
-            self._used += size
+            self._count(part, size)
 
-    def _release(self, size: int) -> None:
+    def _place(self, part: Path, path: Path) -> None:
         with self._lock:
-            self._used = max(0, self._used - size)
-            self._is_refusing = self._is_refusing and not size
+            part.replace(path)
+            self._used -= self._sizes.pop(path, 0)
+            self._sizes[path] = self._sizes.pop(part, 0)
+
+    def _count(self, path: Path, size: int) -> None:
+        """Count a file as so large, however often it is told; within the lock."""
+        freed = self._sizes.pop(path, 0) - size
+        if size:
+            self._sizes[path] = size
+        self._used -= freed
+        self._is_refusing = self._is_refusing and freed <= 0
 
 
 @dataclass(frozen=True)

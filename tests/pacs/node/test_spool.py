@@ -1,0 +1,136 @@
+"""What a node counts of its spool is what lies there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monai_dental.batch.job import Recipe, Result
+from monai_dental.errors import OutputError
+from monai_dental.pacs.node_denoise import DenoisePool
+from monai_dental.pacs.node_log import Counts
+from monai_dental.pacs.spool import Spool
+from monai_dental.pacs.spool_queue import DERIVED, FAILED, Queue
+
+FIRST, SECOND = (f"{number:064x}" for number in (1, 2))
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    made = Spool(tmp_path / "spool", 10 << 20)
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def queue(spool: Spool) -> Any:
+    made = Queue(spool.folder, is_writable=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def denoise(spool: Spool, queue: Queue, instance: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Denoise all that is received by a worker that derives the same from everything."""
+
+    class Same:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def describe(self) -> Recipe:
+            return Recipe("", "")
+
+        def submit(self, *_: object) -> Future[Result]:
+            future: Future[Result] = Future()
+            future.set_result(Result(DERIVED, stored=spool.derived.store(instance())))
+            return future
+
+        def collect(self, future: Future[Result]) -> Result:
+            return future.result()
+
+        def stop(self) -> None:
+            pass
+
+    monkeypatch.setattr("monai_dental.pacs.node_denoise.LocalWorker", Same)
+    monkeypatch.setattr("monai_dental.pacs.node_denoise._PAUSE_S", 0.01)
+
+    def run() -> None:
+        pool = DenoisePool(None, None, 1, spool=spool, queue=queue, counts=Counts())
+        pool.start()
+        pause = threading.Event()
+        while any(spool.keys()):
+            pause.wait(0.01)
+        pool.stop()
+
+    return run
+
+
+def receive(spool: Spool, queue: Queue, key: str) -> None:
+    spool.write(key, [bytes(1000)])
+    queue.receive(key, "")
+
+
+def on_disk(spool: Spool) -> int:
+    return sum(path.stat().st_size for path in spool.folder.rglob("*.dcm"))
+
+
+def test_instance_that_is_sent_again_counts_once(spool, queue, denoise) -> None:
+    for _ in range(3):  # its forwarding fails, so that its sender sends it again
+        receive(spool, queue, FIRST)
+        denoise()
+        queue.finish(FIRST, FAILED, "the PACS refuses it", "")
+
+    assert spool.used == on_disk(spool) > 0
+
+
+def test_instance_that_comes_in_two_transfer_syntaxes_counts_once(spool, queue, denoise) -> None:
+    for key in (FIRST, SECOND):
+        receive(spool, queue, key)
+        denoise()
+    (location,) = spool.derived.locations()
+
+    spool.remove_derived(location)
+
+    assert spool.used == on_disk(spool) == 0
+
+
+def test_instance_counts_once_however_often_it_is_noted(spool, queue, denoise, monkeypatch) -> None:
+    faults = iter([OutputError("queue.sqlite: database is locked")] * 3)
+    derive = queue.derive
+
+    def fail(*arguments: Any) -> None:
+        if fault := next(faults, None):
+            raise fault
+        derive(*arguments)
+
+    monkeypatch.setattr(queue, "derive", fail)
+    receive(spool, queue, FIRST)
+
+    denoise()
+
+    assert next(faults, None) is None
+    assert spool.used == on_disk(spool) > 0
+
+
+def test_instance_that_two_senders_bring_at_once_counts_once(spool, monkeypatch) -> None:
+    both, flush = threading.Barrier(2, timeout=60), os.fsync
+
+    def meet(descriptor: int) -> None:
+        both.wait()
+        flush(descriptor)
+
+    monkeypatch.setattr("monai_dental.atomic.os.fsync", meet)
+    senders = [threading.Thread(target=spool.write, args=(FIRST, [bytes(1000)])) for _ in "ab"]
+    for each in senders:
+        each.start()
+    for each in senders:
+        each.join()
+
+    assert spool.used == on_disk(spool) == 1000
+    spool.remove(FIRST)
+    assert spool.used == 0
