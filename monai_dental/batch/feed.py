@@ -57,7 +57,8 @@ class Feed:
         """Begin to fetch, as far as there is room."""
         source = self._source
         while source and self._waiting and len(self.fetching) < source.fetchers:
-            if not source.has_room():
+            # Here, not in the thread that fetches: others would find the same room meanwhile.
+            if not source.reserve(self._waiting[0].instance):
                 break
             task = self._waiting.popleft()
             self.fetching[self._threads.submit(source.fetch, task.instance)] = task

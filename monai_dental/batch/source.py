@@ -67,11 +67,15 @@ class RemoteSource(InstanceSource, Protocol):
     def close(self) -> None:
         """Remove the folder and end what is open; nothing is fetched any more."""
 
-    def has_room(self) -> bool:
-        """Whether there is disk for one more instance, however large."""
+    def reserve(self, instance: Instance) -> bool:
+        """Keep disk for an instance, however large, until its release.
+
+        Returns:
+            Whether there is so much.
+        """
 
     def fetch(self, instance: Instance) -> None:
-        """Bring an instance to its path; called by several threads.
+        """Bring an instance, for which disk is kept, to its path; called by several threads.
 
         Raises:
             PacsUnavailableError: The source does not answer: the run cannot go on.
@@ -80,4 +84,4 @@ class RemoteSource(InstanceSource, Protocol):
         """
 
     def release(self, instance: Instance) -> None:
-        """Remove the file of an instance, whose outcome is recorded."""
+        """Remove the file of an instance, whose outcome is recorded, and keep no disk for it."""

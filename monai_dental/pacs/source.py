@@ -135,9 +135,9 @@ class PacsSource:
         if self._spool is not None:
             self._spool.close()
 
-    def has_room(self) -> bool:
-        """Whether the spool takes one more; see `RemoteSource.has_room`."""
-        return self._files.has_room()
+    def reserve(self, instance: Instance) -> bool:
+        """Keep room in the spool; see `RemoteSource.reserve`."""
+        return self._files.reserve(instance.path)
 
     def fetch(self, instance: Instance) -> None:
         """Fetch an instance, and see that it is that one; see `RemoteSource.fetch`."""

@@ -46,25 +46,32 @@ class SourceSpool:
         """
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.dcm"
 
-    def has_room(self) -> bool:
-        """Whether one more file of the largest size has room."""
-        with self._lock:
-            taken = sum(self._sizes.values())
-        return taken + self.max_file_bytes <= self._max_bytes
-
-    @contextmanager
-    def open(self, path: Path) -> Iterator[BinaryIO]:
-        """Write a file, which counts in full from now on until it is whole.
+    def reserve(self, path: Path) -> bool:
+        """Keep room for a file of the largest size until it is whole or removed.
 
         Args:
             path: As of `path`.
+
+        Returns:
+            Whether there is so much.
+        """
+        with self._lock:
+            if sum(self._sizes.values()) + self.max_file_bytes > self._max_bytes:
+                return False
+            self._sizes[path] = self.max_file_bytes
+            return True
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[BinaryIO]:
+        """Write a file.
+
+        Args:
+            path: As of `path`; room for it is kept.
 
         Raises:
             OutputError: It cannot be written.
         """
         part = path.with_suffix(".part")
-        with self._lock:
-            self._sizes[path] = self.max_file_bytes
         try:
             with part.open("wb+") as stream:
                 yield stream

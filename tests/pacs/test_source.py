@@ -6,12 +6,15 @@ import json
 import threading
 import tracemalloc
 import zlib
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from monai_dental.batch.feed import Feed, Task
+from monai_dental.batch.source import Instance
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import DatasetError, OutputError, PacsError
 from monai_dental.pacs.copies import InstanceKey
@@ -56,15 +59,54 @@ def test_spool_takes_no_more_disk_than_it_may(instance, tmp_path) -> None:
     source.prepare(tmp_path / "spool")
     first, second, *_ = source
 
-    assert source.has_room()
+    assert source.reserve(first)
+    assert not source.reserve(second)  # before the first byte
     source.fetch(first)
     assert first.path.read_bytes() == contents[first.sop_instance_uid]
-    assert not source.has_room()  # for one of the largest size
+    assert not source.reserve(second)  # it could be of the largest size
     source.release(first)
-    assert source.has_room()
+    assert source.reserve(second)
+    source.release(second)
     assert list((tmp_path / "spool").iterdir()) == []
     source.close()
     assert not (tmp_path / "spool").exists()
+
+
+def test_feed_keeps_to_the_disk_however_late_its_threads_begin(
+    instance, tmp_path, monkeypatch
+) -> None:
+    contents = {f"1.2.3.4.{number}": encode_dataset(instance(number)) for number in range(1, 13)}
+    size = max(map(len, contents.values()))
+    contents["1.2.3.4.3"] = bytes(size)  # fails when it is there
+    monkeypatch.setattr("monai_dental.pacs.source._MAX_BYTES", size)
+    archive = FakeArchive(tmp_path / "spool", contents)
+    go = threading.Semaphore(0)
+
+    class Late(PacsSource):
+        def fetch(self, instance: Instance) -> None:
+            assert go.acquire(timeout=60)
+            super().fetch(instance)
+
+    source = Late(archive, int(2.5 * size))
+    source.prepare(tmp_path / "spool")
+    feed = Feed(source, [Task(each, "") for each in source])
+    fetching, reasons = [], []
+
+    while feed:
+        feed.fill()
+        fetching.append(len(feed.fetching))
+        go.release(len(feed.fetching))
+        for future in wait(list(feed.fetching)).done:
+            task, reason = feed.collect(future)
+            reasons.append(reason)
+            feed.release(task)
+        feed.ready.clear()
+
+    assert set(fetching) == {2}
+    assert archive.most <= 2 * size
+    assert sorted(reasons) == [""] * 11 + ["the PACS sends broken DICOM: InvalidDicomError"]
+    feed.close()
+    source.close()
 
 
 def test_no_more_than_the_head_of_a_deflated_instance_is_inflated(instance, tmp_path) -> None:
@@ -101,12 +143,13 @@ def test_spool_is_for_its_owner_alone(tmp_path, is_there) -> None:
 
 def test_spool_tells_of_a_full_disk(tmp_path) -> None:
     spool = SourceSpool(tmp_path / "spool", 1000, 1000)
+    assert spool.reserve(spool.path("a"))
     with pytest.raises(OutputError, match="No space left"), spool.open(spool.path("a")):
         raise OSError(28, "No space left on device")
     with pytest.raises(PacsError), spool.open(spool.path("a")):
         raise PacsError("x")
     assert list((tmp_path / "spool").iterdir()) == []
-    assert spool.has_room()
+    assert spool.reserve(spool.path("b"))
 
 
 def test_service_that_takes_no_offset_is_told(service, instance, patience) -> None:
