@@ -1,4 +1,4 @@
-"""A dataset brought to Explicit VR Little Endian, its text as the bytes that it has.
+"""A dataset brought to Explicit or Implicit VR Little Endian, its text as the bytes that it has.
 
 pydicom would decode text in order to write it in another transfer syntax, and what it cannot decode
 becomes U+FFFD: the IDs of two patients can become one.
@@ -43,6 +43,29 @@ def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
     if None not in dataset.original_encoding:
         copied.set_original_encoding(False, True, encoding)
     return copied
+
+
+def to_implicit(dataset: Dataset) -> Dataset:
+    """Copy a dataset, ready to be written in Implicit VR Little Endian, items and all.
+
+    Args:
+        dataset: As of `to_explicit`.
+
+    Returns:
+        The copy, without file meta information.
+    """
+    copied = to_explicit(dataset)
+    _mark_implicit(copied)
+    return copied
+
+
+def _mark_implicit(dataset: Dataset) -> None:
+    """Let pydicom write values as they are: but for items, both ways to write have the same."""
+    dataset.set_original_encoding(True, True)
+    for element in dataset.values():
+        if isinstance(element, DataElement) and element.VR == VR.SQ:
+            for item in element.value:
+                _mark_implicit(item)
 
 
 def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
+from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from monai_dental.dicom.explicit import to_implicit
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import DimseAddress
@@ -98,7 +101,9 @@ class StoreScu:
             )
         try:
             with quiet_pydicom():
-                status = association.send_c_store(parcel.dataset)
+                is_implicit = syntax == ExplicitVRLittleEndian and syntax not in accepted
+                dataset = _to_implicit(parcel.dataset) if is_implicit else parcel.dataset
+                status = association.send_c_store(dataset)
         except PYDICOM_ERRORS as error:
             # Broken off as it began, or the instance cannot be encoded as it was accepted.
             if not association.is_established:
@@ -156,3 +161,11 @@ class StoreScu:
         proposed = [build_context(UID(VERIFICATION)), build_context(UID(STORAGE_COMMITMENT))]
         handlers = [(evt.EVT_N_EVENT_REPORT, self._commitments.report)]
         return associate(self._address, self._title, proposed, handlers=handlers)
+
+
+def _to_implicit(dataset: Dataset) -> Dataset:
+    """Copy an instance for Implicit VR, which pynetdicom would decode all text for."""
+    copied = to_implicit(dataset)
+    copied.file_meta = copy.deepcopy(dataset.file_meta)
+    copied.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    return copied

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread, dcmwrite, uid
 from pydicom.datadict import dictionary_VR
+from pynetdicom.dsutils import encode
 
 from monai_dental.dicom import Derivation, derive, encode_dataset, read_dataset, to_radiograph
+from monai_dental.dicom.explicit import to_implicit
 from monai_dental.dicom.record import is_own
 from monai_dental.dicom.select import read_rules, reason_to_skip
 from monai_dental.errors import CorruptImageError
@@ -136,6 +138,25 @@ def test_text_of_any_language_survives(
     explicit = content_of(dicom_dataset(ReferencedPatientSequence=[item], **options))
     written = value_of(explicit, b"\x10\0\x10\0", b"PN")
     assert content.count(b"PN" + len(written).to_bytes(2, "little") + written) == 2
+
+
+@pytest.mark.parametrize(("character_set", "name"), NAMES)
+@pytest.mark.parametrize("is_undefined_length", [False, True])
+def test_implicit_vr_has_the_same_bytes_as_if_all_were_decoded(
+    with_items, character_set, name, is_undefined_length
+) -> None:
+    source = with_items(
+        uid.ExplicitVRLittleEndian,
+        is_undefined_length,
+        SpecificCharacterSet=character_set,
+        PatientName=name,
+    )
+    source.add_new(0x00280106, "US", 7)  # Smallest Image Pixel Value
+    content = content_of(source)
+
+    written = encode(to_implicit(dcmread(io.BytesIO(content))), True, True)
+
+    assert written == encode(dcmread(io.BytesIO(content)), True, True)
 
 
 @pytest.mark.parametrize("transfer_syntax", OTHERS)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from pydicom import Dataset
-from pydicom.uid import JPEGLSLossless
+from pydicom import Dataset, dcmread
+from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, evt
 
 from monai_dental.batch.target import StoredObject
@@ -302,6 +303,28 @@ def test_unsupported_class_or_syntax_fails_the_instance(pacs, target, instance) 
     with pytest.raises(PacsError, match="does not accept .* in JPEG-LS Lossless") as caught:
         target(pacs.start()).store(instance(1, transfer_syntax=JPEGLSLossless))
     assert not isinstance(caught.value, OutputError)
+
+
+def test_archive_of_implicit_vr_alone_gets_the_bytes_of_text(pacs, target, instance) -> None:
+    item = Dataset()
+    item.PatientID = "0815X"
+    source = instance(1, PatientID="0815X", ReferencedPatientSequence=[item])
+    source.private_block(0x0009, "GEMS_GENIE_1", create=True).add_new(0x10, "LO", "0815X")
+    content = encode_dataset(source)
+    assert content.count(b"0815X ") == 3
+    for context in StoragePresentationContexts:
+        pacs.entity.remove_supported_context(context.abstract_syntax)
+        pacs.entity.add_supported_context(context.abstract_syntax, ImplicitVRLittleEndian)
+    sent = []
+    pacs.on_store = lambda event: sent.append(event.request.DataSet.getvalue()) or pacs.keep(event)
+    to = target(pacs.start())
+
+    for letter in (b"\xc4", b"\xd6"):  # Latin-1, though the character set is UTF-8
+        to.store(dcmread(io.BytesIO(content.replace(b"0815X", b"0815" + letter))))
+
+    assert [each.count(b"\x06\0\0\x000815\xc4 ") for each in sent] == [3, 0]
+    assert sent[1] == sent[0].replace(b"0815\xc4", b"0815\xd6")
+    assert pacs.held["1.2.3.4.1"].PixelData == source.PixelData
 
 
 def test_wrong_ae_title_is_told_at_once(pacs, orthanc, target) -> None:
