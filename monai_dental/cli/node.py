@@ -111,21 +111,21 @@ def node(arguments: argparse.Namespace) -> int:
     target, commitments = _make_target(settings)
     from monai_dental.pacs.node import Node
 
+    made = Node(
+        settings,
+        job,
+        limits,
+        workers=workers,
+        target=target,
+        commitments=commitments,
+        is_failed_left=arguments.retry_failed,
+    )
     if arguments.check_config:
-        if settings.tls is not None:
-            settings.tls.server_context()
+        made.check()
         print("the settings are good")
         return 0
     with _log_on_stderr(), _stops() as stops:
-        Node(
-            settings,
-            job,
-            limits,
-            workers=workers,
-            target=target,
-            commitments=commitments,
-            is_failed_left=arguments.retry_failed,
-        ).run(stops, lambda words: print(words, flush=True))
+        made.run(stops, lambda words: print(words, flush=True))
     return 0
 
 

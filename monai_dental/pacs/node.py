@@ -75,6 +75,16 @@ class Node:
         self._spool = Spool(settings.spool, settings.spool_limit * MEBIBYTE)
         self._counts = Counts()
 
+    def check(self) -> None:
+        """Look whether there is what `run` needs, as far as can be told without running.
+
+        Raises:
+            MonaiDentalError: There is not.
+        """
+        if self._settings.tls is not None:
+            self._settings.tls.server_context()
+        self._spool.check()
+
     def run(self, stops: SimpleQueue[int], on_ready: Callable[[str], None]) -> None:
         """Serve.
 
@@ -90,7 +100,7 @@ class Node:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         threading.excepthook = _say_kind
         with ExitStack() as stack:
-            self._settings.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._spool.make()
             stack.enter_context(hold_lock(self._settings.spool / LOCK))
             self._spool.prepare()
             is_new = not (self._settings.spool / QUEUE).exists()

@@ -54,8 +54,33 @@ class Spool:
         """Whether something found no room since room was made."""
         return self._is_refusing or _free_bytes(self.folder) < _FREE_BYTES
 
+    def check(self) -> None:
+        """Look whether the folder can be made, or is there and can be written; makes nothing.
+
+        Raises:
+            OutputError: It cannot.
+        """
+        place = self.folder.absolute()
+        while not os.path.lexists(place):
+            place = place.parent
+        if not os.path.isdir(place):
+            raise OutputError(f"{self.folder}: cannot be written: {place} is no folder")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise OutputError(f"{self.folder}: cannot be written: {place} is closed to this user")
+
+    def make(self) -> None:
+        """Make the folder, for nobody else to read.
+
+        Raises:
+            OutputError: It cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise _error(self.folder, error) from error
+
     def prepare(self) -> None:
-        """Make the folders, for nobody else to read, and remove what was half written.
+        """Make the folders in it, for nobody else to read, and remove what was half written.
 
         Raises:
             OutputError: They cannot be made or written.

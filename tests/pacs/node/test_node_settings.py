@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from monai_dental.cli import main
-from monai_dental.errors import PacsError
+from monai_dental.errors import OutputError, PacsError
 from monai_dental.pacs.node_settings import NodeSettings, make_settings
+from monai_dental.pacs.spool import Spool
 
 DEPLOY = Path(__file__).parents[3] / "docs" / "deploy"
 
@@ -106,6 +107,31 @@ def test_command_checks_settings(config, capfd) -> None:
     assert "has no port" in capfd.readouterr().err
     assert main(["node", "--allow", "A", "--check-config"]) == 2
     assert "nothing says forward; need --forward" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["file", "file/deep/spool"])
+def test_spool_that_cannot_be_made_is_told(place, config, tmp_path, capfd) -> None:
+    (tmp_path / "file").touch()
+    options = ["node", "--config", str(config('forward = "A@h:1"\nallow = ["B"]')), "--spool"]
+
+    assert main([*options, str(tmp_path / place)]) == 2
+    reason = "File exists" if place == "file" else "Not a directory"
+    assert capfd.readouterr().err == f"error: {tmp_path / place}: cannot be written: {reason}\n"
+
+    assert main([*options, str(tmp_path / place), "--check-config"]) == 2
+    said = f"error: {tmp_path / place}: cannot be written: {tmp_path / 'file'} is no folder\n"
+    assert capfd.readouterr().err == said
+
+
+def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) -> None:
+    options = ["node", "--config", str(config('forward = "A@h:1"\nallow = ["B"]'))]
+    folder = tmp_path / "deep" / "spool"
+
+    assert main([*options, "--spool", str(folder), "--check-config"]) == 0
+    assert not folder.parent.exists()
+    monkeypatch.setattr("monai_dental.pacs.spool.os.access", lambda place, _: place != tmp_path)
+    with pytest.raises(OutputError, match=re.escape(f"{tmp_path} is closed to this user")):
+        Spool(folder, 0).check()
 
 
 def test_wrong_certificate_file_is_told(config, certificates, capfd) -> None:
