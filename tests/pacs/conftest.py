@@ -24,6 +24,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 
+from monai_dental.cli import main
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.pacs import DicomwebAddress, DimseAddress, Patience, multipart
 
@@ -292,6 +293,24 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "batch")
     yield importlib.import_module("faults")
     sys.modules.pop("faults", None)
+
+
+@pytest.fixture
+def batch(
+    faults: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: Patience
+) -> Callable[..., int]:
+    """`monai-dental batch` with a job that needs no torch, and with short pauses."""
+    monkeypatch.setattr("monai_dental.batch.dicom.DicomJob", faults.FaultyJob)
+    for module in ("dimse", "dicomweb", "dimse_archive", "dicomweb_archive"):
+        monkeypatch.setattr(f"monai_dental.pacs.{module}.Patience", lambda: patience)
+
+    def run(source: object, output: object, *options: Any, work: Path = tmp_path / "work") -> int:
+        arguments = ["batch", source, "--output", output, "--workers", 1, *options]
+        if not isinstance(output, Path):
+            arguments += ["--work", work]
+        return main(list(map(str, arguments)))
+
+    return run
 
 
 @pytest.fixture(scope="session")

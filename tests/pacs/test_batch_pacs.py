@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -34,22 +33,6 @@ def other(other_orthanc: Any) -> Any:
     """Another empty archive."""
     other_orthanc.clear()
     return other_orthanc
-
-
-@pytest.fixture
-def batch(faults: Any, tmp_path: Path, monkeypatch: Any, patience: Any) -> Callable[..., int]:
-    """`monai-dental batch` with a job that needs no torch, and with short pauses."""
-    monkeypatch.setattr("monai_dental.batch.dicom.DicomJob", faults.FaultyJob)
-    for module in ("dimse", "dicomweb", "dimse_archive", "dicomweb_archive"):
-        monkeypatch.setattr(f"monai_dental.pacs.{module}.Patience", lambda: patience)
-
-    def run(source: object, output: object, *options: Any, work: Path = tmp_path / "work") -> int:
-        arguments = ["batch", source, "--output", output, "--workers", 1, *options]
-        if not isinstance(output, Path):
-            arguments += ["--work", work]
-        return main(list(map(str, arguments)))
-
-    return run
 
 
 @pytest.fixture
@@ -363,49 +346,3 @@ def test_pages_smaller_than_asked_for_are_all_read(service, sources, batch, tmp_
 
     assert capfd.readouterr().out == "5 would be denoised, 0 skipped, 0 failed\n"
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("source", "output", "options", "said"),
-    [
-        ("in", "dimse://A@h:1", [], "need --work DIR"),
-        ("in", "dimse://A@h:1?Modality=IO", ["--work", "w"], "an output takes no query"),
-        ("in", "out", ["--work", "w"], "--work is for an output in a PACS"),
-        ("dimse://A@127.0.0.1:1", "out", [], "cannot be reached|does not answer"),
-        ("dimse://A@h:1", "out", ["--masks", "in"], "masks need an input folder"),
-        ("dimse+tls://A@h:1", "out", [], "need tls-cert, tls-key and tls-ca for TLS"),
-        ("dimse+tls://A@h:1", "out", ["--tls-cert", "in"], "or none of the three"),
-        (
-            "in",
-            "out",
-            ["--tls-cert", "a", "--tls-key", "b", "--tls-ca", "c"],
-            r"of no use without dimse\+tls://",
-        ),
-    ],
-)
-def test_wrong_usage_is_told(
-    source, output, options, said, batch, tmp_path, monkeypatch, capfd
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "in").mkdir()
-
-    assert main(["batch", source, "--output", output, *options]) == 2
-
-    assert re.search(said, capfd.readouterr().err)
-    assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "w").exists()
-
-
-def test_address_that_is_none_is_wrong_usage(capfd) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["batch", "in", "--output", "dimse://user:MARKER@h:1"])
-    error = capfd.readouterr().err
-    assert "holds a password" in error
-    assert "MARKER" not in error
-
-
-def test_query_that_finds_nothing_is_told(orthanc, batch, tmp_path, capfd) -> None:
-    for place in (orthanc.dimse, orthanc.dicomweb):
-        assert batch(f"{place}?PatientID=MARKER", tmp_path / "out") == 2
-        error = capfd.readouterr().err
-        assert error == f"error: {place}: the query finds no instance\n"

@@ -4,106 +4,18 @@ from __future__ import annotations
 
 import io
 import pickle
-import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, evt
+from pynetdicom import StoragePresentationContexts
 
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
-from monai_dental.pacs.association import VERIFICATION
-from monai_dental.pacs.commitment import (
-    STORAGE_COMMITMENT,
-    STORAGE_COMMITMENT_INSTANCE,
-    Commitments,
-)
-from monai_dental.pacs.dimse import DimseTarget
 from monai_dental.pacs.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
-
-
-class FakePacs:
-    """A PACS in this process: what it answers to each request is for the test to say."""
-
-    def __init__(self) -> None:
-        self.stores: list[str] = []
-        self.held: dict[str, Dataset] = {}
-        self.on_store: Callable[[Any], int] = self.keep
-        self.on_action: Callable[[Any], int] = lambda event: 0x0000
-        self.searches = 0
-        self.associations = 0
-        self.entity = AE("FAKE")
-        for context in StoragePresentationContexts:
-            self.entity.add_supported_context(
-                context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True
-            )
-        for uid in (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_GET, STORAGE_COMMITMENT):
-            self.entity.add_supported_context(uid)
-
-    def keep(self, event: Any) -> int:
-        dataset = event.dataset
-        dataset.file_meta = event.file_meta
-        self.held.setdefault(str(dataset.SOPInstanceUID), dataset)
-        return 0x0000
-
-    def start(self) -> DimseAddress:
-        handlers = [
-            (evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find),
-            (evt.EVT_C_GET, self._get), (evt.EVT_ACCEPTED, self._accept),
-            (evt.EVT_N_ACTION, self._act),
-        ]  # fmt: skip
-        server = self.entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        return DimseAddress("FAKE", "127.0.0.1", server.socket.getsockname()[1])
-
-    def stop(self) -> None:
-        self.entity.shutdown()
-
-    def _accept(self, event: Any) -> None:
-        self.associations += 1
-
-    def _store(self, event: Any) -> int:
-        self.stores.append(str(event.request.AffectedSOPInstanceUID))
-        return self.on_store(event)
-
-    def _act(self, event: Any) -> tuple[int, None]:
-        return self.on_action(event), None
-
-    def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
-        self.searches += 1
-        uid = str(event.identifier.SOPInstanceUID)
-        if uid in self.held:
-            match = Dataset()
-            match.SOPInstanceUID = uid
-            yield 0xFF00, match
-
-    def _get(self, event: Any) -> Iterator[Any]:
-        yield 1
-        yield 0xFF00, self.held[str(event.identifier.SOPInstanceUID)]
-
-
-@pytest.fixture
-def pacs() -> Iterator[FakePacs]:
-    made = FakePacs()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def target(patience: Any) -> Iterator[Callable[..., DimseTarget]]:
-    made: list[DimseTarget] = []
-
-    def make(address: DimseAddress, commitments: Commitments | None = None) -> DimseTarget:
-        made.append(DimseTarget(address, "TESTER", patience, commitments))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:
@@ -347,112 +259,6 @@ def test_nobody_there(pacs, target, instance) -> None:
         target(address).store(instance())
     with pytest.raises(PacsUnavailableError):
         target(address).find(StoredObject("1.2/1.3/1.4", "1.4", "", ""))
-
-
-def report(event: Any, committed: bool = True) -> None:
-    """Report on a request, over the association that it came on."""
-    request = event.action_information
-    items = Dataset()
-    items.TransactionUID = request.TransactionUID
-    items.ReferencedSOPSequence = request.ReferencedSOPSequence if committed else []
-    items.FailedSOPSequence = [] if committed else request.ReferencedSOPSequence
-    status, _ = event.assoc.send_n_event_report(
-        items, 1 if committed else 2, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
-    )
-    assert status.Status == 0x0000
-
-
-@pytest.mark.parametrize("moment", ["before the answer", "after it"])
-def test_commitment_is_proof_where_it_is_reported(pacs, target, instance, moment) -> None:
-    requests = []
-
-    def act(event: Any) -> int:
-        requests.append(event.action_information)
-        if moment == "after it":
-            threading.Timer(0.1, report, (event,)).start()
-        else:
-            report(event)
-        return 0x0000
-
-    pacs.on_action = act
-    to = target(pacs.start(), Commitments("FAKE", wait_s=60))
-
-    stored = [to.store(instance(number)) for number in (1, 2)]
-
-    items = [request.ReferencedSOPSequence[0] for request in requests]
-    uids = [item.ReferencedSOPInstanceUID for item in items]
-    assert uids == [each.sop_instance_uid for each in stored]
-    assert items[0].ReferencedSOPClassUID == instance(1).SOPClassUID
-    assert len({request.TransactionUID for request in requests}) == 2
-    assert pacs.searches == 0
-
-
-def test_what_the_archive_does_not_commit_to_is_asked_back(pacs, target, instance) -> None:
-    commitments = Commitments("FAKE", wait_s=60)
-    pacs.on_action = lambda event: report(event, committed=False) or 0x0000
-    to = target(pacs.start(), commitments)
-    assert to.store(instance(1))
-    assert pacs.searches == 1
-
-    pacs.on_store = lambda event: 0x0000
-    with pytest.raises(PacsError, match="took it, but does not show it"):
-        to.store(instance(2))
-    assert not commitments.is_paused
-
-
-@pytest.mark.parametrize("fault", ["not offered", "refused", "no report"])
-def test_archive_that_does_not_report_is_let_alone_for_a_while(
-    pacs, target, instance, fault, caplog
-) -> None:
-    events = []
-    pacs.on_action = lambda event: events.append(event) or (0x0110 * (fault == "refused"))
-    if fault == "not offered":
-        pacs.entity.remove_supported_context(STORAGE_COMMITMENT)
-    commitments = Commitments("FAKE", wait_s=0.1, pause_s=3600)
-    to = target(pacs.start(), commitments)
-
-    with caplog.at_level("INFO"):
-        assert to.store(instance(1))
-        assert to.store(instance(2))
-
-    assert pacs.searches == 2
-    assert len(events) == (fault != "not offered")
-    assert len([line for line in caplog.messages if "no storage commitment" in line]) == 1
-    if fault == "no report":
-        report(events[0])  # late: it is taken, and changes nothing
-
-
-def test_archive_that_was_let_alone_is_asked_again(pacs, target, instance) -> None:
-    codes = iter([0x0110, 0x0000])
-    pacs.on_action = lambda event: next(codes) or report(event) or 0x0000
-    to = target(pacs.start(), Commitments("FAKE", wait_s=60, pause_s=0))
-
-    assert to.store(instance(1))
-    assert pacs.searches == 1
-    assert to.store(instance(2))
-    assert pacs.searches == 1
-
-
-def test_archive_that_breaks_off_instead_of_committing_is_asked_back(
-    pacs, target, instance
-) -> None:
-    requests = []
-    pacs.on_action = lambda event: requests.append(event) or event.assoc.abort() or 0x0000
-    to = target(pacs.start(), Commitments("FAKE", wait_s=60))
-
-    for number in (1, 2):
-        assert to.store(instance(number))
-
-    assert len(requests) == 1
-    assert pacs.searches == 2
-
-
-def test_stop_ends_the_wait_for_a_report(pacs, target, instance) -> None:
-    commitments = Commitments("FAKE", wait_s=600)
-    threading.Timer(0.5, commitments.stop).start()
-
-    with pytest.raises(PacsUnavailableError, match="stops before the archive has reported"):
-        target(pacs.start(), commitments).store(instance(1))
 
 
 def test_instance_without_study_is_not_sent(pacs, target, instance) -> None:
