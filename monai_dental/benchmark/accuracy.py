@@ -114,9 +114,9 @@ def measure_accuracy(
     """Score bundles and filters at each of `NOISES`.
 
     The last images, 20 at most, are denoised at their full size; four others tune the filters, on
-    their central 256 × 256 pixels. All methods get the same noisy images. A bundle is run as
-    `Denoiser` runs it; one that takes the noise of an image, once more with the true noise. BM3D is
-    given the true sigma of white noise once more. Nothing is clipped but what the bundles clip.
+    their central 256 × 256 pixels; BM3D is given the true sigma of white noise. All methods get the
+    same noisy images. A bundle is run as `Denoiser` runs it; one that takes the noise of an image,
+    once more with the true noise. Nothing is clipped but what the bundles clip.
 
     What is done is not done again: each method's scores at one noise are a file in the folder. What
     they are scores of is in its `settings.json`; bundles may be added to it.
@@ -244,11 +244,9 @@ def _tasks(data: Data, bundles: Sequence[str]) -> Iterator[_Task]:
         makers[bundle] = partial(_bundle, folder)
         if isinstance(Denoiser(folder).inferer, NoiseAwareInferer):
             makers[f"{bundle}, noise given"] = partial(_bundle_with_noise, folder)
-    makers |= {name: partial(_tuned, name) for name in PEERS}
+    makers |= {name: partial(_filter, name) for name in PEERS}
     for method, make in makers.items():
         yield from (_Task(data, noise, method, make) for noise in NOISES)
-    white = [noise for noise in NOISES if noise.blur == 0] if "bm3d" in PEERS else []
-    yield from (_Task(data, noise, "bm3d, true sigma", _bm3d_true) for noise in white)
 
 
 def _score(task: _Task) -> list[Row]:
@@ -295,14 +293,12 @@ def _bundle_with_noise(
     return denoise, ""
 
 
-def _tuned(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
+def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
+    if name == "bm3d" and noise.blur == 0:
+        return partial(PEERS[name].denoise, parameter=noise.sigma), f"{noise.sigma:g}"
     pairs = [tuple(map(_center, data.noisy(path, noise))) for path in data.tuning]
     parameter = tune(PEERS[name], [a for a, _ in pairs], [b for _, b in pairs], data_range=1.0)
     return partial(PEERS[name].denoise, parameter=parameter), f"{parameter:.4g}"
-
-
-def _bm3d_true(data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
-    return partial(PEERS["bm3d"].denoise, parameter=noise.sigma), f"{noise.sigma:g}"
 
 
 def _center(image: Image) -> Image:

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -57,6 +58,19 @@ def test_all_methods_are_scored_on_the_same_noise(paths, tmp_path, few):
     assert noisy == pytest.approx([26.02, 26.02], abs=0.15)  # 20 log10(1 / 0.05)
     with (tmp_path / "scores.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_bm3d_is_told_the_sigma_of_white_noise_and_tuned_for_the_rest(
+    paths, tmp_path, few, monkeypatch
+):
+    slow = replace(accuracy.PEERS["gaussian"], name="bm3d")
+    monkeypatch.setattr(accuracy, "PEERS", {"bm3d": slow})
+
+    rows = [row for row in measure_accuracy(paths, [], tmp_path) if row["method"] == "bm3d"]
+
+    parameters = {row["noise"]: row["parameter"] for row in rows}
+    assert parameters["white 0.05"] == "0.05"
+    assert float(parameters["blur 0.76, 0.04"]) > 0.4
 
 
 def test_second_run_takes_up_what_is_done(paths, tmp_path, few, monkeypatch):
