@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import signal
 import socket
 import ssl
@@ -40,8 +41,9 @@ def lines(node: Any) -> Callable[[], list[str]]:
     begun = len(node.log)
 
     def read() -> list[str]:
-        said = node.log[begun:].splitlines()
-        return [line.split(" ", 2)[2] for line in said if "not forwarded yet" not in line]
+        told = [line.split(" ", 2)[2] for line in node.log[begun:].splitlines()]
+        forwarding = re.compile("not forwarded yet|^ERROR forwarding fails")
+        return [line for line in told if not forwarding.search(line)]
 
     return read
 
