@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from pydicom import Dataset
@@ -23,7 +23,6 @@ OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
 """Environment variables of a target's token; the second one where the first is not set."""
 
 _INSTANCE = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # as it was stored
-_GROUP_BYTES = 64 << 20
 _GROWTH, _MARGIN = 8, 1 << 20  # an archive may give back uncompressed what it got compressed
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _DUPLICATE = 0x0111
@@ -85,34 +84,15 @@ class DicomwebTarget:
         """
         parcel = pack(derived)
         with self._streak.watch(parcel.key.sop_instance_uid):
-            (stored,) = self._store_group([parcel])
-            if isinstance(stored, PacsError):
-                raise stored
-        return stored
-
-    def store_all(self, derived: Iterable[Dataset]) -> Iterator[StoredObject | PacsError]:
-        """Send instances in groups of at most 64 MiB, or of one.
-
-        Args:
-            derived: The instances.
-
-        Yields:
-            What the service holds of each, in their order, or why it does not.
-
-        Raises:
-            PacsUnavailableError: As of `store`.
-            CorruptImageError: An instance cannot be written.
-        """
-        group: list[Parcel] = []
-        for dataset in derived:
-            parcel = pack(dataset)
-            size = sum(len(each.content) for each in group)
-            if group and size + len(parcel.content) > _GROUP_BYTES:
-                yield from self._store_group(group)
-                group = []
-            group.append(parcel)
-        if group:
-            yield from self._store_group(group)
+            reason = self._send(parcel)
+            if reason in _OUT_OF_RESOURCES:
+                raise PacsUnavailableError(f"{self.address}: is out of resources: {reason:04X}")
+            if reason not in (None, _DUPLICATE):
+                raise PacsError(
+                    f"{parcel.name}: the PACS refuses it: (0008,1197) Failure Reason {reason:04X}"
+                )
+            self._prove(parcel)
+        return parcel.stored
 
     def find(self, stored: StoredObject) -> StoredObject | None:
         """Ask whether the service still has an instance; see `ObjectTarget.find`.
@@ -122,29 +102,9 @@ class DicomwebTarget:
         """
         return stored if self._has(InstanceKey.parse(stored.location)) else None
 
-    def _store_group(self, group: Sequence[Parcel]) -> Iterator[StoredObject | PacsError]:
-        failures = self._send(group)
-        for parcel in group:
-            reason = failures.get(parcel.key.sop_instance_uid)
-            if reason is not None and reason in _OUT_OF_RESOURCES:
-                raise PacsUnavailableError(f"{self.address}: is out of resources: {reason:04X}")
-            if reason is not None and reason != _DUPLICATE:
-                yield PacsError(
-                    f"{parcel.name}: the PACS refuses it: (0008,1197) Failure Reason {reason:04X}"
-                )
-                continue
-            try:
-                self._prove(parcel)
-            except PacsUnavailableError:
-                raise
-            except PacsError as error:
-                yield error
-            else:
-                yield parcel.stored
-
-    def _send(self, group: Sequence[Parcel]) -> dict[str, int]:
-        """Send a group; the Failure Reason of each instance that is refused."""
-        body, content_type = multipart.encode([parcel.content for parcel in group])
+    def _send(self, parcel: Parcel) -> int | None:
+        """Send an instance; the Failure Reason where it is refused."""
+        body, content_type = multipart.encode([parcel.content])
         client, answer = self._open(), None
         # Where the answer tells nothing, the proof tells all.
         with (
@@ -157,8 +117,8 @@ class DicomwebTarget:
             is_told = response.headers.get("Content-Type", "").partition(";")[0].endswith("json")
             answer = client.read_json(response) if is_told else None
             if answer is None and response.status_code == 409:
-                raise PacsError(f"{self.address}: refuses the instances without a reason")
-        return dict(_failures(answer))
+                raise PacsError(f"{self.address}: refuses the instance without a reason")
+        return dict(_failures(answer)).get(parcel.key.sop_instance_uid)
 
     def _prove(self, parcel: Parcel) -> None:
         for pause in self._patience.pauses():  # an archive may index what it took only later

@@ -125,7 +125,6 @@ class FakeService:
         self.page = 1000
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
-        self.posted: list[list[bytes]] = []
         self.answers: dict[str, Callable[[Any], bool | None]] = {}
         service = self
 
@@ -188,7 +187,6 @@ class FakeService:
             boundary = request.headers["Content-Type"].rpartition("boundary=")[2].encode()
             parts = body.split(b"--" + boundary)[1:-1]
             files = [part.partition(b"\r\n\r\n")[2][:-2] for part in parts]
-            self.posted.append(files)
             for file in files:
                 self.held.setdefault(str(dcmread(io.BytesIO(file)).SOPInstanceUID), file)
             request.reply(b"{}")

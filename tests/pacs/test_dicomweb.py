@@ -55,19 +55,6 @@ def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:
     assert to.find(stored[0]) is None
 
 
-def test_group_of_instances_goes_in_one_request(orthanc, service, target, instance, monkeypatch):
-    sent = [instance(number) for number in range(5)]
-    size = len(encode_dataset(sent[0]))
-    assert [s.sop_instance_uid for s in target(orthanc.dicomweb).store_all(sent)] == [
-        str(each.SOPInstanceUID) for each in sent
-    ]
-    monkeypatch.setattr("monai_dental.pacs.dicomweb._GROUP_BYTES", 2 * size + 100)
-
-    list(target(service.address).store_all(sent))
-
-    assert [len(files) for files in service.posted] == [2, 2, 1]
-
-
 def test_success_is_no_proof_where_the_archive_kept_other_pixels(
     orthanc, target, instance, picture
 ) -> None:
@@ -121,17 +108,18 @@ def refusal(reason: int, uid: str = "1.2.3.4.1") -> bytes:
 
 @pytest.mark.parametrize("status", [200, 202, 409])
 def test_refused_instance_fails_alone(service, target, instance, status) -> None:
-    def refuse(request: BaseHTTPRequestHandler) -> None:
-        service.held["1.2.3.4.2"] = encode_dataset(instance(2))
-        reply(request, refusal(0xC123), status=status)
+    service.answers["store"] = lambda request: reply(request, refusal(0xC123), status=status)
+    to = target(service.address)
 
-    service.answers["store"] = refuse
-    first, second = target(service.address).store_all([instance(1), instance(2)])
+    with pytest.raises(PacsError) as caught:
+        to.store(instance(1))
 
-    assert isinstance(first, PacsError)
-    assert not isinstance(first, OutputError)
-    assert "instance 1.2.3.4.1: the PACS refuses it: (0008,1197) Failure Reason C123" in str(first)
-    assert second.sop_instance_uid == "1.2.3.4.2"
+    assert not isinstance(caught.value, OutputError)
+    assert "instance 1.2.3.4.1: the PACS refuses it: (0008,1197) Failure Reason C123" in str(
+        caught.value
+    )
+    service.held["1.2.3.4.2"] = encode_dataset(instance(2))
+    assert to.store(instance(2)).sop_instance_uid == "1.2.3.4.2"
 
 
 def test_service_without_room_stops_the_run(service, target, instance) -> None:
