@@ -1,0 +1,220 @@
+"""Train other networks in the place of the blind bundle's, each for the same time, and score them.
+
+Each is trained by the bundle's own `train.json`, seed 0, on one thread, for as many epochs as take
+`--minutes` by a measured step; the learning rate falls to nothing in that time for each of them.
+Then each denoises the last 20 of a folder of clean images at full size, with noise added (seed 0,
+data range 1), told the true noise, and is timed on one simulated panoramic radiograph by turns.
+
+    .venv/bin/python scripts/benchmark_networks.py --dataset-dir DIR --output results/networks
+
+What is done is not done again: the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+from monai.networks.nets.restormer import Restormer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from monai_dental.benchmark.accuracy import NOISES, Noise
+from monai_dental.benchmark.speed import measure_speed
+from monai_dental.datalists import find_images
+from monai_dental.denoiser import Denoiser
+from monai_dental.formats import read_radiograph
+from monai_dental.metrics import psnr
+
+BUNDLE = Path(__file__).parents[1] / "bundles" / "dental_xray_denoising_blind"
+SCORED = [
+    noise for noise in NOISES if noise.name in {"white 0.02", "white 0.07", "blur 0.76, 0.04"}
+]
+STEPS, PATCHES, PATCH_SIZE, INTERVAL = 50, 16, 96, 5  # of train.json: steps an epoch, epochs
+TEST_COUNT, TURNS = 20, 9
+
+
+class AtHalfResolution(nn.Module):
+    """A network on the 2 x 2 pixels of image and noise map as channels, added to the image."""
+
+    def __init__(self, body: nn.Module, multiple: int) -> None:
+        super().__init__()
+        self.body = body
+        self.multiple = multiple
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return denoised images, (batch, 1, H, W), of (batch, 3, H, W)."""
+        height, width = image.shape[-2:]
+        padding = [0, -width % self.multiple, 0, -height % self.multiple]
+        padded = functional.pad(image, padding, mode="replicate")
+        correction = functional.pixel_shuffle(self.body(functional.pixel_unshuffle(padded, 2)), 2)
+        return (padded[:, :1] + correction)[..., :height, :width]
+
+
+def convolution_stack(channels: int, depth: int) -> nn.Module:
+    """Return DnCNN's plain stack at FFDNet's half resolution, without norms and biases."""
+    layers: list[nn.Module] = [nn.Conv2d(12, channels, 3, padding=1, bias=False), nn.ReLU()]
+    for _ in range(depth - 2):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.ReLU()]
+    layers.append(nn.Conv2d(channels, 4, 3, padding=1, bias=False))
+    return AtHalfResolution(nn.Sequential(*layers), 2)
+
+
+def small_restormer(dim: int) -> nn.Module:
+    """Return MONAI's Restormer, one block in each of three levels."""
+    body = Restormer(2, 12, 4, dim, num_blocks=(1, 1, 1), heads=(1, 2, 4), num_refinement_blocks=1)
+    return AtHalfResolution(body, 8)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to train.
+
+    Attributes:
+        name: What the table calls it.
+        definition: `network_def` of the configs.
+    """
+
+    name: str
+    definition: dict[str, object]
+
+    def make(self) -> nn.Module:
+        """Return the network, untrained."""
+        network: nn.Module = ConfigParser({"network": self.definition}).get_parsed_content(
+            "network"
+        )
+        return network
+
+
+def unet(*features: int) -> Candidate:
+    """Return the bundle's kind of network with other widths."""
+    target = "monai_dental.networks.DenoisingUNet"
+    definition = {"_target_": target, "features": features, "blocks": 2, "noise_channels": 2}
+    return Candidate(f"U-Net {features}", definition)
+
+
+CANDIDATES = (
+    unet(32, 64, 128),
+    unet(16, 32, 64),
+    unet(32, 64, 128, 256),
+    Candidate(
+        "12 convolutions of 64 channels (DnCNN, FFDNet)",
+        {"_target_": "benchmark_networks.convolution_stack", "channels": 64, "depth": 12},
+    ),
+    Candidate(
+        "MONAI's Restormer, 16 channels",
+        {"_target_": "benchmark_networks.small_restormer", "dim": 16},
+    ),
+)
+
+
+def main() -> None:
+    """Train, score and time all candidates, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of clean images")
+    parser.add_argument("--output", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--minutes", type=float, default=15, help="training of each (default: 15)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    folders = [arguments.output.resolve() / f"network{n}" for n in range(len(CANDIDATES))]
+    if not all((folder / "epochs.txt").exists() for folder in folders):
+        for candidate, folder, step in zip(CANDIDATES, folders, step_times(), strict=True):
+            epochs = round(60 * arguments.minutes / step / STEPS / INTERVAL) * INTERVAL
+            write_bundle(candidate, folder, max(INTERVAL, epochs))
+    for candidate, folder in zip(CANDIDATES, folders, strict=True):
+        train(candidate, folder)
+    scores = [score(folder, arguments.dataset_dir) for folder in folders]
+    speeds = measure_speed([str(folder) for folder in folders], peers=(), threads=1)
+    rates = {speed.name: speed.megapixels_per_s for speed in speeds}
+    print("| |", *(f"{noise.name} |" for noise in SCORED), "parameters | epochs | Mpixel/s |")
+    print("|---" * (len(SCORED) + 4) + "|")
+    for candidate, folder, row in zip(CANDIDATES, folders, scores, strict=True):
+        count = sum(weights.numel() for weights in candidate.make().parameters())
+        cells = [f"{row[noise.name]:.2f}" for noise in SCORED]
+        epochs, rate = (folder / "epochs.txt").read_text(), f"{rates[f'{folder}, torch']:.2f}"
+        print("|", " | ".join([candidate.name, *cells, f"{count:,}", epochs, rate]), "|")
+
+
+def step_times() -> list[float]:
+    """Return the CPU seconds of a training step of each candidate, taken by turns, medians."""
+    images = torch.rand(PATCHES, 3, PATCH_SIZE, PATCH_SIZE)
+    networks = [c.make().to(memory_format=torch.channels_last) for c in CANDIDATES]
+    optimizers = [torch.optim.Adam(network.parameters(), fused=True) for network in networks]
+    times: list[list[float]] = [[] for _ in networks]
+    for _ in range(TURNS):
+        for network, optimizer, taken in zip(networks, optimizers, times, strict=True):
+            start = time.process_time()
+            with torch.autocast("cpu", torch.bfloat16):
+                denoised = network(images)
+            functional.mse_loss(denoised.float(), images[:, :1]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            taken.append(time.process_time() - start)
+    return [statistics.median(taken) for taken in times]
+
+
+def write_bundle(candidate: Candidate, folder: Path, epochs: int) -> None:
+    """Write a copy of the bundle with another network."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("models", "eval"))
+    for name in ("train", "inference"):
+        path = folder / "configs" / f"{name}.json"
+        config = json.loads(path.read_text())
+        config["network_def"] = candidate.definition
+        path.write_text(json.dumps(config, indent=4))
+    (folder / "epochs.txt").write_text(f"{epochs}")
+
+
+def train(candidate: Candidate, folder: Path) -> None:
+    """Train the network of a folder by its `train.json`; do nothing if that is done."""
+    if (folder / ".trained").exists():
+        return
+    epochs = (folder / "epochs.txt").read_text()
+    print(f"{candidate.name}: {epochs} epochs", flush=True)
+    command = [sys.executable, "-m", "monai.bundle", "run", "training"]
+    command += ["--config_file", "configs/train.json", "--max_epochs", epochs]
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    with (folder / "training.log").open("a") as log:
+        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=log, stderr=log)
+    (folder / ".trained").touch()
+
+
+def score(bundle: Path, dataset_dir: Path) -> dict[str, float]:
+    """Return the mean PSNR of a trained bundle at each noise, from an earlier run if there is."""
+    done = bundle / "scores.json"
+    if not done.exists():
+        denoiser = Denoiser(bundle)
+        paths = find_images(dataset_dir)[-TEST_COUNT:]
+        scores = {
+            noise.name: statistics.fmean(
+                score_image(denoiser, path, noise, number) for number, path in enumerate(paths)
+            )
+            for noise in SCORED
+        }
+        done.write_text(json.dumps(scores))
+    result: dict[str, float] = json.loads(done.read_text())
+    return result
+
+
+def score_image(denoiser: Denoiser, path: Path, noise: Noise, seed: int) -> float:
+    """Return the PSNR of one image."""
+    clean = read_radiograph(path).pixels
+    noisy = noise.add(clean, seed)
+    span = float(noisy.max() - noisy.min())
+    denoiser.inferer.noise = noise.model(float(noisy.min()), span)
+    return psnr(denoiser.denoise(noisy), clean, 1.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The networks that are compared with the blind bundle's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+_SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_networks.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The script, as a module."""
+    spec = importlib.util.spec_from_file_location("benchmark_networks", _SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["benchmark_networks"] = module  # where the candidates' definitions look
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["benchmark_networks"]
+
+
+def test_networks_take_images_of_any_size(script):
+    for candidate in script.CANDIDATES:
+        with torch.inference_mode():
+            denoised = candidate.make()(torch.rand(1, 3, 37, 50))
+
+        assert denoised.shape == (1, 1, 37, 50), candidate.name
+
+
+def test_first_network_is_that_of_the_bundle(script):
+    config = json.loads((script.BUNDLE / "configs" / "train.json").read_text())
+
+    assert json.loads(json.dumps(script.CANDIDATES[0].definition)) == config["network_def"]
+
+
+def test_copy_of_the_bundle_has_the_other_network_and_no_weights(script, tmp_path):
+    candidate = script.CANDIDATES[3]
+
+    script.write_bundle(candidate, tmp_path / "copy", 40)
+
+    for name in ("train", "inference"):
+        config = json.loads((tmp_path / "copy" / "configs" / f"{name}.json").read_text())
+        assert config["network_def"] == candidate.definition
+    assert not (tmp_path / "copy" / "models").exists()
+    assert (tmp_path / "copy" / "epochs.txt").read_text() == "40"
