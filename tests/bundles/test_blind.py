@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.transforms import Compose
 
 from monai_dental.adapt import adapt, readable_images
 from monai_dental.bundles import find_bundle
@@ -65,6 +66,23 @@ def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
     assert {key: parser[key] for key in expected} == expected
     assert parser["loss"] == {"_target_": "torch.nn.MSELoss"}
     assert parser["network_def"]["features"] == [32, 64, 128]
+
+
+def test_folder_of_dark_images_is_trained_on_at_full_range(parse, tmp_path):
+    # 12 bits in 16, as sensors' exports often are
+    stored = np.random.default_rng(0).integers(100, 4000, (40, 40)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "1.png"), stored)
+
+    ranges = []
+    for dataset_dir in (str(tmp_path), None):
+        parser = parse("train", dataset_dir=dataset_dir)
+        for part in ("train", "validate"):
+            load = Compose(parser.get_parsed_content(f"{part}#deterministic_transforms"))
+            image = load({"image": str(tmp_path / "1.png")})["image"]
+            ranges.append((float(image.min()), float(image.max())))
+
+    assert ranges[:2] == [(0, 1)] * 2
+    assert ranges[2:] == [pytest.approx((stored.min() / 65535, stored.max() / 65535))] * 2
 
 
 def test_halo_of_the_inference_covers_the_reach_of_the_network(parse):
