@@ -45,10 +45,14 @@ TEST_COUNT, TURNS = 20, 9
 
 
 class AtHalfResolution(nn.Module):
-    """A network on the 2 x 2 pixels of image and noise map as channels, added to the image."""
+    """A network on the 2 x 2 pixels of image and noise map as channels, added to the image.
 
-    def __init__(self, body: nn.Module, multiple: int) -> None:
+    It begins as the identity, as the bundle's network does.
+    """
+
+    def __init__(self, body: nn.Module, last: nn.Conv2d, multiple: int) -> None:
         super().__init__()
+        nn.init.zeros_(last.weight)
         self.body = body
         self.multiple = multiple
 
@@ -63,17 +67,19 @@ class AtHalfResolution(nn.Module):
 
 def convolution_stack(channels: int, depth: int) -> nn.Module:
     """Return DnCNN's plain stack at FFDNet's half resolution, without norms and biases."""
-    layers: list[nn.Module] = [nn.Conv2d(12, channels, 3, padding=1, bias=False), nn.ReLU()]
-    for _ in range(depth - 2):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.ReLU()]
-    layers.append(nn.Conv2d(channels, 4, 3, padding=1, bias=False))
-    return AtHalfResolution(nn.Sequential(*layers), 2)
+    layers: list[nn.Module] = []
+    for channels_in in [12, *[channels] * (depth - 2)]:
+        convolution = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # as DnCNN's are
+        layers += [convolution, nn.ReLU()]
+    last = nn.Conv2d(channels, 4, 3, padding=1, bias=False)
+    return AtHalfResolution(nn.Sequential(*layers, last), last, 2)
 
 
 def small_restormer(dim: int) -> nn.Module:
     """Return MONAI's Restormer, one block in each of three levels."""
     body = Restormer(2, 12, 4, dim, num_blocks=(1, 1, 1), heads=(1, 2, 4), num_refinement_blocks=1)
-    return AtHalfResolution(body, 8)
+    return AtHalfResolution(body, body.output.conv, 8)
 
 
 @dataclass(frozen=True)
