@@ -89,10 +89,13 @@ class Candidate:
     Attributes:
         name: What the table calls it.
         definition: `network_def` of the configs.
+        tile: `tile_size` and `halo` of the inference, where not those of the bundle: a network with
+            norms or attention over all that it sees must see as much as in training.
     """
 
     name: str
     definition: dict[str, object]
+    tile: tuple[int, int] | None = None
 
     def make(self) -> nn.Module:
         """Return the network, untrained."""
@@ -120,6 +123,7 @@ CANDIDATES = (
     Candidate(
         "MONAI's Restormer, 16 channels",
         {"_target_": "benchmark_networks.small_restormer", "dim": 16},
+        tile=(PATCH_SIZE, 16),
     ),
 )
 
@@ -177,6 +181,8 @@ def write_bundle(candidate: Candidate, folder: Path, epochs: int) -> None:
         path = folder / "configs" / f"{name}.json"
         config = json.loads(path.read_text())
         config["network_def"] = candidate.definition
+        if name == "inference" and candidate.tile is not None:
+            config["tile_size"], config["halo"] = candidate.tile
         path.write_text(json.dumps(config, indent=4))
     (folder / "epochs.txt").write_text(f"{epochs}")
 

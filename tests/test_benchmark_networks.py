@@ -40,12 +40,13 @@ def test_first_network_is_that_of_the_bundle(script):
 
 
 def test_copy_of_the_bundle_has_the_other_network_and_no_weights(script, tmp_path):
-    candidate = script.CANDIDATES[3]
+    candidate = script.CANDIDATES[4]
 
     script.write_bundle(candidate, tmp_path / "copy", 40)
 
     for name in ("train", "inference"):
         config = json.loads((tmp_path / "copy" / "configs" / f"{name}.json").read_text())
         assert config["network_def"] == candidate.definition
+    assert (config["tile_size"], config["halo"]) == candidate.tile
     assert not (tmp_path / "copy" / "models").exists()
     assert (tmp_path / "copy" / "epochs.txt").read_text() == "40"
