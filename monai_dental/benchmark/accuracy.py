@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,7 @@ from monai_dental.noise import NoiseModel, add_gaussian_noise, add_poisson_gauss
 
 Image = NDArray[np.float32]
 Row = dict[str, str | float]
+_Maker = Callable[["Data", "Noise"], tuple[Callable[[Image], Image], str]]
 
 TEST_COUNT, TUNING_COUNT, TUNING_SIZE = 20, 4, 256
 ELECTRONIC_SIGMA = 0.005
@@ -107,16 +108,19 @@ def measure_accuracy(
     bundles: Sequence[str],
     output_dir: Path,
     *,
+    noises: Sequence[Noise] = NOISES,
+    peers: Collection[str] = tuple(PEERS),
+    gives_noise: bool = True,
     seed: int = 0,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
-    """Score bundles and filters at each of `NOISES`.
+    """Score bundles and filters on clean images with noise added.
 
     The last images, 20 at most, are denoised at their full size; four others tune the filters, on
     their central 256 × 256 pixels; BM3D is given the true sigma of white noise. All methods get the
-    same noisy images. A bundle is run as `Denoiser` runs it; one that takes the noise of an image,
-    once more with the true noise. Nothing is clipped but what the bundles clip.
+    same noisy images. A bundle is run as `Denoiser` runs it. Nothing is clipped but what the
+    bundles clip.
 
     What is done is not done again: each method's scores at one noise are a file in the folder. What
     they are scores of is in its `settings.json`; bundles may be added to it.
@@ -125,6 +129,10 @@ def measure_accuracy(
         paths: Clean images, at least 5, in order; none of them may have trained the bundles.
         bundles: Names or folders.
         output_dir: Where the scores go; it exists.
+        noises: What to add.
+        peers: Names of the filters, from `PEERS`.
+        gives_noise: Whether bundles that take the noise of an image run once more with the true
+            noise.
         seed: Of the noise.
         jobs: Processes.
         progress: Called with how many methods are done, and of how many.
@@ -140,7 +148,8 @@ def measure_accuracy(
     """
     data = _split(paths, output_dir, seed)
     _settle(output_dir, _settings(data, bundles))
-    tasks = list(_tasks(data, bundles))
+    makers = _makers(bundles, peers, gives_noise=gives_noise)
+    tasks = [_Task(data, noise, name, make) for name, make in makers.items() for noise in noises]
     rows: list[Row] = []
     with ProcessPoolExecutor(
         jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
@@ -157,13 +166,21 @@ def measure_accuracy(
     return rows
 
 
-def write_examples(paths: Sequence[Path], bundle: str, output_dir: Path, *, seed: int = 0) -> None:
+def write_examples(
+    paths: Sequence[Path],
+    bundle: str,
+    output_dir: Path,
+    *,
+    noises: Sequence[Noise] = NOISES,
+    seed: int = 0,
+) -> None:
     """Write the first image that `measure_accuracy` scores, at each noise, for `write_report`.
 
     Args:
         paths: See `measure_accuracy`.
         bundle: Name or folder.
         output_dir: Gets `clean/`, `noisy/` and `denoised/`, PNG of 16 bits, clipped to [0, 1].
+        noises: See `measure_accuracy`.
         seed: See `measure_accuracy`.
 
     Raises:
@@ -173,7 +190,7 @@ def write_examples(paths: Sequence[Path], bundle: str, output_dir: Path, *, seed
     """
     data = _split(paths, output_dir, seed)
     denoiser = Denoiser(find_bundle(bundle))
-    for noise in NOISES:
+    for noise in noises:
         noisy, clean = data.noisy(data.test[0], noise)
         pictures = {"clean": clean, "noisy": noisy, "denoised": denoiser.denoise(noisy)}
         for kind, picture in pictures.items():
@@ -221,7 +238,7 @@ def _settle(folder: Path, settings: dict[str, str | int]) -> None:
     earlier: dict[str, str | int] = {}
     if path.is_file():
         earlier = json.loads(path.read_text(encoding="utf-8"))
-    elif next(folder.glob("*.json"), None) is not None:
+    if not earlier and any(file != path for file in folder.glob("*.json")):
         raise OutputError(f"{folder}: has scores, but no settings.json to say of what; {advice}")
     others = [name for name, value in settings.items() if earlier.get(name, value) != value]
     if others:
@@ -234,19 +251,19 @@ class _Task:
     data: Data
     noise: Noise
     method: str
-    make: Callable[[Data, Noise], tuple[Callable[[Image], Image], str]]
+    make: _Maker
 
 
-def _tasks(data: Data, bundles: Sequence[str]) -> Iterator[_Task]:
-    makers = {"noisy": _nothing}
+def _makers(
+    bundles: Sequence[str], peers: Collection[str], *, gives_noise: bool
+) -> dict[str, _Maker]:
+    makers: dict[str, _Maker] = {"noisy": _nothing}
     for bundle in bundles:
         folder = find_bundle(bundle)
         makers[bundle] = partial(_bundle, folder)
-        if isinstance(Denoiser(folder).inferer, NoiseAwareInferer):
+        if gives_noise and isinstance(Denoiser(folder).inferer, NoiseAwareInferer):
             makers[f"{bundle}, noise given"] = partial(_bundle_with_noise, folder)
-    makers |= {name: partial(_filter, name) for name in PEERS}
-    for method, make in makers.items():
-        yield from (_Task(data, noise, method, make) for noise in NOISES)
+    return makers | {name: partial(_filter, name) for name in peers}
 
 
 def _score(task: _Task) -> list[Row]:

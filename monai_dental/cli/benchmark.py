@@ -56,6 +56,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
     from monai_dental.batch.folder import FolderSource
     from monai_dental.benchmark.accuracy import (
+        NOISES,
         PEERS,
         format_accuracy,
         measure_accuracy,
@@ -71,12 +72,12 @@ def benchmark(arguments: argparse.Namespace) -> int:
     prepare_output_folder(arguments.output, overwrite=True)
     with progress_bar("scoring", 0, "method") as progress:
         rows = measure_accuracy(
-            paths, bundles, arguments.output, seed=arguments.seed, jobs=arguments.jobs,
-            progress=lambda done, total: advance(progress, done, total),
+            paths, bundles, arguments.output, noises=NOISES, peers=PEERS, seed=arguments.seed,
+            jobs=arguments.jobs, progress=lambda done, total: advance(progress, done, total),
         )  # fmt: skip
     print(format_accuracy(rows))
     examples = arguments.output / "examples"
-    write_examples(paths, bundles[0], examples, seed=arguments.seed)
+    write_examples(paths, bundles[0], examples, noises=NOISES, seed=arguments.seed)
     pages = arguments.output / "report"
     prepare_output_folder(pages, overwrite=True)
     noisy = list(FolderSource([examples / "noisy"]))

@@ -29,9 +29,8 @@ def paths(tmp_path_factory):
 @pytest.fixture
 def few(monkeypatch):
     """Two noises and one filter, in this process."""
-    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05), Noise(0.04, 0.76)))
-    monkeypatch.setattr(accuracy, "PEERS", {"gaussian": accuracy.PEERS["gaussian"]})
     monkeypatch.setattr(accuracy, "ProcessPoolExecutor", SameProcess)
+    return {"noises": (Noise(0.05), Noise(0.04, 0.76)), "peers": ["gaussian"]}
 
 
 class SameProcess:
@@ -46,7 +45,7 @@ class SameProcess:
 
 
 def test_all_methods_are_scored_on_the_same_noise(paths, tmp_path, few):
-    rows = measure_accuracy(paths, ["unet"], tmp_path)
+    rows = measure_accuracy(paths, ["unet"], tmp_path, **few)
 
     names = {(row["noise"], row["method"]) for row in rows}
     methods = {"noisy", "unet", "gaussian"}
@@ -66,18 +65,28 @@ def test_bm3d_is_told_the_sigma_of_white_noise_and_tuned_for_the_rest(
     slow = replace(accuracy.PEERS["gaussian"], name="bm3d")
     monkeypatch.setattr(accuracy, "PEERS", {"bm3d": slow})
 
-    rows = [row for row in measure_accuracy(paths, [], tmp_path) if row["method"] == "bm3d"]
+    rows = measure_accuracy(paths, [], tmp_path, noises=few["noises"], peers=["bm3d"])
 
-    parameters = {row["noise"]: row["parameter"] for row in rows}
+    parameters = {row["noise"]: row["parameter"] for row in rows if row["method"] == "bm3d"}
     assert parameters["white 0.05"] == "0.05"
     assert float(parameters["blur 0.76, 0.04"]) > 0.4
 
 
+@pytest.mark.parametrize("gives_noise", [True, False])
+def test_bundle_that_takes_the_noise_is_given_it_where_asked_for(paths, tmp_path, few, gives_noise):
+    rows = measure_accuracy(paths, ["blind"], tmp_path, gives_noise=gives_noise, **few)
+
+    methods = {row["method"] for row in rows}
+    assert methods == {"noisy", "gaussian", "blind"} | (
+        {"blind, noise given"} if gives_noise else set()
+    )
+
+
 def test_second_run_takes_up_what_is_done(paths, tmp_path, few, monkeypatch):
-    rows = measure_accuracy(paths, ["unet"], tmp_path)
+    rows = measure_accuracy(paths, ["unet"], tmp_path, **few)
     monkeypatch.setattr(accuracy, "tune", None)
 
-    assert measure_accuracy(paths, ["unet"], tmp_path) == rows
+    assert measure_accuracy(paths, ["unet"], tmp_path, **few) == rows
 
 
 @pytest.fixture
@@ -87,14 +96,13 @@ def bundle(tmp_path):
 
 
 @pytest.fixture
-def scored(paths, tmp_path, few, bundle, monkeypatch):
+def scored(paths, tmp_path, few, bundle):
     """A folder with scores, and a function that goes on with it."""
-    monkeypatch.setattr(accuracy, "PEERS", {})
     folder = tmp_path / "out"
     folder.mkdir()
 
     def score(paths=paths, bundles=(str(bundle),), seed=0):
-        return measure_accuracy(paths, bundles, folder, seed=seed)
+        return measure_accuracy(paths, bundles, folder, noises=few["noises"], peers=[], seed=seed)
 
     score()
     return folder, score
@@ -132,9 +140,13 @@ def test_scores_of_a_bundle_as_it_was_are_not_taken_up(scored, bundle, part):
         score()
 
 
-def test_scores_that_do_not_say_of_what_are_not_taken_up(scored):
+@pytest.mark.parametrize("settings", [None, "{}"])
+def test_scores_that_do_not_say_of_what_are_not_taken_up(scored, settings):
     folder, score = scored
-    (folder / "settings.json").unlink()
+    if settings is None:
+        (folder / "settings.json").unlink()
+    else:
+        (folder / "settings.json").write_text(settings)
 
     with pytest.raises(OutputError, match=r"out: has scores, but no settings\.json to say of what"):
         score()
@@ -160,7 +172,7 @@ def test_filters_are_tuned_on_other_images_than_they_are_scored_on(
         return tune(peer, noisy, clean, data_range=data_range)
 
     monkeypatch.setattr(accuracy, "tune", spy)
-    measure_accuracy(paths, ["unet"], tmp_path)
+    measure_accuracy(paths, ["unet"], tmp_path, **few)
 
     scored = [np.float32(cv2.imread(str(path), -1) / 65535) for path in paths[-2:]]
     assert len(tuned) == 8
