@@ -2,8 +2,9 @@
 
 Each is trained by the bundle's own `train.json`, seed 0, on one thread, for as many epochs as take
 `--minutes` by a measured step; the learning rate falls to nothing in that time for each of them.
-Then each denoises the last 20 of a folder of clean images at full size, with noise added (seed 0,
-data range 1), told the true noise, and is timed on one simulated panoramic radiograph by turns.
+Then each is scored as `monai-dental benchmark` scores the bundle: it denoises the last 20 of a
+folder of clean images at full size, with noise added (seed 0, data range 1), and estimates the
+noise itself. Last, all are timed on one simulated panoramic radiograph by turns.
 
     .venv/bin/python scripts/benchmark_networks.py --dataset-dir DIR --output results/networks
 
@@ -29,19 +30,17 @@ from monai.networks.nets.restormer import Restormer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from monai_dental.benchmark.accuracy import NOISES, Noise
+from monai_dental.benchmark.accuracy import NOISES, Row, measure_accuracy
 from monai_dental.benchmark.speed import measure_speed
 from monai_dental.datalists import find_images
-from monai_dental.denoiser import Denoiser
-from monai_dental.formats import read_radiograph
-from monai_dental.metrics import psnr
+from monai_dental.outputs import prepare_output_folder
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "dental_xray_denoising_blind"
 SCORED = [
     noise for noise in NOISES if noise.name in {"white 0.02", "white 0.07", "blur 0.76, 0.04"}
 ]
 STEPS, PATCHES, PATCH_SIZE, INTERVAL = 50, 16, 96, 5  # of train.json: steps an epoch, epochs
-TEST_COUNT, TURNS = 20, 9
+TURNS = 9
 
 
 class AtHalfResolution(nn.Module):
@@ -89,12 +88,14 @@ class Candidate:
     Attributes:
         name: What the table calls it.
         definition: `network_def` of the configs.
+        learning_rate: The largest, of Adam; that of the network's publication.
         tile: `tile_size` and `halo` of the inference, where not those of the bundle: a network with
             norms or attention over all that it sees must see as much as in training.
     """
 
     name: str
     definition: dict[str, object]
+    learning_rate: float = 1e-3
     tile: tuple[int, int] | None = None
 
     def make(self) -> nn.Module:
@@ -123,6 +124,7 @@ CANDIDATES = (
     Candidate(
         "MONAI's Restormer, 16 channels",
         {"_target_": "benchmark_networks.small_restormer", "dim": 16},
+        learning_rate=3e-4,
         tile=(PATCH_SIZE, 16),
     ),
 )
@@ -136,21 +138,28 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15, help="training of each (default: 15)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folders = [arguments.output.resolve() / f"network{n}" for n in range(len(CANDIDATES))]
+    # Networks of another training time are others.
+    output = arguments.output.resolve() / f"{arguments.minutes:g}_minutes"
+    prepare_output_folder(output / "scores", overwrite=True)
+    folders = [output / f"network{n}" for n in range(len(CANDIDATES))]
     if not all((folder / "epochs.txt").exists() for folder in folders):
         for candidate, folder, step in zip(CANDIDATES, folders, step_times(), strict=True):
             epochs = round(60 * arguments.minutes / step / STEPS / INTERVAL) * INTERVAL
             write_bundle(candidate, folder, max(INTERVAL, epochs))
     for candidate, folder in zip(CANDIDATES, folders, strict=True):
         train(candidate, folder)
-    scores = [score(folder, arguments.dataset_dir) for folder in folders]
-    speeds = measure_speed([str(folder) for folder in folders], peers=(), threads=1)
+    bundles = [str(folder) for folder in folders]
+    rows = measure_accuracy(
+        find_images(arguments.dataset_dir), bundles, output / "scores",
+        noises=SCORED, peers=(), gives_noise=False,
+    )  # fmt: skip
+    speeds = measure_speed(bundles, peers=(), threads=1)
     rates = {speed.name: speed.megapixels_per_s for speed in speeds}
     print("| |", *(f"{noise.name} |" for noise in SCORED), "parameters | epochs | Mpixel/s |")
     print("|---" * (len(SCORED) + 4) + "|")
-    for candidate, folder, row in zip(CANDIDATES, folders, scores, strict=True):
+    for candidate, folder in zip(CANDIDATES, folders, strict=True):
         count = sum(weights.numel() for weights in candidate.make().parameters())
-        cells = [f"{row[noise.name]:.2f}" for noise in SCORED]
+        cells = [f"{mean_psnr(rows, folder, noise.name):.2f}" for noise in SCORED]
         epochs, rate = (folder / "epochs.txt").read_text(), f"{rates[f'{folder}, torch']:.2f}"
         print("|", " | ".join([candidate.name, *cells, f"{count:,}", epochs, rate]), "|")
 
@@ -195,6 +204,7 @@ def train(candidate: Candidate, folder: Path) -> None:
     print(f"{candidate.name}: {epochs} epochs", flush=True)
     command = [sys.executable, "-m", "monai.bundle", "run", "training"]
     command += ["--config_file", "configs/train.json", "--max_epochs", epochs]
+    command += ["--learning_rate", str(candidate.learning_rate)]
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     with (folder / "training.log").open("a") as log:
@@ -202,30 +212,11 @@ def train(candidate: Candidate, folder: Path) -> None:
     (folder / ".trained").touch()
 
 
-def score(bundle: Path, dataset_dir: Path) -> dict[str, float]:
-    """Return the mean PSNR of a trained bundle at each noise, from an earlier run if there is."""
-    done = bundle / "scores.json"
-    if not done.exists():
-        denoiser = Denoiser(bundle)
-        paths = find_images(dataset_dir)[-TEST_COUNT:]
-        scores = {
-            noise.name: statistics.fmean(
-                score_image(denoiser, path, noise, number) for number, path in enumerate(paths)
-            )
-            for noise in SCORED
-        }
-        done.write_text(json.dumps(scores))
-    result: dict[str, float] = json.loads(done.read_text())
-    return result
-
-
-def score_image(denoiser: Denoiser, path: Path, noise: Noise, seed: int) -> float:
-    """Return the PSNR of one image."""
-    clean = read_radiograph(path).pixels
-    noisy = noise.add(clean, seed)
-    span = float(noisy.max() - noisy.min())
-    denoiser.inferer.noise = noise.model(float(noisy.min()), span)
-    return psnr(denoiser.denoise(noisy), clean, 1.0)
+def mean_psnr(rows: list[Row], bundle: Path, noise: str) -> float:
+    """Return the mean over the images of the PSNR of a bundle at a noise."""
+    return statistics.fmean(
+        float(row["psnr"]) for row in rows if (row["method"], row["noise"]) == (str(bundle), noise)
+    )
 
 
 if __name__ == "__main__":
