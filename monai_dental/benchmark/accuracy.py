@@ -117,10 +117,10 @@ def measure_accuracy(
 ) -> list[Row]:
     """Score bundles and filters on clean images with noise added.
 
-    The last images, 20 at most, are denoised at their full size; four others tune the filters, on
-    their central 256 × 256 pixels; BM3D is given the true sigma of white noise. All methods get the
-    same noisy images. A bundle is run as `Denoiser` runs it. Nothing is clipped but what the
-    bundles clip.
+    The last images, 20 at most, are denoised at their full size; four others tune the filters, BM3D
+    on their central 256 × 256 pixels. BM3D is given the true sigma of white noise. All methods get
+    the same noisy images, not clipped, and all results are clipped to [0, 1]. A bundle is run as
+    `Denoiser` runs it.
 
     What is done is not done again: each method's scores at one noise are a file in the folder. What
     they are scores of is in its `settings.json`; bundles may be added to it.
@@ -312,10 +312,19 @@ def _bundle_with_noise(
 
 def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
     if name == "bm3d" and noise.blur == 0:
-        return partial(PEERS[name].denoise, parameter=noise.sigma), f"{noise.sigma:g}"
-    pairs = [tuple(map(_center, data.noisy(path, noise))) for path in data.tuning]
-    parameter = tune(PEERS[name], [a for a, _ in pairs], [b for _, b in pairs], data_range=1.0)
-    return partial(PEERS[name].denoise, parameter=parameter), f"{parameter:.4g}"
+        parameter = noise.sigma
+    else:
+        pairs = [data.noisy(path, noise) for path in data.tuning]
+        if name == "bm3d":  # takes half a minute for an image
+            pairs = [(_center(noisy), _center(clean)) for noisy, clean in pairs]
+        noisy, clean = zip(*pairs, strict=True)
+        parameter = tune(PEERS[name], noisy, clean, data_range=1.0)
+
+    def denoise(image: Image) -> Image:
+        # As the bundles do: some of the pictures are white in part.
+        return PEERS[name].denoise(image, parameter).clip(0, 1)
+
+    return denoise, f"{parameter:.4g}"
 
 
 def _center(image: Image) -> Image:
