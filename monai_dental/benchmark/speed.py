@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,6 +36,9 @@ _PARAMETERS = {
 FAST_NON_LOCAL_MEANS = "fast_non_local_means"
 """OpenCV's, for images of 8 bits."""
 
+FILTERS = (*PEERS, FAST_NON_LOCAL_MEANS)
+
+_CONVOLUTIONS = ", its convolutions alone"
 _LONG_S = 20.0
 """A call that takes longer is measured once, after its first."""
 
@@ -51,6 +54,7 @@ class Speed:
         cpu_seconds: Median time of a call, of all cores together.
         memory_mb: Largest memory of the process above what it had before the first call, in MiB.
         calls: How many calls were measured.
+        share: Rate as a share of that of the bundle's convolutions alone; None for others.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Speed:
     cpu_seconds: float
     memory_mb: float
     calls: int
+    share: float | None = None
 
 
 def measure_speed(
@@ -66,11 +71,11 @@ def measure_speed(
     size: tuple[int, int] = PANORAMIC,
     *,
     backends: Sequence[str] = ("torch",),
-    peers: Sequence[str] = (*PEERS, FAST_NON_LOCAL_MEANS),
+    peers: Sequence[str] = FILTERS,
     threads: int = 2,
     rounds: int = 7,
 ) -> list[Speed]:
-    """Denoise one simulated radiograph by bundles and by filters, in turn, several times.
+    """Denoise one simulated panoramic radiograph by bundles and by filters, in turn, several times.
 
     Each has a process of its own, with a first call that is not measured. Then all take turns, so
     that what else the machine does meets all of them. For each bundle with convolutions there is
@@ -81,7 +86,7 @@ def measure_speed(
         bundles: Names or folders.
         size: Rows and columns of the image.
         backends: What runs the networks, see `Denoiser`.
-        peers: Names of filters; `FAST_NON_LOCAL_MEANS` may be among them.
+        peers: Names of filters, of `FILTERS`.
         threads: Cores to use.
         rounds: Turns to take.
 
@@ -97,9 +102,11 @@ def measure_speed(
         folder = find_bundle(bundle)
         for backend in backends:
             makers[f"{bundle}, {backend}"] = partial(_bundle, folder, backend)
-        makers[f"{bundle}, its convolutions alone"] = partial(_convolutions, folder)
+        makers[f"{bundle}{_CONVOLUTIONS}"] = partial(_convolutions, folder)
     makers |= {name: partial(_peer, name) for name in peers}
-    noisy = simulate_exposure(1, size=size, bits_stored=16).noisy / np.float32(65535)
+    noisy = simulate_exposure(1, size=size, bits_stored=16, view="panoramic").noisy / np.float32(
+        65535
+    )
     workers = {
         name: ProcessPoolExecutor(1, get_context("spawn"), _start, (maker, noisy, threads))
         for name, maker in makers.items()
@@ -114,7 +121,19 @@ def measure_speed(
     finally:
         for worker in workers.values():
             worker.shutdown(cancel_futures=True)
-    return [_row(name, noisy.size, times[name], memory[name]) for name in makers]
+    rows = [_row(name, noisy.size, times[name], memory[name]) for name in makers]
+    rates = {row.name: row.megapixels_per_s for row in rows}
+    ceilings = {
+        f"{bundle}, {backend}": rates[f"{bundle}{_CONVOLUTIONS}"]
+        for bundle in bundles
+        for backend in backends
+    }
+    return [
+        replace(row, share=row.megapixels_per_s / ceilings[row.name])
+        if row.name in ceilings
+        else row
+        for row in rows
+    ]
 
 
 def _row(name: str, pixels: int, times: list[tuple[float, float]], memory_mb: float) -> Speed:
@@ -125,11 +144,12 @@ def _row(name: str, pixels: int, times: list[tuple[float, float]], memory_mb: fl
 def format_speeds(speeds: Sequence[Speed]) -> str:
     """Return measurements as a Markdown table, the fastest first."""
     lines = [
-        "| | Mpixel/s | seconds | CPU seconds | memory, MiB | calls |",
-        "|---|---|---|---|---|---|",
+        "| | Mpixel/s | of its convolutions | seconds | CPU seconds | memory, MiB | calls |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {s.name} | {s.megapixels_per_s:.3g} | {s.seconds:.3g} | {s.cpu_seconds:.3g} | "
+        f"| {s.name} | {s.megapixels_per_s:.3g} | {'' if s.share is None else f'{s.share:.0%}'} | "
+        f"{s.seconds:.3g} | {s.cpu_seconds:.3g} | "
         f"{s.memory_mb:.0f} | {s.calls} |"
         for s in sorted(speeds, key=lambda s: -s.megapixels_per_s)
     ]

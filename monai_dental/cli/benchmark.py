@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 
-from monai_dental.bundles import DEFAULT_BUNDLE
+from monai_dental.bundles import DEFAULT_BUNDLE, shipped_bundles
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
 from monai_dental.errors import extra_needed
@@ -31,7 +32,12 @@ def add(commands: Subparsers) -> None:
     )
     command.add_argument(
         "--bundle", metavar="NAME|DIR", action="append", dest="bundles",
-        help=f"a bundle to compare, may be given again (default: {DEFAULT_BUNDLE})",
+        help=f"a bundle to compare, may be given again (default: {DEFAULT_BUNDLE}; with --speed "
+        "all that come with the package)",
+    )  # fmt: skip
+    command.add_argument(
+        "--without", metavar="FILTER", action="append", default=[],
+        help="a filter to leave out, for example bm3d, may be given again",
     )  # fmt: skip
     command.add_argument(
         "--seed", metavar="N", type=int, default=0, help="of the noise; default: 0"
@@ -45,9 +51,8 @@ def add(commands: Subparsers) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> int:
     """Score bundles beside filters, or measure their speed."""
-    bundles = arguments.bundles or [DEFAULT_BUNDLE]
     if arguments.speed:
-        return _speed(bundles, arguments.jobs)
+        return _speed(arguments.bundles or shipped_bundles(), arguments.without, arguments.jobs)
 
     from monai_dental.errors import DatasetError
 
@@ -62,17 +67,17 @@ def benchmark(arguments: argparse.Namespace) -> int:
         measure_accuracy,
         write_examples,
     )
-    from monai_dental.benchmark.peers import require_packages
     from monai_dental.datalists import find_images
     from monai_dental.outputs import prepare_output_folder
     from monai_dental.report import write_report
 
     paths = find_images(arguments.images)
-    require_packages(PEERS.values())
+    peers = _left(PEERS, arguments.without)
+    bundles = arguments.bundles or [DEFAULT_BUNDLE]
     prepare_output_folder(arguments.output, overwrite=True)
     with progress_bar("scoring", 0, "method") as progress:
         rows = measure_accuracy(
-            paths, bundles, arguments.output, noises=NOISES, peers=PEERS, seed=arguments.seed,
+            paths, bundles, arguments.output, noises=NOISES, peers=peers, seed=arguments.seed,
             jobs=arguments.jobs, progress=lambda done, total: advance(progress, done, total),
         )  # fmt: skip
     print(format_accuracy(rows))
@@ -87,12 +92,24 @@ def benchmark(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _speed(bundles: list[str], threads: int) -> int:
+def _speed(bundles: list[str], without: list[str], threads: int) -> int:
     from monai_dental.backends import installed_backends
-    from monai_dental.benchmark.peers import PEERS, require_packages
-    from monai_dental.benchmark.speed import format_speeds, measure_speed
+    from monai_dental.benchmark.speed import FILTERS, format_speeds, measure_speed
 
-    require_packages(PEERS.values())
-    speeds = measure_speed(bundles, backends=installed_backends(), threads=threads)
+    peers = _left(FILTERS, without)
+    speeds = measure_speed(bundles, backends=installed_backends(), peers=peers, threads=threads)
     print(format_speeds(speeds))
     return 0
+
+
+def _left(filters: Collection[str], without: list[str]) -> list[str]:
+    """Return the filters to compare, whose packages are there."""
+    from monai_dental.benchmark.peers import PEERS, require_packages
+    from monai_dental.errors import DatasetError
+
+    for name in without:
+        if name not in filters:
+            raise DatasetError(f"--without {name}: no such filter; need {', '.join(filters)}")
+    left = [name for name in filters if name not in without]
+    require_packages(PEERS[name] for name in left if name in PEERS)
+    return left

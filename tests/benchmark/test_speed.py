@@ -17,6 +17,8 @@ def test_bundle_convolutions_and_filter_are_measured_in_one_run():
         assert row.calls == 3
         assert row.megapixels_per_s == pytest.approx(SIZE[0] * SIZE[1] / 1e6 / row.seconds)
     assert speeds[0].memory_mb > 0
+    assert speeds[0].share == speeds[0].megapixels_per_s / speeds[1].megapixels_per_s
+    assert speeds[1].share is speeds[2].share is None
 
 
 def test_convolutions_of_a_gpu_are_waited_for(monkeypatch):
@@ -32,13 +34,11 @@ def test_convolutions_of_a_gpu_are_waited_for(monkeypatch):
 
 
 def test_table_has_the_fastest_first():
-    slow, fast = (
-        Speed(name, rate, 1 / rate, 2 / rate, 10.0, 3) for name, rate in (("a", 1), ("b", 2))
-    )
+    slow, fast = Speed("a", 1, 1, 2, 10.0, 3), Speed("b", 2, 0.5, 1, 10.0, 3, share=2 / 3)
 
     lines = format_speeds([slow, fast]).splitlines()
 
-    assert lines[2:] == ["| b | 2 | 0.5 | 1 | 10 | 3 |", "| a | 1 | 1 | 2 | 10 | 3 |"]
+    assert lines[2:] == ["| b | 2 | 67% | 0.5 | 1 | 10 | 3 |", "| a | 1 |  | 1 | 2 | 10 | 3 |"]
 
 
 def test_unknown_bundle_is_told_before_any_work():

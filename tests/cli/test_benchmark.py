@@ -57,6 +57,37 @@ def test_missing_package_is_told_before_anything_is_measured(
     assert not (tmp_path / "out").exists()
 
 
+def test_filter_that_may_not_be_installed_can_be_left_out(images, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bm3d", None)
+    peers = {name: accuracy.PEERS[name] for name in ("median", "bm3d")}
+    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05),))
+    monkeypatch.setattr(accuracy, "PEERS", peers)
+    options = ["--output", str(tmp_path / "out"), "--bundle", "unet", "--jobs", "1"]
+
+    assert main(["benchmark", str(images), *options, "--without", "bm3d"]) == 0
+    assert "| median |" in capsys.readouterr().out
+
+
+def test_filter_that_is_none_cannot_be_left_out(images, tmp_path, capsys):
+    options = ["--output", str(tmp_path / "out"), "--without", "bmw"]
+
+    assert main(["benchmark", str(images), *options]) == 2
+    assert "error: --without bmw: no such filter; need median, gaussian" in capsys.readouterr().err
+
+
+def test_speed_of_all_bundles_is_measured(capsys, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        "monai_dental.benchmark.speed.measure_speed",
+        lambda bundles, **options: asked.update(options, bundles=bundles) or [],
+    )
+
+    assert main(["benchmark", "--speed", "--without", "fast_non_local_means"]) == 0
+
+    assert asked["bundles"] == ["blind", "dae", "unet"]
+    assert asked["peers"] == list(accuracy.PEERS)
+
+
 @pytest.mark.parametrize("missing", [["--output", "out"], ["folder"], []])
 def test_images_and_output_are_needed(missing, capsys):
     assert main(["benchmark", *missing]) == 2
