@@ -134,7 +134,10 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
 
 
 def derivation_of(
-    bundle_root: str, ckpt_path: str, description: str = "Noise reduction"
+    bundle_root: str,
+    ckpt_path: str,
+    description: str = "Noise reduction",
+    strength: float = 1.0,
 ) -> Derivation:
     """Return the record of what a bundle does to an image, for derived DICOM objects.
 
@@ -143,9 +146,10 @@ def derivation_of(
         ckpt_path: The file whose digest says what exactly ran: the weights, or the config of a
             filter that has none.
         description: What was done, in words.
+        strength: Share of the correction that was applied.
 
     Returns:
-        The record for strength 1.
+        The record.
 
     Raises:
         BundleError: The metadata or the file are missing.
@@ -160,7 +164,7 @@ def derivation_of(
         model_name=Path(bundle_root).resolve().name,
         model_version=metadata["version"],
         weights_digest=weights_digest(ckpt_path),
-        strength=1.0,
+        strength=strength,
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from monai_dental.backends import run_by
 from monai_dental.bundles import load_config, load_weights
 from monai_dental.errors import BundleError
-from monai_dental.filters import blend
+from monai_dental.filters import blend, checked_strength
 
 if TYPE_CHECKING:
     from monai_dental.dicom.derive import Derivation
@@ -97,9 +97,7 @@ class Denoiser:
             raise ValueError("pixels have values that are not finite")
         if pixels.ndim not in (2, 3):
             raise ValueError(f"pixels have shape {pixels.shape}; need (H, W) or (frames, H, W)")
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength is {strength}; need 0 to 1")
-        if strength == 0:
+        if checked_strength(strength) == 0:
             return np.array(pixels, dtype=np.float32)
         frames = pixels[None] if pixels.ndim == 2 else pixels
         data = self._before({"image": MetaTensor(torch.from_numpy(frames))})

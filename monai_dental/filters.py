@@ -55,6 +55,17 @@ def _low_pass_on_cpu(image: Tensor, kernel: Tensor) -> Tensor:
     return blurred
 
 
+def checked_strength(strength: float) -> float:
+    """Return the share of a correction that is to be applied.
+
+    Raises:
+        ValueError: It is not from 0 to 1.
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is {strength}; need 0 to 1")
+    return float(strength)
+
+
 def blend(
     pixels: NDArray[np.float32], denoised: NDArray[np.float32], strength: float
 ) -> NDArray[np.float32]:

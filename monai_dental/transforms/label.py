@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from monai_dental.filters import blend
+from monai_dental.filters import blend, checked_strength
 from monai_dental.formats import read_radiograph
 from monai_dental.radiograph import Radiograph, shown_values
 
@@ -41,9 +41,7 @@ class ToStoredd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.reference_key = reference_key
-        self.strength = float(strength)
-        if not 0 <= self.strength <= 1:
-            raise ValueError(f"strength is {strength}; need 0 to 1")
+        self.strength = checked_strength(float(strength))  # the app hands on what was typed
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         """Return `data` with the images of `keys` as NumPy arrays of stored values."""

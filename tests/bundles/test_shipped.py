@@ -11,11 +11,14 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import onnxruntime
+import pydicom
 import pytest
 import torch
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, load
 
 from monai_dental.bundles import PREFIX, find_bundle, shipped_bundles
+from monai_dental.denoiser import Denoiser
+from monai_dental.formats import read_radiograph
 
 BUNDLES = [f"{PREFIX}{name}" for name in sorted(shipped_bundles())]
 INFERENCE_CONFIGS = [
@@ -132,6 +135,33 @@ def test_network_has_the_input_and_output_of_the_metadata(bundle, monai_bundle):
     assert "data shape of network is verified with no error" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("strength", ["0", "0.5"])
+@pytest.mark.parametrize("bundle", [f"{PREFIX}{name}" for name in ("blind", "unet")])
+def test_inference_applies_the_share_of_the_correction_that_is_asked_for(
+    bundle, strength, phantoms, dicom_phantom, monai_bundle, tmp_path
+):
+    source = tmp_path / "in"
+    source.mkdir()
+    shutil.copy(phantoms / "noisy" / "1.png", source)
+    shutil.copy(dicom_phantom, source / "2.dcm")
+
+    monai_bundle(
+        bundle, "run", "inference", "--config_file", "configs/inference.json",
+        "--dataset_dir", source, "--output_dir", tmp_path / "out", "--strength", strength,
+    )  # fmt: skip
+
+    denoiser = Denoiser(find_bundle(bundle))
+    for name in ("1.png", "2.dcm"):
+        noisy, written = (read_radiograph(tmp_path / part / name) for part in ("in", "out"))
+        expected = denoiser.denoise(noisy.pixels, float(strength))
+        assert np.abs(written.pixels - expected).max() < 1.5 / 255  # the first has 8 bits
+    if strength == "0":
+        assert np.array_equal(written.pixels, noisy.pixels)
+    assert (
+        f"strength {strength}" in pydicom.dcmread(tmp_path / "out" / "2.dcm").DerivationDescription
+    )
+
+
 def test_torchscript_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
     monai_bundle(
         bundle, "ckpt_export", "--net_id", "network_def", "--filepath", tmp_path / "model.ts",
@@ -150,13 +180,14 @@ def test_onnx_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
         bundle, "onnx_export", "--net_id", "network_def", "--filepath", tmp_path / "model.onnx",
         "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
         "--config_file", "['configs/inference.json']", "--input_shape", f"[1,{channels},64,64]",
+        "--converter_kwargs", "{'input_names':['image'],'dynamic_axes':{'image':[0,2,3]}}",
     )  # fmt: skip
-    image = torch.rand(1, channels, 64, 64)
 
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    (exported,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-
-    np.testing.assert_allclose(exported, network(image).detach().numpy(), atol=1e-5)
+    for shape in ((1, channels, 64, 64), (2, channels, 66, 47)):
+        image = torch.rand(shape)
+        (exported,) = session.run(None, {"image": image.numpy()})
+        np.testing.assert_allclose(exported, network(image).detach().numpy(), atol=1e-5)
 
 
 def test_bundle_loads_by_monai(bundle, network, tmp_path, monkeypatch):
