@@ -37,7 +37,7 @@ def add(commands: Subparsers) -> None:
     )  # fmt: skip
     command.add_argument(
         "--output", metavar="DIR", type=path,
-        help="folder for the pages (default for a batch: DENOISED/report)",
+        help="folder for the pages (default: DENOISED/report)",
     )  # fmt: skip
     command.add_argument(
         "--reference", metavar="DIR", type=path,
@@ -69,7 +69,8 @@ def report(arguments: argparse.Namespace) -> int:
     for folder in (arguments.denoised, arguments.reference):
         if folder is not None and not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder")
-    output, sample, is_hashed = arguments.output, arguments.sample, arguments.hash_paths
+    output = arguments.output or arguments.denoised / "report"
+    sample, is_hashed = arguments.sample, arguments.hash_paths
     source: InstanceSource
     if shards_in(arguments.denoised, ".sqlite"):
         from monai_dental.batch.results import BatchResults
@@ -77,14 +78,14 @@ def report(arguments: argparse.Namespace) -> int:
         if len(arguments.inputs) > 1:
             raise DatasetError(f"{arguments.denoised}: of a batch; need its one input folder")
         source = results = BatchResults(arguments.denoised, next(iter(arguments.inputs), None))
-        output, sample = output or arguments.denoised / "report", sample or _BATCH_SAMPLE
+        sample = sample or _BATCH_SAMPLE
         is_hashed = is_hashed or results.is_hashed
     else:
         from monai_dental.batch.folder import FolderSource
 
-        if not arguments.inputs or output is None:
+        if not arguments.inputs:
             raise DatasetError(
-                f"{arguments.denoised}: not of a batch; need the originals before it, and --output"
+                f"{arguments.denoised}: not of a batch; need the originals before it"
             )
         source = FolderSource(arguments.inputs, excluded=arguments.denoised)
 

@@ -174,7 +174,8 @@ def _display_notes(pictures: Pictures) -> Iterator[str]:
     if display.is_reduced:
         yield (
             f"Shown at {display.columns} × {display.rows} pixels, "
-            f"{display.share:.0%} of its size; the figures are those of the full size"
+            f"{display.share:.0%} of its size, where noise looks weaker; "
+            "the figures are those of the full size"
         )
 
 

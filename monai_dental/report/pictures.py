@@ -13,8 +13,8 @@ from monai_dental.radiograph import PixelArray
 from monai_dental.report.compare import Comparison
 from monai_dental.report.pairs import Pair
 
-LONGEST_SIDE = 2000
-"""Pixels; larger images are shown smaller."""
+LONGEST_SIDE = 3200
+"""Pixels; larger images are shown smaller. Panoramic radiographs have up to about 3000."""
 
 HISTOGRAM_BINS = 128
 _HISTOGRAM_SIZE = 512, 120

@@ -30,6 +30,14 @@ def test_report_shows_what_denoise_made_and_what_it_could_not(noisy_and_denoised
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["index.html", "page-2.html"]
 
 
+def test_report_goes_beside_the_results_unless_told_otherwise(noisy_and_denoised):
+    noisy, denoised = noisy_and_denoised
+
+    assert report(noisy / "1.png", denoised) == 0
+
+    assert (denoised / "report" / "index.html").is_file()
+
+
 def test_report_of_a_file_with_its_reference_and_a_digest(noisy_and_denoised, tmp_path, capsys):
     noisy, denoised = noisy_and_denoised
     options = ["--output", tmp_path / "r", "--reference", noisy, "--hash-paths"]

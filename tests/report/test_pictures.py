@@ -51,9 +51,9 @@ def test_image_that_uses_little_of_the_range_is_stretched(image):
 
 
 @pytest.mark.parametrize(
-    ("shape", "shown"), [((10, 4000), (5, 2000)), ((1, 9000), (1, 2000)), ((20, 2000), (20, 2000))]
+    ("shape", "shown"), [((10, 6400), (5, 3200)), ((1, 9000), (1, 3200)), ((20, 3200), (20, 3200))]
 )
-def test_only_what_is_longer_than_2000_pixels_is_reduced(shape, shown):
+def test_only_what_is_longer_than_3200_pixels_is_reduced(shape, shown):
     image = np.zeros(shape, np.float32)
     display = Display.fit(image)
 

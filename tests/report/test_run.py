@@ -181,13 +181,16 @@ def test_small_figures_keep_their_digits(pairs, tmp_path):
 
 def test_large_image_says_that_it_is_shown_smaller(pairs, tmp_path):
     instances = pairs("a.png")
-    wide = np.random.default_rng(0).integers(0, 255, (30, 2500), np.uint8)
+    wide = np.random.default_rng(0).integers(0, 255, (30, 4000), np.uint8)
     for folder in ("in", "denoised"):
         cv2.imwrite(str(tmp_path / folder / "a.png"), wide)
 
     _, pages = write(tmp_path, instances)
 
-    assert "Shown at 2000 × 24 pixels, 80% of its size" in pages["index.html"]
+    assert (
+        "Shown at 3200 × 24 pixels, 80% of its size, where noise looks weaker"
+        in pages["index.html"]
+    )
 
 
 def test_broken_off_report_leaves_no_half_page(pairs, tmp_path):
