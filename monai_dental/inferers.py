@@ -163,12 +163,17 @@ class TiledInferer(AutocastInferer):
 class NoiseAwareInferer(TiledInferer):
     """Tell the network of the noise of each image, which is estimated from the whole of it.
 
+    Pixels stay as they are where there is no noise.
+
     Args:
         tile_size: See `TiledInferer`.
         halo: See `TiledInferer`.
         precision: See `TiledInferer`.
         noise: The noise of all images, where it is known, in units of the inputs; None estimates
             that of each.
+
+    Raises:
+        TypeError: `noise` is something else.
     """
 
     def __init__(
@@ -180,7 +185,22 @@ class NoiseAwareInferer(TiledInferer):
         noise: NoiseModel | None = None,
     ) -> None:
         super().__init__(tile_size, halo, precision)
+        if noise is not None and not isinstance(noise, NoiseModel):
+            raise TypeError(
+                f"noise is {noise!r}; need null, or a component of the config, for example "
+                '{"_target_": "monai_dental.noise.NoiseModel.poisson_gaussian", "gain": 0, '
+                '"electronic_variance": 0.0004}'
+            )
         self.noise = noise
+
+    def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
+        """Return what `TiledInferer` does, but pixels without noise as they are."""
+
+        def run(channels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            image, sigma = channels[:, :1], channels[:, 1:2]
+            return torch.where(sigma > 0, network(channels, *args, **kwargs), image)
+
+        return super().__call__(inputs, run, *args, **kwargs)
 
     def input_of(self, frame: Tensor) -> Tensor:
         """Return an image, (H, W), with its `noise_map`, (3, H, W).

@@ -14,6 +14,7 @@ from monai_dental.inferers import (
 )
 from monai_dental.networks import DenoisingAutoencoder, MedianFilter
 from monai_dental.noise import NoiseModel, add_gaussian_noise
+from monai_dental.noise.model import CURVE_POINTS
 from monai_dental.precision import fastest_dtype
 
 
@@ -221,6 +222,25 @@ def test_noise_that_is_known_is_not_estimated(frames):
     assert float(sigma.median()) == pytest.approx(0.1, rel=0.1)
     assert float((correlated / sigma).mean()) == pytest.approx(inferer.noise.lag_one)
     assert inferer.noise.lag_one > 0.5
+
+
+def test_pixels_without_noise_stay_as_they_are():
+    image = 0.2 * torch.rand(1, 1, 60, 80, generator=torch.Generator().manual_seed(0))
+    image[..., 40:] += 0.8
+    dark = torch.linspace(-1, 1, CURVE_POINTS).clamp_min(0)  # variances from mid-grey on
+
+    inferer = NoiseAwareInferer(48, 16, noise=NoiseModel(0.0, 0.0, dark, torch.ones(1, 1)))
+    result = inferer(image, Told(1))
+
+    assert torch.equal(result[..., :30], image[..., :30])
+    assert (result[..., 50:] - dark[-1].sqrt()).abs().max() < 0.3
+    assert not torch.isclose(result[..., 50:], image[..., 50:]).any()
+
+
+@pytest.mark.parametrize("noise", [0.05, "$NoiseModel"])
+def test_noise_that_is_no_model_is_refused(noise):
+    with pytest.raises(TypeError, match="need null, or a component of the config"):
+        NoiseAwareInferer(noise=noise)
 
 
 @pytest.mark.parametrize("image", [torch.zeros(1, 1, 7, 20), torch.full((1, 1, 20, 20), torch.nan)])

@@ -214,6 +214,17 @@ def test_inference_is_what_denoise_does(tmp_path, images, monai_bundle):
     assert np.abs(written - expected).max() < 1.5
 
 
+def test_image_in_which_no_noise_is_found_stays_as_it_is():
+    drawing = np.full((300, 300), 51, np.uint8)  # burned-in text, and nothing of a radiograph
+    cv2.putText(drawing, "R 2", (40, 120), cv2.FONT_HERSHEY_SIMPLEX, 3, 255, 8)
+    drawing[200:260, 30:150] = 128
+    pixels = drawing / np.float32(255)
+
+    denoised = Denoiser(ROOT).denoise(pixels)
+
+    np.testing.assert_array_equal(np.rint(denoised * 255), drawing)
+
+
 def test_shipped_weights_denoise_what_they_never_saw(images):
     clean = np.float32(cv2.imread(str(images / "8.png"), -1) / 65535)
     noisy = add_gaussian_noise(torch.from_numpy(clean), 0.05, torch.Generator().manual_seed(0))
