@@ -179,6 +179,36 @@ def test_filters_are_tuned_on_other_images_than_they_are_scored_on(
     assert not any(np.array_equal(a, b) for a in tuned for b in scored)
 
 
+@pytest.mark.parametrize(("name", "side"), [("gaussian", 300), ("bm3d", 256)])
+def test_filters_are_tuned_on_whole_images_but_for_the_slow_one(
+    name, side, tmp_path, few, monkeypatch
+):
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for index in range(5):
+        clean = simulate_exposure(index, size=(300, 300), bits_stored=16).clean
+        cv2.imwrite(str(folder / f"{index}.png"), clean.astype(np.uint16))
+    monkeypatch.setattr(accuracy, "PEERS", {name: accuracy.PEERS["gaussian"]})
+    monkeypatch.setattr(accuracy, "tune", lambda peer, noisy, *_, **__: float(noisy[0].shape[0]))
+    noise = few["noises"][1:]
+
+    rows = measure_accuracy(sorted(folder.iterdir()), [], tmp_path, noises=noise, peers=[name])
+
+    assert {row["parameter"] for row in rows if row["method"] == name} == {str(side)}
+
+
+def test_results_of_filters_are_clipped_as_those_of_bundles_are(paths, tmp_path, few, monkeypatch):
+    bright = replace(
+        accuracy.PEERS["median"], name="bright", function=lambda image, _: np.full_like(image, 9)
+    )
+    monkeypatch.setattr(accuracy, "PEERS", {"bright": bright})
+
+    rows = measure_accuracy(paths, [], tmp_path, noises=few["noises"], peers=["bright"])
+
+    clean = np.float32(cv2.imread(str(paths[-1]), -1) / 65535)
+    assert rows[-1]["psnr"] == pytest.approx(-10 * np.log10(np.square(1 - clean).mean()), abs=1e-3)
+
+
 def test_noise_is_what_it_says():
     clean = np.full((400, 400), 0.5, np.float32)
     half = torch.tensor([0.5])

@@ -118,6 +118,18 @@ def test_tuning_finds_the_optimum_within_the_grid_and_beyond(optimum, clean):
     assert tuned == pytest.approx(optimum, rel=0.1)
 
 
+@pytest.mark.parametrize("optimum", [0.71, 0.9, 1.1, 1.4])
+def test_tuning_is_not_misled_by_a_curve_that_falls_steeply(optimum, clean):
+    def error(parameter):
+        return 0.1 * (optimum / parameter if parameter < optimum else 8 * parameter / optimum)
+
+    cliff = Peer("cliff", lambda image, p: image + error(p), "p", (0.25, 0.5, 1.0, 2.0))
+
+    tuned = tune(cliff, [clean], [clean], data_range=1.0)
+
+    assert 0.8 * optimum < tuned < optimum
+
+
 @pytest.mark.parametrize("optimum", [1e-4, 1e4])
 def test_tuning_refuses_to_stop_at_an_end(optimum, clean):
     with pytest.raises(TuningError, match="lies at an end; need training images"):
