@@ -110,7 +110,12 @@ def main() -> None:
     bundle = find_bundle(arguments.bundle)
     denoiser = Denoiser(bundle)
     peers = tuned([*FILTERS, "bm3d"])
-    every: dict[str, Method] = {bundle.name.removeprefix(PREFIX): denoiser.denoise, **peers}
+    name = bundle.name.removeprefix(PREFIX)
+    every: dict[str, Method] = {
+        name: denoiser.denoise,
+        f"{name}, strength 0.5": partial(denoiser.denoise, strength=0.5),
+        **peers,
+    }
     methods = {name: method for name, method in every.items() if name != "bm3d"}
     parts = [
         partial(measure_lesions, kind, methods, arguments.phantoms, arguments.exposures)

@@ -1,0 +1,81 @@
+"""Measure what `monai-dental adapt` gains on the images of one machine.
+
+The first images of a folder of clean ones get noise and are stored as PNG of 16 bits: what a clinic
+has. The blind bundle is adapted to them, and both it and the result are scored, as
+`monai-dental benchmark` scores them, on the last 20 images with noise of the same kind (data range
+1): once for each of three kinds.
+
+    .venv/bin/python scripts/benchmark_adapt.py --dataset-dir DIR --output results/adapt
+
+What is done is not done again: the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from monai_dental.adapt import adapt
+from monai_dental.atomic import write_atomically
+from monai_dental.benchmark.accuracy import (
+    NOISES,
+    TEST_COUNT,
+    Noise,
+    format_accuracy,
+    measure_accuracy,
+)
+from monai_dental.bundles import DEFAULT_BUNDLE, find_bundle
+from monai_dental.datalists import find_images
+from monai_dental.formats import read_radiograph
+from monai_dental.outputs import prepare_output_folder
+
+KINDS = [
+    noise for noise in NOISES if noise.name in {"white 0.02", "blur 0.76, 0.04", "blur 1.1, 0.02"}
+]
+SEED = 500_000  # of the noise of the first image: none that the scored images get
+
+
+def main() -> None:
+    """Adapt and score, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of clean images")
+    parser.add_argument("--output", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--count", type=int, default=40, help="images to adapt to (default: 40)")
+    arguments = parser.parse_args()
+    images = find_images(arguments.dataset_dir)
+    own = images[: min(arguments.count, len(images) - TEST_COUNT)]
+    rows = []
+    for noise in KINDS:
+        folder = arguments.output.resolve() / noise.name.replace(", ", "_").replace(" ", "_")
+        prepare_output_folder(folder / "scores", overwrite=True)
+        adapted = folder / "adapted"
+        if not (adapted / "models" / "model.pt").exists():
+            adapt(find_bundle(DEFAULT_BUNDLE), write_noisy(own, noise, folder / "noisy"), adapted)
+        scores = measure_accuracy(
+            images, [DEFAULT_BUNDLE, str(adapted)], folder / "scores",
+            noises=[noise], peers=(), gives_noise=False,
+        )  # fmt: skip
+        rows += [{**row, "method": Path(str(row["method"])).name} for row in scores]
+    print(f"adapted to {len(own)} images")
+    print(format_accuracy(rows))
+
+
+def write_noisy(clean: list[Path], noise: Noise, folder: Path) -> list[Path]:
+    """Write images with noise added, clipped, and return their paths."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    paths = []
+    for number, path in enumerate(clean):
+        noisy = noise.add(read_radiograph(path).pixels, SEED + number).clip(0, 1)
+        stored = np.rint(noisy * np.float32(65535)).astype(np.uint16)
+        paths.append(folder / f"{number}.png")
+        write_atomically(paths[-1], cv2.imencode(".png", stored)[1].tobytes())
+    return paths
+
+
+if __name__ == "__main__":
+    main()
