@@ -137,6 +137,7 @@ def derivation_of(
     bundle_root: str,
     ckpt_path: str,
     description: str = "Noise reduction",
+    *,
     strength: float = 1.0,
 ) -> Derivation:
     """Return the record of what a bundle does to an image, for derived DICOM objects.

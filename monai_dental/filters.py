@@ -62,7 +62,7 @@ def checked_strength(strength: float) -> float:
         ValueError: It is not from 0 to 1.
     """
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength}; need 0 to 1")
+        raise ValueError(f"strength is {strength:g}; need 0 to 1")
     return float(strength)
 
 

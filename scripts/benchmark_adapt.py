@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40, help="images to adapt to (default: 40)")
     arguments = parser.parse_args()
     images = find_images(arguments.dataset_dir)
-    own = images[: min(arguments.count, len(images) - TEST_COUNT)]
+    own = images[:-TEST_COUNT][: arguments.count]
     rows = []
     for noise in KINDS:
         folder = arguments.output.resolve() / noise.name.replace(", ", "_").replace(" ", "_")

@@ -119,7 +119,7 @@ def measure_accuracy(
 
     The last images, 20 at most, are denoised at their full size; four others tune the filters, BM3D
     on their central 256 × 256 pixels. BM3D is given the true sigma of white noise. All methods get
-    the same noisy images, not clipped, and all results are clipped to [0, 1]. A bundle is run as
+    the same noisy images, not clipped; their results are clipped to [0, 1]. A bundle is run as
     `Denoiser` runs it.
 
     What is done is not done again: each method's scores at one noise are a file in the folder. What

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -121,19 +122,11 @@ def measure_speed(
     finally:
         for worker in workers.values():
             worker.shutdown(cancel_futures=True)
-    rows = [_row(name, noisy.size, times[name], memory[name]) for name in makers]
-    rates = {row.name: row.megapixels_per_s for row in rows}
-    ceilings = {
-        f"{bundle}, {backend}": rates[f"{bundle}{_CONVOLUTIONS}"]
-        for bundle in bundles
-        for backend in backends
-    }
-    return [
-        replace(row, share=row.megapixels_per_s / ceilings[row.name])
-        if row.name in ceilings
-        else row
-        for row in rows
-    ]
+    rows = {name: _row(name, noisy.size, times[name], memory[name]) for name in makers}
+    for bundle, backend in product(bundles, backends):
+        row, ceiling = rows[f"{bundle}, {backend}"], rows[f"{bundle}{_CONVOLUTIONS}"]
+        rows[row.name] = replace(row, share=row.megapixels_per_s / ceiling.megapixels_per_s)
+    return list(rows.values())
 
 
 def _row(name: str, pixels: int, times: list[tuple[float, float]], memory_mb: float) -> Speed:

@@ -3,7 +3,6 @@
 from monai_dental.transforms.exposure import FixedExposured, RandExposured
 from monai_dental.transforms.files import SaveRadiographd
 from monai_dental.transforms.intensity import (
-    BlendSourced,
     Filterd,
     KeepLowFrequenciesd,
     RestoreRanged,
@@ -20,7 +19,6 @@ from monai_dental.transforms.noise import (
 from monai_dental.transforms.patches import RandOrientationd, RandPatchesd
 
 __all__ = [
-    "BlendSourced",
     "EstimateNoised",
     "Filterd",
     "FixedExposured",

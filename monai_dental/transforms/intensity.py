@@ -13,7 +13,7 @@ from monai.utils import ensure_tuple
 from torch import Tensor
 
 from monai_dental.errors import DatasetError
-from monai_dental.filters import checked_strength, low_pass
+from monai_dental.filters import low_pass
 
 Data = Mapping[Hashable, Any]
 
@@ -89,34 +89,6 @@ class RestoreRanged(MapTransform):
         for key in self.key_iterator(result):
             image = result[key]
             result[key] = image * span.to(image.device) + low.to(image.device)
-        return result
-
-
-class BlendSourced(MapTransform):
-    """Apply a share of a correction.
-
-    Args:
-        keys: Keys of the denoised images, (C, H, W).
-        reference_key: Key of the image that they were made of.
-        strength: 0 gives that image back, 1 keeps the denoised one.
-
-    Raises:
-        ValueError: `strength` is not from 0 to 1.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, reference_key: str = "image", strength: float = 1.0
-    ) -> None:
-        super().__init__(keys)
-        self.reference_key = reference_key
-        self.strength = checked_strength(strength)
-
-    def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return `data` with the images of `keys` between their source and what they were."""
-        result = dict(data)
-        for key in self.key_iterator(result):
-            source = torch.as_tensor(result[self.reference_key])
-            result[key] = source + self.strength * (result[key].to(source.device) - source)
         return result
 
 

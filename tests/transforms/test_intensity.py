@@ -5,13 +5,7 @@ from monai.transforms import ScaleIntensityd
 
 from monai_dental.errors import DatasetError
 from monai_dental.networks import MedianFilter
-from monai_dental.transforms import (
-    BlendSourced,
-    Filterd,
-    KeepLowFrequenciesd,
-    RestoreRanged,
-    ScaleToUnitd,
-)
+from monai_dental.transforms import Filterd, KeepLowFrequenciesd, RestoreRanged, ScaleToUnitd
 
 
 @pytest.fixture
@@ -57,21 +51,6 @@ def test_range_of_the_reference_brings_the_clean_image_back(image):
     restored = RestoreRanged("label", "label")(data)["label"]
 
     torch.testing.assert_close(restored.as_tensor(), clean.as_tensor())
-
-
-@pytest.mark.parametrize("strength", [0, 0.25, 1])
-def test_share_of_a_correction_is_applied(image, strength):
-    data = {"image": image, "pred": image + 1}
-
-    blended = BlendSourced("pred", strength=strength)(data)["pred"]
-
-    torch.testing.assert_close(torch.as_tensor(blended), image.as_tensor() + strength)
-
-
-@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
-def test_share_that_is_none_is_refused(strength):
-    with pytest.raises(ValueError, match="need 0 to 1"):
-        BlendSourced("pred", strength=strength)
 
 
 def test_low_frequencies_come_from_the_reference(image):
