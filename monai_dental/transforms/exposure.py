@@ -15,21 +15,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_dental.noise import NoiseModel, correlated_noise, noise_map
-from monai_dental.noise.model import CURVE_POINTS, gaussian_kernel
+from monai_dental.noise.model import CURVE_POINTS, gaussian_kernel, interpolate_variance
 from monai_dental.transforms.noise import seed_of
 
 Data = Mapping[Hashable, Any]
 
 _BALANCE_SIGMA, _BALANCE = 0.03, 0.6
 _SIGMA_ERROR, _CORRELATION_ERROR = 0.08, 0.03
+_RESAMPLED, _PITCHES = 0.125, (0.6, 1.6)
 
 
 @dataclass(frozen=True, eq=False)
 class _Detector:
-    """Quantum noise with a correlation, white noise beside it, and what the file format does."""
+    """Quantum noise with a correlation, white noise beside it, and what the file format does.
+
+    Where `pitch` is given, the detector's pixels are so many times as wide as those of the image,
+    which it was resampled to.
+    """
 
     quantum: NoiseModel
     electronic_sigma: float
+    pitch: float | None
     is_clipped: bool
     levels: int | None
     jpeg_quality: int | None
@@ -49,11 +55,12 @@ class RandExposured(RandomizableTransform, MapTransform):
     """Add the noise of a random detector to a clean image, and say what the noise is.
 
     The variance depends on the intensity or does not; the noise is white, blurred or sharpened,
-    with white noise beside it; in some images it is clipped to [0, 1], rounded to 8 bits, or has
-    been through JPEG compression. The input becomes the noisy image with its `noise_map`, as if
-    estimated, with the errors of an estimate. Input and label are scaled by a power of the noise,
-    so that with a squared error weak noise, as clinical noise is, counts as much as strong noise; a
-    network without biases does the same at every scale.
+    with white noise beside it; in some images it comes from a detector of other pixels, resampled
+    to those of the image, is clipped to [0, 1], rounded to 8 bits, or has been through JPEG
+    compression. The input becomes the noisy image with its `noise_map`, as if estimated, with the
+    errors of an estimate. Input and label are scaled by a power of the noise, so that with a
+    squared error weak noise, as clinical noise is, counts as much as strong noise; a network
+    without biases does the same at every scale.
 
     Args:
         keys: Key of the clean image, (1, H, W), in [0, 1]; becomes the input, (3, H, W).
@@ -91,9 +98,10 @@ class RandExposured(RandomizableTransform, MapTransform):
             clean = torch.as_tensor(result[key])
             sigma = float(np.exp(random.uniform(*np.log(self.sigma_range))))
             detector = _draw_detector(random, sigma)
-            noisy = _expose(clean, detector, generator)
+            noise, correlation = _draw_noise(clean, detector, generator)
+            noisy = _store(clean + noise, detector)
             error = float(np.exp(random.normal(0, _SIGMA_ERROR)))
-            correlation = detector.correlation + float(random.normal(0, _CORRELATION_ERROR))
+            correlation += float(random.normal(0, _CORRELATION_ERROR))
             told = noise_map(noisy[0], error**2 * detector.variances, correlation)
             scale = (_BALANCE_SIGMA / sigma) ** _BALANCE
             result[key] = torch.cat([noisy, told]) * scale
@@ -129,7 +137,7 @@ class FixedExposured(MapTransform):
 
 
 def _draw_detector(random: np.random.RandomState, sigma: float) -> _Detector:
-    draw = random.uniform(size=5)
+    draw = random.uniform(size=6)
     electronic_share = 0.4 * draw[0] ** 2
     slope = 0.0 if draw[1] < 0.35 else random.uniform(-0.9, 0.95)  # of variance by intensity
     curve = 1 + slope * torch.linspace(-1, 1, CURVE_POINTS)
@@ -142,6 +150,7 @@ def _draw_detector(random: np.random.RandomState, sigma: float) -> _Detector:
     return _Detector(
         quantum=quantum,
         electronic_sigma=float(sigma * electronic_share**0.5),
+        pitch=float(np.exp(random.uniform(*np.log(_PITCHES)))) if draw[5] < _RESAMPLED else None,
         is_clipped=bool(draw[2] < 0.6),
         levels=255 if draw[3] < 0.35 else None,
         jpeg_quality=int(random.randint(80, 99)) if draw[4] < 0.08 else None,
@@ -161,12 +170,38 @@ def _draw_kernel(random: np.random.RandomState) -> Tensor:
     return kernel / kernel.square().sum().sqrt()
 
 
-def _expose(clean: Tensor, detector: _Detector, generator: torch.Generator) -> Tensor:
-    """Return the noisy image, (1, H, W)."""
-    model = detector.quantum
-    noisy = clean + correlated_noise(clean, model.variances, model.kernel, generator)
+def _draw_noise(
+    clean: Tensor, detector: _Detector, generator: torch.Generator
+) -> tuple[Tensor, float]:
+    """Return the noise, (1, H, W), and its correlation between neighbours."""
+    if detector.pitch is None:
+        return _noise(clean, detector, generator), detector.correlation
+    rows, columns = (round(length / detector.pitch) for length in clean.shape[-2:])
+    own = _noise(_resize(clean, rows, columns), detector, generator)
+    resampled = _resize(own, *clean.shape[-2:])
+    sigma = interpolate_variance(clean, detector.variances).sqrt()
+    even = resampled / sigma
+    power = float(even.square().mean())
+    neighbours = (even[:, 1:] * even[:, :-1]).mean() + (even[..., 1:] * even[..., :-1]).mean()
+    return resampled / power**0.5, float(neighbours) / 2 / power
+
+
+def _noise(clean: Tensor, detector: _Detector, generator: torch.Generator) -> Tensor:
+    noise = correlated_noise(clean, detector.quantum.variances, detector.quantum.kernel, generator)
     if detector.electronic_sigma > 0:
-        noisy += detector.electronic_sigma * torch.randn(clean.shape, generator=generator)
+        noise += detector.electronic_sigma * torch.randn(clean.shape, generator=generator)
+    return noise
+
+
+def _resize(image: Tensor, rows: int, columns: int) -> Tensor:
+    resized: Tensor = functional.interpolate(
+        image[None], (rows, columns), mode="bicubic", antialias=True
+    )
+    return resized[0]
+
+
+def _store(noisy: Tensor, detector: _Detector) -> Tensor:
+    """Return what a file keeps of a noisy image, (1, H, W)."""
     if detector.is_clipped or detector.levels or detector.jpeg_quality:
         noisy = noisy.clamp(0, 1)
     if detector.jpeg_quality:

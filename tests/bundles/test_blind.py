@@ -59,7 +59,7 @@ def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
 
     expected = {
         "dataset_dir": None, "synthetic_count": 1440, "validation_count": 48, "seed": 0,
-        "max_epochs": 480, "patience": 480, "val_interval": 5, "batch_size": 4,
+        "max_epochs": 640, "patience": 640, "val_interval": 5, "batch_size": 4,
         "images_per_epoch": 200, "patches_per_image": 4, "patch_size": 96, "learning_rate": 1e-3,
         "sigma_range": [0.003, 0.12],
     }  # fmt: skip

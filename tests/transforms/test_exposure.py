@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_dental.transforms import FixedExposured, RandExposured
+from monai_dental.transforms import FixedExposured, RandExposured, exposure
 
 
 def exposures(count, level=0.5, size=96, **options):
@@ -16,7 +16,14 @@ def exposures(count, level=0.5, size=96, **options):
         yield (*result["image"], result["label"][0])
 
 
-def test_told_sigma_is_that_of_the_noise():
+@pytest.fixture(params=[0.0, 1.0], ids=["own pixels", "resampled"])
+def resampled(request, monkeypatch):
+    """Whether all noise comes from detectors of other pixels than the image's, or none."""
+    monkeypatch.setattr(exposure, "_RESAMPLED", request.param)
+    return bool(request.param)
+
+
+def test_told_sigma_is_that_of_the_noise(resampled):
     ratios = [
         float((noisy - label).std() / sigma.mean())
         for noisy, sigma, _, label in exposures(200, sigma_range=(0.01, 0.08))
@@ -26,7 +33,7 @@ def test_told_sigma_is_that_of_the_noise():
     assert np.quantile(np.abs(np.log(ratios)), 0.9) < 0.25  # errors as an estimate has them
 
 
-def test_told_correlation_is_that_of_the_noise():
+def test_told_correlation_is_that_of_the_noise(resampled):
     errors, told = [], []
     for noisy, sigma, correlated, label in exposures(200, sigma_range=(0.01, 0.08)):
         noise = noisy - label
@@ -35,8 +42,30 @@ def test_told_correlation_is_that_of_the_noise():
         errors.append(float(measured) - told[-1])
 
     assert abs(np.median(errors)) < 0.02
-    assert min(told) < 0.05
+    assert min(told) < 0.05 + 0.1 * resampled  # where it was drawn wide, it is white no more
     assert max(told) > 0.5
+
+
+def test_resampled_noise_keeps_its_dependence_on_the_signal(monkeypatch):
+    monkeypatch.setattr(exposure, "_RESAMPLED", 1.0)
+    monkeypatch.setattr(exposure, "_compress", lambda image, quality: image)
+    clean = torch.full((1, 64, 128), 0.3)
+    clean[..., 64:] = 0.7
+    halves = (slice(0, 58), slice(70, 128))
+
+    pairs = []
+    for seed in range(100):
+        result = RandExposured("image", sigma_range=(0.02, 0.02)).expose({"image": clean}, seed)
+        noisy, sigma, _ = result["image"]
+        noise = noisy - result["label"][0]
+        pairs.append(
+            [float(x[:, half].square().mean().sqrt()) for x in (noise, sigma) for half in halves]
+        )
+
+    drawn, told = np.array(pairs)[:, :2], np.array(pairs)[:, 2:]
+    ratios = drawn[:, 1] / drawn[:, 0], told[:, 1] / told[:, 0]
+    assert max(ratios[1]) / min(ratios[1]) > 1.5
+    assert np.corrcoef(*np.log(ratios))[0, 1] > 0.9
 
 
 def test_noise_is_spread_evenly_over_the_orders_of_magnitude():
