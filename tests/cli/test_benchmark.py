@@ -81,6 +81,7 @@ def test_speed_of_all_bundles_is_measured(capsys, monkeypatch):
         "monai_dental.benchmark.speed.measure_speed",
         lambda bundles, **options: asked.update(options, bundles=bundles) or [],
     )
+    monkeypatch.setattr("monai_dental.benchmark.peers.require_packages", list)
 
     assert main(["benchmark", "--speed", "--without", "fast_non_local_means"]) == 0
 
