@@ -182,7 +182,7 @@ def test_nrrd_for_slicer_has_depth_and_place_of_the_source(
         ("nothing", "png", {}, 404, "nothing: no such model; this server has dae, small, unet"),
         ("unet", "broken", {}, 422, "broken.png: the file ends after 300 bytes"),
         ("weightless", "png", {}, 503, "model.pt: no weights here; train the bundle first"),
-        ("unet", "png", {"strength": 2}, 400, "strength is 2.0; need 0 to 1"),
+        ("unet", "png", {"strength": 2}, 400, "strength is 2; need 0 to 1"),
         ("unet", "png", {"strength": "much"}, 400, "strength is 'much'; need a number"),
         ("unet", "png", {"variant": "mean"}, 400, "variant is 'mean'; need one of network"),
         ("unet", "png", {"result_extension": ".gif"}, 400, "'.gif'; need one of .nrrd, .png"),
