@@ -209,7 +209,8 @@ def run_stages(
             dataset.SOPInstanceUID = generate_uid()
             return tree.store(dataset)
 
-        for stage, function in zip(STAGES, (read, denoise, make, store), strict=True):
+        functions: tuple[Callable[[int], object], ...] = (read, denoise, make, store)
+        for stage, function in zip(STAGES, functions, strict=True):
             barrier.wait()
             clock, processor = time_calls(function, share)
             seconds[stage] = seconds[stage][0] + clock, seconds[stage][1] + processor

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "dental_xray_denoising_dae"
 EPOCHS, LONG_EPOCHS = 40, 400
@@ -67,9 +68,9 @@ def train_and_score(dataset_dir: Path, folder: Path, overlay: str, epochs: int, 
             )
 
 
-def print_table(rows: list[dict[str, object]]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
     """Print the mean over the images of each method, as mean and spread over the seeds."""
-    groups: dict[tuple[object, ...], dict[object, list[float]]] = defaultdict(
+    groups: dict[tuple[str, str, int], dict[int, list[tuple[float, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for row in rows:

@@ -78,7 +78,9 @@ def convolution_stack(channels: int, depth: int) -> nn.Module:
 def small_restormer(dim: int) -> nn.Module:
     """Return MONAI's Restormer, one block in each of three levels."""
     body = Restormer(2, 12, 4, dim, num_blocks=(1, 1, 1), heads=(1, 2, 4), num_refinement_blocks=1)
-    return AtHalfResolution(body, body.output.conv, 8)
+    last = body.output.conv
+    assert isinstance(last, nn.Conv2d)
+    return AtHalfResolution(body, last, 8)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,9 @@ def main() -> None:
 def step_times() -> list[float]:
     """Return the CPU seconds of a training step of each candidate, taken by turns, medians."""
     images = torch.rand(PATCHES, 3, PATCH_SIZE, PATCH_SIZE)
-    networks = [c.make().to(memory_format=torch.channels_last) for c in CANDIDATES]
+    networks = [candidate.make() for candidate in CANDIDATES]
+    for network in networks:  # torch's types do not know it
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = [torch.optim.Adam(network.parameters(), fused=True) for network in networks]
     times: list[list[float]] = [[] for _ in networks]
     for _ in range(TURNS):
@@ -175,7 +179,7 @@ def step_times() -> list[float]:
             start = time.process_time()
             with torch.autocast("cpu", torch.bfloat16):
                 denoised = network(images)
-            functional.mse_loss(denoised.float(), images[:, :1]).backward()
+            torch.autograd.backward(functional.mse_loss(denoised.float(), images[:, :1]))
             optimizer.step()
             optimizer.zero_grad()
             taken.append(time.process_time() - start)

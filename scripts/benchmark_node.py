@@ -150,8 +150,8 @@ def storescp(folder: Path) -> Iterator[Run]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    command = [STORESCP, "--bit-preserving", "--max-pdu", str(MAX_PDU), "-od", folder, str(port)]
-    process = subprocess.Popen(command)
+    command = [STORESCP, "--bit-preserving", "--max-pdu", str(MAX_PDU), "-od", str(folder)]
+    process = subprocess.Popen([*command, str(port)])
     try:
         wait_for(port)
         run = Run(port)

@@ -46,6 +46,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,7 +66,7 @@ from monai_dental.formats import read_radiograph
 from monai_dental.noise import correlated_noise, estimate_noise
 
 Image = NDArray[np.float32]
-Row = dict[str, object]
+Row = dict[str, Any]
 
 BUNDLE = find_bundle("unet")
 SEED = 0
@@ -200,7 +201,7 @@ def measure(image: Image, residual: Image) -> dict[str, float]:
         "std_8bit": 255 * deviation,
         **{f"shift_{down}_{across}": shifted(centred, down, across) for down, across in SHIFTS},
         "edges": edge_correlation(residual, image),
-        "detail": pearson(centred, -cv2.Laplacian(smooth, cv2.CV_32F)),
+        "detail": pearson(centred, -np.float32(cv2.Laplacian(smooth, cv2.CV_32F))),
     }
 
 
@@ -216,9 +217,7 @@ def pearson(first: Image, second: Image) -> float:
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
-def draw(
-    image: Image, residuals: dict[str, Image], rows: list[dict[str, object]], path: Path
-) -> None:
+def draw(image: Image, residuals: dict[str, Image], rows: list[Row], path: Path) -> None:
     """Write the image and its residuals, these on one grey scale."""
     reach = 3 * float(residuals["unet"].std())
     columns = -(-(len(residuals) + 1) // 2)
@@ -235,7 +234,7 @@ def draw(
     figure.savefig(path, dpi=110)
 
 
-def print_table(rows: list[dict[str, object]]) -> None:
+def print_table(rows: list[Row]) -> None:
     """Print mean and standard deviation over the images of each measure, as Markdown."""
     measures = list(rows[0])[3:]
     print("| method [parameter] |", *(f"{name} |" for name in measures))

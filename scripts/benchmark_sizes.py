@@ -65,7 +65,8 @@ def main() -> None:
             alone(write_image, size, path)
 
     def run(function: Callable[..., Row], path: Path, **settings: int) -> Row:
-        return alone(function, bundle, weights, path, settings)
+        row: Row = alone(function, bundle, weights, path, settings)
+        return row
 
     save(output / "sizes.csv", [run(measure, path) for path in images.values()])
     tiled = [run(measure, images[TILED_SIZE], tile_size=tile_size) for tile_size in TILE_SIZES]

@@ -71,13 +71,14 @@ from monai_dental.denoiser import Denoiser
 from monai_dental.phantom.detector import Detector, DisplayCurve
 
 Image = NDArray[np.float32]
+Values = NDArray[np.float64]
 Method = Callable[[Image], Image]
 
 HALF = "half dose"
 FIRST, TUNING = 10000, range(9000, 9004)
 FILTERS = ("gaussian", "total_variation")  # for lesions and edges; BM3D is slow
 ANATOMY = {"faint": "known anatomy", "distinct": "varying anatomy"}
-CHANNELS = {"count": 6, "lowest": 0.01, "ratio": 1.6}
+CHANNEL_COUNT, LOWEST_CHANNEL, CHANNEL_RATIO = 6, 0.01, 1.6
 EDGES = 48  # of each contrast
 EDGE_SHAPE, EDGE_ANGLE, EDGE_MARGIN = (192, 160), math.radians(4.0), 24
 EDGE_DETECTOR = Detector(photons=FULL_DOSE, blur=0.78, electronic_noise=0.00125, gain=1.0)
@@ -151,7 +152,9 @@ def measure_lesions(
     kind: str, methods: Mapping[str, Method], phantoms: int, exposures: int
 ) -> list[Figure]:
     """Return what an observer makes of lesions of a kind, by dose and method."""
-    channels = difference_of_gaussians(REGIONS[kind], **CHANNELS)
+    channels = difference_of_gaussians(
+        REGIONS[kind], count=CHANNEL_COUNT, lowest=LOWEST_CHANNEL, ratio=CHANNEL_RATIO
+    )
     outputs: dict[tuple[str, str], list[Image]] = defaultdict(list)  # by method and signal
     ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
     known: list[Image] = []
@@ -180,17 +183,24 @@ def measure_lesions(
         shown = np.concatenate(known) if name == "faint" else np.float64(0)
         trials = {
             method: Trials(
-                *(np.concatenate(outputs[method, one]) - shown for one in ("absent", name)), groups
+                np.concatenate(outputs[method, "absent"]) - shown,
+                np.concatenate(outputs[method, name]) - shown,
+                groups,
             )
             for method in ("full dose", HALF, *methods)
         }
         for method, found in compare(trials, HALF).items():
-            own = np.array(ratios[method, name])
-            mean, error = jackknife(lambda rows, own=own: own[rows].mean(keepdims=True), groups)
+            mean, error = jackknife(partial(mean_of, np.array(ratios[method, name])), groups)
             row = (title, f"{name}, {anatomy}", method)
             measures = {"CNR": (mean.item(), error.item()), **found}
             figures += [Figure(*row, measure, *pair) for measure, pair in measures.items()]
     return figures
+
+
+def mean_of(values: Values, rows: NDArray[np.bool_]) -> Values:
+    """Return the mean of some of the values, (1,)."""
+    mean: Values = values[rows].mean(keepdims=True)
+    return mean
 
 
 def measure_edges(methods: Mapping[str, Method]) -> list[Figure]:

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -197,7 +198,7 @@ def run_filter(case: Case, name: str) -> None:
         np.save(folder / path.stem, PEERS[name].denoise(read(path), parameter))
 
 
-def score(case: Case) -> list[dict[str, object]]:
+def score(case: Case) -> list[dict[str, Any]]:
     """Return the scores of all methods on all test images."""
     rows = []
     ssim = SSIMMetric(spatial_dims=2, data_range=1.0, win_size=11, kernel_sigma=1.5)
@@ -211,17 +212,17 @@ def score(case: Case) -> list[dict[str, object]]:
             results[name] = np.load(case.folder / "denoised" / name / f"{noisy_path.stem}.npy")
         for method, result in results.items():
             parameter = case.folder / "denoised" / method / "parameter.txt"
-            pair = (torch.from_numpy(image)[None, None] for image in (result, clean))
+            similarity = ssim(*(torch.from_numpy(x)[None, None] for x in (result, clean)))
             rows.append({
                 "dataset": case.dataset, "noise": case.noise, "method": method,
                 "image": noisy_path.name, "psnr": psnr(result, clean, 1.0), "psnr_data_range": 1,
-                "ssim": float(ssim(*pair)),
+                "ssim": torch.as_tensor(similarity).item(),
                 "parameter": parameter.read_text().strip() if parameter.exists() else "",
             })  # fmt: skip
     return rows
 
 
-def print_table(rows: list[dict[str, object]]) -> None:
+def print_table(rows: list[dict[str, Any]]) -> None:
     """Print mean PSNR and SSIM of each method, one column for each case, as Markdown."""
     cases = list(dict.fromkeys((row["dataset"], row["noise"]) for row in rows))
     print("| PSNR dB (SSIM), data range 1 |", *(f"{' '.join(case)} |" for case in cases))
@@ -238,7 +239,9 @@ def print_table(rows: list[dict[str, object]]) -> None:
 
 def read(path: Path) -> Image:
     """Return an image with the headroom taken off."""
-    return np.float32(2) * read_radiograph(path).pixels - np.float32(0.5)
+    pixels: Image = read_radiograph(path).pixels
+    pixels = 2 * pixels - np.float32(0.5)
+    return pixels
 
 
 def center(image: Image, size: int) -> Image:

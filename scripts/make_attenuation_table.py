@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 TABLE = Path(__file__).parents[1] / "monai_dental" / "phantom" / "attenuation.csv"
 
-ENERGIES_KEV = np.arange(15, 71, 5)  # bin centres; each bin reaches 2.5 keV to both sides
+ENERGIES_KEV = np.arange(15.0, 71.0, 5.0)  # bin centres; each bin reaches 2.5 keV to both sides
 TUBE_VOLTAGES_KV = (60, 65, 70)
 ANODE_ANGLE_DEG = 12.5  # typical of intraoral tubes
 FILTRATION_MM_AL = 2.0  # IEC 60601-2-65 asks for at least 1.5 mm Al at up to 70 kV
@@ -123,24 +123,25 @@ MATERIALS: dict[str, tuple[float, dict[str, float], str]] = {
 
 
 def mass_attenuation(
-    fractions: dict[str, float], energies_kev: NDArray[np.floating]
-) -> NDArray[np.floating]:
+    fractions: dict[str, float], energies_kev: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the total mass attenuation coefficient of a mixture in cm2/g."""
     total = sum(fractions.values())
-    return sum(
-        fraction / total * xraydb.mu_elam(element, energies_kev * 1e3, kind="total")
-        for element, fraction in fractions.items()
-    )
+    coefficients = np.zeros_like(energies_kev)
+    for element, fraction in fractions.items():
+        coefficients += fraction / total * xraydb.mu_elam(element, energies_kev * 1e3, kind="total")
+    return coefficients
 
 
-def binned_spectrum(tube_voltage_kv: float) -> NDArray[np.floating]:
+def binned_spectrum(tube_voltage_kv: float) -> NDArray[np.float64]:
     """Return the share of the tube's photons in each energy bin, sum 1."""
     tube = spekpy.Spek(kvp=tube_voltage_kv, th=ANODE_ANGLE_DEG)
     tube.filter("Al", FILTRATION_MM_AL)
     energies, fluence = tube.get_spectrum()
     edges = np.append(ENERGIES_KEV - 2.5, ENERGIES_KEV[-1] + 2.5)
     counts, _ = np.histogram(energies, bins=edges, weights=fluence)
-    return counts / counts.sum()
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
 def table_lines() -> list[str]:
@@ -151,7 +152,7 @@ def table_lines() -> list[str]:
         * SCINTILLATOR_MM_CSI
         / 10.0
     )
-    columns = {"energy_kev": ENERGIES_KEV.astype(float)}
+    columns = {"energy_kev": ENERGIES_KEV}
     columns |= {f"spectrum_{kv}_kv": binned_spectrum(kv) for kv in TUBE_VOLTAGES_KV}
     columns["absorbed_fraction"] = absorbed
     columns |= {

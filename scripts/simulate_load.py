@@ -77,7 +77,8 @@ class Outcome:
 def weekly_rates(per_year: float = PER_YEAR) -> Array:
     """Arrivals a second for each hour of the week, (168,)."""
     shape = np.outer(DAYS, HOURS).ravel()
-    return shape / shape.mean() * per_year / (365.25 * 86400)
+    rates: Array = shape / shape.mean() * per_year / (365.25 * 86400)
+    return rates
 
 
 def draw_arrivals(rates: Array, seconds: float, random: np.random.Generator) -> Array:
@@ -94,7 +95,8 @@ def draw_arrivals(rates: Array, seconds: float, random: np.random.Generator) -> 
     most = float(rates.max())
     times = np.sort(random.uniform(0, seconds, random.poisson(most * seconds)))
     hours = (times // 3600).astype(int) % len(rates)
-    return times[random.uniform(0, most, len(times)) < rates[hours]]
+    kept: Array = times[random.uniform(0, most, len(times)) < rates[hours]]
+    return kept
 
 
 def draw_services(count: int, random: np.random.Generator) -> Array:
