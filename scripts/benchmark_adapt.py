@@ -57,7 +57,7 @@ def main() -> None:
             adapt(find_bundle(DEFAULT_BUNDLE), write_noisy(own, noise, folder / "noisy"), adapted)
         scores = measure_accuracy(
             images, [DEFAULT_BUNDLE, str(adapted)], folder / "scores",
-            noises=[noise], peers=(), gives_noise=False,
+            noises=[noise], peers=(), variants=False,
         )  # fmt: skip
         rows += [{**row, "method": Path(str(row["method"])).name} for row in scores]
     print(f"adapted to {len(own)} images")

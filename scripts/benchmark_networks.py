@@ -153,7 +153,7 @@ def main() -> None:
     bundles = [str(folder) for folder in folders]
     rows = measure_accuracy(
         find_images(arguments.dataset_dir), bundles, output / "scores",
-        noises=SCORED, peers=(), gives_noise=False,
+        noises=SCORED, peers=(), variants=False,
     )  # fmt: skip
     speeds = measure_speed(bundles, peers=(), threads=1)
     rates = {speed.name: speed.megapixels_per_s for speed in speeds}

@@ -27,6 +27,7 @@ from monai_dental.bundles import find_bundle
 from monai_dental.datalists import digest_of_images
 from monai_dental.denoiser import Denoiser
 from monai_dental.errors import DatasetError, OutputError
+from monai_dental.filters import blend
 from monai_dental.formats import read_radiograph
 from monai_dental.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
@@ -37,6 +38,7 @@ Row = dict[str, str | float]
 _Maker = Callable[["Data", "Noise"], tuple[Callable[[Image], Image], str]]
 
 TEST_COUNT, TUNING_COUNT, TUNING_SIZE = 20, 4, 256
+STRENGTHS = tuple(percent / 100 for percent in range(50, 101, 5))
 ELECTRONIC_SIGMA = 0.005
 
 
@@ -110,7 +112,7 @@ def measure_accuracy(
     *,
     noises: Sequence[Noise] = NOISES,
     peers: Collection[str] = tuple(PEERS),
-    gives_noise: bool = True,
+    variants: bool = True,
     seed: int = 0,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -118,9 +120,9 @@ def measure_accuracy(
     """Score bundles and filters on clean images with noise added.
 
     The last images, 20 at most, are denoised at their full size; four others tune the filters, BM3D
-    on their central 256 × 256 pixels. BM3D is given the true sigma of white noise. All methods get
-    the same noisy images, not clipped; their results are clipped to [0, 1]. A bundle is run as
-    `Denoiser` runs it.
+    on their central 256 × 256 pixels, and the strength of the bundles. BM3D is given the true sigma
+    of white noise. All methods get the same noisy images, not clipped; their results are clipped to
+    [0, 1]. A bundle is run as `Denoiser` runs it.
 
     What is done is not done again: each method's scores at one noise are a file in the folder. What
     they are scores of is in its `settings.json`; bundles may be added to it.
@@ -131,8 +133,8 @@ def measure_accuracy(
         output_dir: Where the scores go; it exists.
         noises: What to add.
         peers: Names of the filters, from `PEERS`.
-        gives_noise: Whether bundles that take the noise of an image run once more with the true
-            noise.
+        variants: Whether bundles run once more at the strength that is best on the four images,
+            and those that take the noise of an image with the true noise.
         seed: Of the noise.
         jobs: Processes.
         progress: Called with how many methods are done, and of how many.
@@ -148,7 +150,7 @@ def measure_accuracy(
     """
     data = _split(paths, output_dir, seed)
     _settle(output_dir, _settings(data, bundles))
-    makers = _makers(bundles, peers, gives_noise=gives_noise)
+    makers = _makers(bundles, peers, variants=variants)
     tasks = [_Task(data, noise, name, make) for name, make in makers.items() for noise in noises]
     rows: list[Row] = []
     with ProcessPoolExecutor(
@@ -254,14 +256,14 @@ class _Task:
     make: _Maker
 
 
-def _makers(
-    bundles: Sequence[str], peers: Collection[str], *, gives_noise: bool
-) -> dict[str, _Maker]:
+def _makers(bundles: Sequence[str], peers: Collection[str], *, variants: bool) -> dict[str, _Maker]:
     makers: dict[str, _Maker] = {"noisy": _nothing}
     for bundle in bundles:
         folder = find_bundle(bundle)
         makers[bundle] = partial(_bundle, folder)
-        if gives_noise and isinstance(Denoiser(folder).inferer, NoiseAwareInferer):
+        if variants:
+            makers[f"{bundle}, strength tuned"] = partial(_bundle_at_best_strength, folder)
+        if variants and isinstance(Denoiser(folder).inferer, NoiseAwareInferer):
             makers[f"{bundle}, noise given"] = partial(_bundle_with_noise, folder)
     return makers | {name: partial(_filter, name) for name in peers}
 
@@ -295,6 +297,20 @@ def _nothing(data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
 
 def _bundle(folder: Path, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
     return Denoiser(folder).denoise, ""
+
+
+def _bundle_at_best_strength(
+    folder: Path, data: Data, noise: Noise
+) -> tuple[Callable[[Image], Image], str]:
+    denoiser = Denoiser(folder)
+    scores = dict.fromkeys(STRENGTHS, 0.0)
+    for path in data.tuning:
+        noisy, clean = data.noisy(path, noise)
+        denoised = denoiser.denoise(noisy)
+        for strength in STRENGTHS:
+            scores[strength] += psnr(blend(noisy, denoised, strength), clean, 1.0)
+    best = max(STRENGTHS, key=scores.__getitem__)
+    return partial(denoiser.denoise, strength=best), f"{best:g}"
 
 
 def _bundle_with_noise(

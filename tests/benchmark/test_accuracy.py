@@ -12,6 +12,8 @@ from monai_dental.benchmark import accuracy
 from monai_dental.benchmark.accuracy import NOISES, Noise, format_accuracy, measure_accuracy
 from monai_dental.bundles import find_bundle
 from monai_dental.errors import DatasetError, OutputError
+from monai_dental.filters import blend
+from monai_dental.formats import read_radiograph
 from monai_dental.phantom import simulate_exposure
 
 
@@ -48,7 +50,7 @@ def test_all_methods_are_scored_on_the_same_noise(paths, tmp_path, few):
     rows = measure_accuracy(paths, ["unet"], tmp_path, **few)
 
     names = {(row["noise"], row["method"]) for row in rows}
-    methods = {"noisy", "unet", "gaussian"}
+    methods = {"noisy", "unet", "unet, strength tuned", "gaussian"}
     assert names == {(n, m) for n in ("white 0.05", "blur 0.76, 0.04") for m in methods}
     assert {row["image"] for row in rows} == {"5.png", "6.png"}
     noisy = [
@@ -72,14 +74,39 @@ def test_bm3d_is_told_the_sigma_of_white_noise_and_tuned_for_the_rest(
     assert float(parameters["blur 0.76, 0.04"]) > 0.4
 
 
-@pytest.mark.parametrize("gives_noise", [True, False])
-def test_bundle_that_takes_the_noise_is_given_it_where_asked_for(paths, tmp_path, few, gives_noise):
-    rows = measure_accuracy(paths, ["blind"], tmp_path, gives_noise=gives_noise, **few)
+@pytest.mark.parametrize("variants", [True, False])
+def test_bundle_that_takes_the_noise_is_given_it_where_asked_for(paths, tmp_path, few, variants):
+    rows = measure_accuracy(paths, ["blind"], tmp_path, variants=variants, **few)
 
     methods = {row["method"] for row in rows}
     assert methods == {"noisy", "gaussian", "blind"} | (
-        {"blind, noise given"} if gives_noise else set()
+        {"blind, strength tuned", "blind, noise given"} if variants else set()
     )
+
+
+def test_best_strength_is_that_of_other_images(paths, tmp_path, monkeypatch, few):
+    class TakesOffTwiceTheNoise:
+        """But from the last two images, which are scored, what there is."""
+
+        inferer = None
+
+        def __init__(self, folder):
+            self.noisy = [Noise(0.05).add(clean, number) for number, clean in enumerate(cleans)]
+
+        def denoise(self, noisy, strength=1.0):
+            number = next(n for n, image in enumerate(self.noisy) if np.array_equal(image, noisy))
+            noise = noisy - cleans[number]
+            return blend(noisy, noisy - (2 if number < 4 else 1) * noise, strength)
+
+    cleans = [read_radiograph(path).pixels for path in paths]
+    monkeypatch.setattr(accuracy, "Denoiser", TakesOffTwiceTheNoise)
+    monkeypatch.setattr(accuracy, "_settings", lambda data, bundles: {"seed": 0})
+
+    rows = measure_accuracy(paths, ["dae"], tmp_path, noises=[Noise(0.05)], peers=[])
+
+    own = [row for row in rows if row["method"] == "dae, strength tuned"]
+    assert {row["parameter"] for row in own} == {"0.5"}
+    assert [row["psnr"] for row in own] == pytest.approx([32, 32], abs=0.5)
 
 
 def test_second_run_takes_up_what_is_done(paths, tmp_path, few, monkeypatch):
@@ -156,7 +183,7 @@ def test_a_bundle_may_be_added_to_the_scores(scored, bundle):
     folder, score = scored
 
     rows = score(bundles=["unet"])
-    assert {row["method"] for row in rows} == {"noisy", "unet"}
+    assert {row["method"] for row in rows} == {"noisy", "unet", "unet, strength tuned"}
     settings = json.loads((folder / "settings.json").read_text())
     assert {f"bundle {bundle}", "bundle unet"} < set(settings)
 
