@@ -219,12 +219,13 @@ class NoiseAwareInferer(TiledInferer):
 
 def _mirrored(image: Tensor, margin: int) -> Tensor:
     """Return images, (..., H, W), continued by their mirror, which may be wider than themselves."""
-    for axis in (-2, -1):
-        last = image.shape[axis] - 1
-        places = torch.arange(-margin, last + margin + 1, device=image.device)
-        beyond = torch.cat([places[:margin], places[last + margin + 1 :]])
-        folded = (beyond % max(2 * last, 1) - last).abs()  # distance from the last pixel
-        before = image.index_select(axis, last - folded[:margin])
-        after = image.index_select(axis, last - folded[margin:])
-        image = torch.cat([before, image, after], axis)
-    return image
+    height, width = image.shape[-2:]
+    padded = image.new_empty(*image.shape[:-2], height + 2 * margin, width + 2 * margin)
+    padded[..., margin : margin + height, margin : margin + width] = image
+    for axis, length in ((-2, height), (-1, width)):
+        inner, last = padded.narrow(axis, margin, length), length - 1
+        for start in (0, margin + length):
+            places = torch.arange(start - margin, start, device=image.device)
+            folded = (places % max(2 * last, 1) - last).abs()  # distance from the last pixel
+            padded.narrow(axis, start, margin).copy_(inner.index_select(axis, last - folded))
+    return padded

@@ -97,19 +97,21 @@ def _group_by_intensity(patches: Tensor, free: int) -> tuple[Tensor, Tensor]:
 def _measure(patches: Tensor, means: Tensor, transform: PatchTransform) -> tuple[Tensor, Tensor]:
     """Return the power at each frequency and what to multiply it with in each bin, (bins,)."""
     halves = (slice(0, transform.split), slice(transform.split, None))
-    powers = [(patches @ transform.matrix[half].T).square_() for half in halves]
-    chooses = [(transform.frequency[half] < _SELECTING_BELOW).float() for half in halves]
+    matrices = [transform.matrix[half] for half in halves]
+    chooses = [transform.frequency[half] < _SELECTING_BELOW for half in halves]
     measures = [(transform.frequency[half] >= _MEASURING_FROM).float() for half in halves]
+    # Of all patches only the frequencies that choose are needed, of the chosen ones all.
+    choosing = [_power(patches, m[choose]) for m, choose in zip(matrices, chooses, strict=True)]
     relative = torch.ones_like(means)
-    spectra = [torch.ones(power.shape[-1]) for power in powers]
+    spectra = [torch.ones(len(matrix)) for matrix in matrices]
     amplitudes = torch.ones(len(means))
     for _ in range(_ROUNDS):
         energies = [
-            power @ (choose / spectrum)
-            for power, choose, spectrum in zip(powers, chooses, spectra, strict=True)
+            power @ (1 / spectrum[choose])
+            for power, choose, spectrum in zip(choosing, chooses, spectra, strict=True)
         ]
         chosen = [_flattest(energy) for energy in reversed(energies)]
-        flat = [_take(power, index) for power, index in zip(powers, chosen, strict=True)]
+        flat = [_power(_take(patches, i), m) for i, m in zip(chosen, matrices, strict=True)]
         scales = [relative.gather(1, index) for index in chosen]
         spectra = [_robust_power(f / s[..., None]) for f, s in zip(flat, scales, strict=True)]
         floor = 0.003 * torch.cat(spectra).amax().clamp_min(1e-20)
@@ -125,8 +127,15 @@ def _flattest(energies: Tensor) -> Tensor:
     return energies.topk(count, dim=1, largest=False).indices
 
 
-def _take(power: Tensor, index: Tensor) -> Tensor:
-    return power.gather(1, index[..., None].expand(-1, -1, power.shape[-1]))
+def _power(patches: Tensor, matrix: Tensor) -> Tensor:
+    return (patches @ matrix.T).square_()
+
+
+def _take(patches: Tensor, index: Tensor) -> Tensor:
+    """Return patches of each bin, (bins, n, pixels), by their indices, (bins, n)."""
+    bins, count, pixels = patches.shape
+    places = index + count * torch.arange(bins)[:, None]
+    return patches.reshape(-1, pixels).index_select(0, places.flatten()).reshape(bins, -1, pixels)
 
 
 def _robust_power(flat: Tensor) -> Tensor:

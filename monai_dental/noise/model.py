@@ -124,8 +124,10 @@ def interpolate_variance(image: Tensor, variances: Tensor) -> Tensor:
         return variances.expand(image.shape)
     position = image.clamp(0, 1) * (len(variances) - 1)
     below = position.floor().clamp(max=len(variances) - 2)
-    index = below.long()
-    return torch.lerp(variances[index], variances[index + 1], position - below)
+    # In half the time of `variances[index]`.
+    index = below.flatten().int()
+    steps = variances.diff().index_select(0, index).reshape(image.shape)
+    return (position - below) * steps + variances.index_select(0, index).reshape(image.shape)
 
 
 def filter_valid(image: Tensor, kernel: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def cut_patches(images: Sequence[Tensor]) -> tuple[Tensor, int]:
         places = math.prod(extent - side + 1 for extent in image.shape)
         stride = math.ceil(math.sqrt(places / quota))
         patches = image.unfold(0, side, stride).unfold(1, side, stride).reshape(-1, side * side)
-        patches = patches[_is_usable(patches, image)]
+        patches = patches.index_select(0, _is_usable(patches, image).nonzero()[:, 0])
         cuts.append(patches)
         free += len(patches) * min(1.0, (stride / side) ** 2)
     return torch.cat(cuts), math.ceil(free)
