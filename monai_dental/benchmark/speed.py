@@ -7,11 +7,9 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from monai_dental.benchmark.peers import PEERS
 from monai_dental.bundles import find_bundle
 from monai_dental.denoiser import Denoiser
 from monai_dental.phantom import simulate_exposure
+from monai_dental.pool import process_pool
 
 Image = NDArray[np.float32]
 Call = Callable[[Image], Any]
@@ -79,8 +78,8 @@ def measure_speed(
     """Denoise one simulated panoramic radiograph by bundles and by filters, in turn, several times.
 
     Each has a process of its own, with a first call that is not measured. Then all take turns, so
-    that what else the machine does meets all of them. For each bundle with convolutions there is
-    one row of these alone, run one after the other on inputs of the same shapes, in the same
+    that what else the machine does meets all of them. For each bundle there is one row of its
+    convolutions alone, run one after the other on inputs of the same shapes, in the same
     precision and layout: no way of running that network with that library can be faster.
 
     Args:
@@ -108,20 +107,17 @@ def measure_speed(
     noisy = simulate_exposure(1, size=size, bits_stored=16, view="panoramic").noisy / np.float32(
         65535
     )
-    workers = {
-        name: ProcessPoolExecutor(1, get_context("spawn"), _start, (maker, noisy, threads))
-        for name, maker in makers.items()
-    }
-    try:
+    with contextlib.ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(process_pool(1, _start, maker, noisy, threads))
+            for name, maker in makers.items()
+        }
         memory = {name: worker.submit(_first_call).result() for name, worker in workers.items()}
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in memory}
         for _ in range(rounds):
             for name, taken in times.items():
                 if not taken or taken[-1][0] < _LONG_S:
                     taken.append(workers[name].submit(_call).result())
-    finally:
-        for worker in workers.values():
-            worker.shutdown(cancel_futures=True)
     rows = {name: _row(name, noisy.size, times[name], memory[name]) for name in makers}
     for bundle, backend in product(bundles, backends):
         row, ceiling = rows[f"{bundle}, {backend}"], rows[f"{bundle}{_CONVOLUTIONS}"]

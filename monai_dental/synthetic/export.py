@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 from monai_dental.atomic import write_atomically
 from monai_dental.machine import usable_cores
 from monai_dental.outputs import prepare_output_folder
+from monai_dental.pool import process_pool
 from monai_dental.synthetic.images import NEIGHBORS, draw_image
 
 
@@ -44,17 +43,11 @@ def write_images(
     prepare_output_folder(output_dir)
     parts = [range(first, min(first + NEIGHBORS, count)) for first in range(0, count, NEIGHBORS)]
     paths: list[Path] = []
-    # Processes that are spawned: torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    workers = min(usable_cores(), len(parts))
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            for part in pool.map(partial(_write_part, output_dir, side), parts):
-                paths += part
-                if progress is not None:
-                    progress(len(paths))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with process_pool(min(usable_cores(), len(parts))) as pool:
+        for part in pool.map(partial(_write_part, output_dir, side), parts):
+            paths += part
+            if progress is not None:
+                progress(len(paths))
     return paths
 
 
