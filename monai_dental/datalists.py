@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pydicom
+from tqdm import tqdm
 
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import DatasetError
@@ -22,6 +24,7 @@ from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
 from monai_dental.synthetic import SYNTHETIC_VERSION, write_images
 
 PHANTOM_COUNT = 120
+_DAY_S = 86400
 
 Datalist = list[dict[str, str]]
 
@@ -231,7 +234,7 @@ def phantom_folder() -> Path:
         DatasetError: The folder cannot be made.
     """
     name = f"phantom-{PHANTOM_VERSION}-{PHANTOM_COUNT}"
-    return _cached_folder(name, partial(write_phantoms, count=PHANTOM_COUNT))
+    return _cached_folder(name, write_phantoms, PHANTOM_COUNT)
 
 
 def synthetic_folder(count: int) -> Path:
@@ -241,10 +244,10 @@ def synthetic_folder(count: int) -> Path:
         DatasetError: The folder cannot be made.
     """
     name = f"synthetic-{SYNTHETIC_VERSION}-{count}"
-    return _cached_folder(name, partial(write_images, count=count))
+    return _cached_folder(name, write_images, count)
 
 
-def _cached_folder(name: str, write: Callable[[Path], object]) -> Path:
+def _cached_folder(name: str, write: Callable[..., object], count: int) -> Path:
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai_dental"
     cache = Path(os.environ.get("MONAI_DENTAL_CACHE") or default)
     folder = cache / name
@@ -252,6 +255,7 @@ def _cached_folder(name: str, write: Callable[[Path], object]) -> Path:
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        _sweep(cache, f".{name}-*")
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
     except OSError as error:
         raise DatasetError(
@@ -259,7 +263,8 @@ def _cached_folder(name: str, write: Callable[[Path], object]) -> Path:
             "set MONAI_DENTAL_CACHE to a folder that can be written"
         ) from error
     try:
-        write(temporary)
+        with tqdm(desc="Simulating images, once", total=count) as bar:
+            write(temporary, count=count, progress=lambda done: bar.update(done - bar.n))
         temporary.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
@@ -267,6 +272,14 @@ def _cached_folder(name: str, write: Callable[[Path], object]) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _sweep(cache: Path, pattern: str) -> None:
+    """Remove what processes that were killed have left a day ago or earlier."""
+    for left in cache.glob(pattern):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _DAY_S:
+                shutil.rmtree(left)
 
 
 def _folder(name: str) -> Path:

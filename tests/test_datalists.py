@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from monai_dental.datalists import (
     split_datalist,
 )
 from monai_dental.errors import DatasetError
+from monai_dental.phantom import PHANTOM_VERSION
 
 
 def touch(folder, *names):
@@ -158,6 +160,21 @@ def test_phantom_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
 
     with pytest.raises(DatasetError, match="cannot keep simulated images here"):
         phantom_folder()
+
+
+def test_what_a_killed_process_left_of_it_is_removed_a_day_later(tmp_path, monkeypatch):
+    monkeypatch.setenv("MONAI_DENTAL_CACHE", str(tmp_path))
+    monkeypatch.setattr("monai_dental.datalists.PHANTOM_COUNT", 1)
+    name = f".phantom-{PHANTOM_VERSION}-1-"
+    old, young = (tmp_path / f"{name}{age}" for age in ("old", "young"))
+    for folder in (old, young):
+        (folder / "clean").mkdir(parents=True)
+    os.utime(old, (0, 0))
+
+    phantom_folder()
+
+    assert young.is_dir()  # another process may be at work
+    assert not old.exists()
 
 
 def test_phantom_folder_is_made_once_and_whole(tmp_path, monkeypatch):
