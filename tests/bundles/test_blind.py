@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 
 from monai_dental.adapt import adapt, readable_images
-from monai_dental.bundles import find_bundle
+from monai_dental.bundles import find_bundle, load_config
 from monai_dental.denoiser import Denoiser
 from monai_dental.errors import BundleError
 from monai_dental.networks import DenoisingUNet
@@ -23,6 +24,7 @@ from monai_dental.synthetic import write_images
 
 BUNDLE = "dental_xray_denoising_blind"
 ROOT = find_bundle("blind")
+FEATURES = load_config(ROOT, "inference", {})["network_def"]["features"]
 SMALL = {
     "validation_count": 2, "patch_size": 32, "validation_size": 64, "images_per_epoch": 8,
     "batch_size": 2, "max_epochs": 1, "patience": 9, "val_interval": 1,
@@ -66,6 +68,33 @@ def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
     assert {key: parser[key] for key in expected} == expected
     assert parser["loss"] == {"_target_": "torch.nn.MSELoss"}
     assert parser["network_def"]["features"] == [32, 64, 128]
+
+
+def test_killed_adaptation_is_not_taken_up_with_other_settings(workflow, tmp_path):
+    other = tmp_path / "other.pt"
+    torch.save(DenoisingUNet(FEATURES, noise_channels=2).state_dict(), other)
+    shipped = str(ROOT / "models" / "model.pt")
+
+    def make(**changes):
+        overrides = {"initial_weights": shipped, "max_epochs": 2, **changes}
+        run = workflow("adapt", **overrides)
+        run.initialize()
+        return run
+
+    def kill(engine):
+        raise KeyboardInterrupt
+
+    killed = make()
+    trainer = killed.parser.get_parsed_content("train#trainer")
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), kill)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+
+    for name, value in {"tau": 0.5, "initial_weights": str(other)}.items():
+        with pytest.raises(RuntimeError) as raised:  # MONAI's, of our error
+            make(**{name: value}).run()
+        assert f"with other {name};" in str(raised.value.__cause__)
+    make().run()
 
 
 def test_folder_of_dark_images_is_trained_on_at_full_range(parse, tmp_path):
