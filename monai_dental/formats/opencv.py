@@ -7,6 +7,7 @@ Resolutions are not trusted as pixel spacings: most files carry their program's 
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def encode_image(radiograph: Radiograph) -> bytes:
         radiograph: One frame, with an encoding that the format can hold.
 
     Returns:
-        The whole file, grey, at the encoding's depth.
+        The whole file, grey, at the encoding's depth; of a JPEG of which nothing is changed, that
+        file, as to encode it again would round.
 
     Raises:
         ValueError: The format cannot hold the encoding or several frames.
@@ -104,7 +106,12 @@ def encode_image(radiograph: Radiograph) -> bytes:
         raise ValueError(
             f"{radiograph.image_format} cannot hold {dtype} of shape {radiograph.pixels.shape}"
         )
-    _, encoded = cv2.imencode(suffix, radiograph.to_stored(), parameters)
+    stored = radiograph.to_stored()
+    if radiograph.image_format == "jpeg" and radiograph.source and radiograph.stored is not None:
+        with contextlib.suppress(OSError):
+            if np.array_equal(stored, radiograph.stored):
+                return radiograph.source.read_bytes()
+    _, encoded = cv2.imencode(suffix, stored, parameters)
     return encoded.tobytes()
 
 

@@ -92,7 +92,8 @@ def write_radiograph(
     """Write a radiograph in the format and with the bit depth of its source.
 
     The file appears whole or not at all, and replaces one of the same name, but never the source.
-    JPEG is written at quality 100, which still rounds; every other format is written without loss.
+    JPEG is written at quality 100, which still rounds, but where no pixel is changed: then the
+    file is the source's. Every other format is written without loss.
 
     Args:
         radiograph: What to write; its `image_format` says how.

@@ -38,6 +38,19 @@ def test_colour_is_folded_with_a_warning_that_names_the_file(tmp_path, suffix) -
     assert np.abs(radiograph.stored.astype(int) - 76).max() <= 2
 
 
+def test_jpeg_of_which_nothing_is_changed_is_the_file_itself(picture, tmp_path) -> None:
+    path = tmp_path / "a.jpg"
+    cv2.imwrite(str(path), picture(8), [cv2.IMWRITE_JPEG_QUALITY, 60])
+    radiograph = read_quietly(path)
+
+    write_radiograph(radiograph.with_pixels(radiograph.pixels), tmp_path / "same.jpg")
+    write_radiograph(radiograph.with_pixels(radiograph.pixels * 0.5), tmp_path / "half.jpg")
+
+    assert (tmp_path / "same.jpg").read_bytes() == path.read_bytes()
+    half = read_quietly(tmp_path / "half.jpg").pixels
+    np.testing.assert_allclose(half, radiograph.pixels / 2, atol=3 / 255)
+
+
 @pytest.mark.parametrize(("alpha", "count"), [(255, 0), (100, 1)])
 def test_transparency_is_left_out_with_a_warning(picture, tmp_path, alpha, count) -> None:
     path = tmp_path / "a.png"
