@@ -55,7 +55,7 @@ class SaveRadiographd(SaveImaged):
         self.strength = checked_strength(strength)
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Write the images of `keys`, and return `data` as it is.
+        """Write the images of `keys`, and return `data` with what was written of them.
 
         Raises:
             OutputError: A file cannot be written.
@@ -69,6 +69,7 @@ class SaveRadiographd(SaveImaged):
             pixels = pixels[0] if len(pixels) == 1 else pixels
             if self.strength < 1:  # else it may be of another size
                 pixels = blend(radiograph.pixels, pixels, self.strength)
+                result[key] = torch.from_numpy(pixels).reshape(result[key].shape)
             prepare_output_folder((self.output_dir / name).parent, overwrite=True)
             write_radiograph(
                 radiograph.with_pixels(pixels.clip(0, 1)),

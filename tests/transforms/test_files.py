@@ -4,6 +4,7 @@ import pytest
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, SaveImaged
 
 from monai_dental.dicom.derive import Derivation
+from monai_dental.formats import read_radiograph
 from monai_dental.reader import RadiographReader
 from monai_dental.transforms import SaveRadiographd
 
@@ -45,6 +46,17 @@ def test_saved_image_is_clipped_to_the_range(radiograph_file, picture, tmp_path)
 
     saved = cv2.imread(str(tmp_path / "out" / path.name), cv2.IMREAD_UNCHANGED)
     assert (saved.min(), saved.max()) == (0, 255)
+
+
+def test_share_of_the_correction_is_written_and_goes_on(radiograph_file, picture, tmp_path):
+    path = radiograph_file(picture(8), ".png")
+
+    result = load_and_save(path, tmp_path / "out", lambda image: 0 * image, strength=0.5)
+
+    saved = read_radiograph(tmp_path / "out" / path.name)
+    half = read_radiograph(path).pixels / 2
+    np.testing.assert_allclose(result["pred"].numpy(), half[None], atol=1e-6)
+    np.testing.assert_allclose(saved.pixels, half, atol=0.5 / 255 + 1e-6)
 
 
 def test_saver_is_one_that_monai_label_takes_out():
