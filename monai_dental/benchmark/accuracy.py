@@ -7,11 +7,9 @@ import hashlib
 import json
 import statistics
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -32,12 +30,15 @@ from monai_dental.formats import read_radiograph
 from monai_dental.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
 from monai_dental.noise import NoiseModel, add_gaussian_noise, add_poisson_gaussian_noise
+from monai_dental.noise.model import CURVE_POINTS
+from monai_dental.pool import process_pool
 
 Image = NDArray[np.float32]
 Row = dict[str, str | float]
 _Maker = Callable[["Data", "Noise"], tuple[Callable[[Image], Image], str]]
 
 TEST_COUNT, TUNING_COUNT, TUNING_SIZE = 20, 4, 256
+SMALLEST_SIDE, SMALLEST_SPAN = 11, 0.25  # the window of SSIM; of the range
 STRENGTHS = tuple(percent / 100 for percent in range(50, 101, 5))
 ELECTRONIC_SIGMA = 0.005
 
@@ -79,8 +80,10 @@ class Noise:
     def model(self, low: float, span: float) -> NoiseModel:
         """Return the noise of an image, `low` taken off and divided by `span`."""
         constant = ELECTRONIC_SIGMA**2 if self.blur else self.sigma**2
-        constant = max(constant + self.gain * low, 0.0)
-        return NoiseModel.poisson_gaussian(self.gain / span, constant / span**2, self.blur)
+        line = NoiseModel.poisson_gaussian(self.gain / span, constant / span**2, self.blur)
+        # Below black there is no more noise than at black.
+        intensities = (low + span * torch.linspace(0, 1, CURVE_POINTS)).clamp_min(0)
+        return replace(line, variances=(constant + self.gain * intensities) / span**2)
 
 
 NOISES = (
@@ -143,19 +146,21 @@ def measure_accuracy(
         A row for each noise, method and image; `scores.csv` has them too.
 
     Raises:
-        DatasetError: There are too few images, or one cannot be read.
+        DatasetError: There are too few images, or one has several frames, is too small, or too dark
+            for noise that is told in parts of the range.
+        MonaiDentalError: An image cannot be read.
         BundleError: A bundle is not found or incomplete.
         OutputError: The folder has scores of other images, bundles or seeds, or of another version,
             or does not say of what.
     """
     data = _split(paths, output_dir, seed)
+    for path in (*data.tuning, *data.test):
+        _check(path)
     _settle(output_dir, _settings(data, bundles))
     makers = _makers(bundles, peers, variants=variants)
     tasks = [_Task(data, noise, name, make) for name, make in makers.items() for noise in noises]
     rows: list[Row] = []
-    with ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with process_pool(jobs, torch.set_num_threads, 1) as pool:
         for done, part in enumerate(pool.map(_score, tasks), 1):
             rows += part
             if progress is not None:
@@ -208,6 +213,26 @@ def _split(paths: Sequence[Path], output_dir: Path, seed: int) -> Data:
     test = min(TEST_COUNT, len(paths) - TUNING_COUNT)
     places = np.linspace(0, len(paths) - test - 1, TUNING_COUNT).round().astype(int)
     return Data(tuple(paths[place] for place in places), tuple(paths[-test:]), output_dir, seed)
+
+
+def _check(path: Path) -> None:
+    """Check that an image can be scored.
+
+    Raises:
+        DatasetError: It cannot.
+        MonaiDentalError: It cannot be read.
+    """
+    pixels = read_radiograph(path).pixels
+    if pixels.ndim != 2 or min(pixels.shape) < SMALLEST_SIDE:
+        raise DatasetError(
+            f"{path}: has shape {pixels.shape}; need one frame of at least {SMALLEST_SIDE} pixels "
+            "in both directions"
+        )
+    if (span := float(np.ptp(pixels))) < SMALLEST_SPAN:
+        raise DatasetError(
+            f"{path}: spans {span:.2f} of the range of its file; need {SMALLEST_SPAN:g} or more, "
+            "as the noise that is added is told in parts of that range"
+        )
 
 
 def _settings(data: Data, bundles: Sequence[str]) -> dict[str, str | int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
+from pathlib import Path
 
 from monai_dental.bundles import DEFAULT_BUNDLE, shipped_bundles
 from monai_dental.cli.arguments import Subparsers, path, positive
@@ -51,10 +52,12 @@ def add(commands: Subparsers) -> None:
 
 def benchmark(arguments: argparse.Namespace) -> int:
     """Score bundles beside filters, or measure their speed."""
-    if arguments.speed:
-        return _speed(arguments.bundles or shipped_bundles(), arguments.without, arguments.jobs)
-
     from monai_dental.errors import DatasetError
+
+    if arguments.speed:
+        if arguments.images or arguments.output or arguments.seed:
+            raise DatasetError("--speed takes no images, --output or --seed: it prints its table")
+        return _speed(arguments.bundles or shipped_bundles(), arguments.without, arguments.jobs)
 
     if arguments.images is None or arguments.output is None:
         raise DatasetError("nothing to score: need a folder of clean images and --output")
@@ -67,11 +70,12 @@ def benchmark(arguments: argparse.Namespace) -> int:
         measure_accuracy,
         write_examples,
     )
-    from monai_dental.datalists import find_images
+    from monai_dental.datalists import read_datalist
     from monai_dental.outputs import prepare_output_folder
     from monai_dental.report import write_report
 
-    paths = find_images(arguments.images)
+    listed = read_datalist(str(arguments.images), excluded=[str(arguments.output)])
+    paths = [Path(item["image"]) for item in listed]
     peers = _left(PEERS, arguments.without)
     bundles = arguments.bundles or [DEFAULT_BUNDLE]
     prepare_output_folder(arguments.output, overwrite=True)

@@ -4,12 +4,19 @@ import shutil
 from dataclasses import replace
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
 from monai_dental.benchmark import accuracy
-from monai_dental.benchmark.accuracy import NOISES, Noise, format_accuracy, measure_accuracy
+from monai_dental.benchmark.accuracy import (
+    ELECTRONIC_SIGMA,
+    NOISES,
+    Noise,
+    format_accuracy,
+    measure_accuracy,
+)
 from monai_dental.bundles import find_bundle
 from monai_dental.errors import DatasetError, OutputError
 from monai_dental.filters import blend
@@ -31,7 +38,7 @@ def paths(tmp_path_factory):
 @pytest.fixture
 def few(monkeypatch):
     """Two noises and one filter, in this process."""
-    monkeypatch.setattr(accuracy, "ProcessPoolExecutor", SameProcess)
+    monkeypatch.setattr(accuracy, "process_pool", SameProcess)
     return {"noises": (Noise(0.05), Noise(0.04, 0.76)), "peers": ["gaussian"]}
 
 
@@ -114,6 +121,40 @@ def test_second_run_takes_up_what_is_done(paths, tmp_path, few, monkeypatch):
     monkeypatch.setattr(accuracy, "tune", None)
 
     assert measure_accuracy(paths, ["unet"], tmp_path, **few) == rows
+
+
+@pytest.mark.parametrize(
+    ("shape", "level", "said"),
+    [
+        ((3, 40, 40), 65535, r"has shape \(3, 40, 40\); need one frame of at least 11"),
+        ((40, 10), 65535, r"has shape \(40, 10\); need one frame of at least 11"),
+        ((40, 40), 4095, r"spans 0\.06 of the range of its file; need 0\.25 or more"),
+    ],
+)
+def test_image_that_cannot_be_scored_is_named(paths, tmp_path, few, shape, level, said):
+    folder = shutil.copytree(paths[0].parent, tmp_path / "clean")
+    stored = np.random.default_rng(0).integers(0, level, shape, np.uint16)
+    stored.flat[:2] = 0, level
+    if len(shape) == 3:
+        nib.save(nib.Nifti1Image(stored.T, np.eye(4)), folder / "7.nii")
+    else:
+        cv2.imwrite(str(folder / "7.png"), stored)
+
+    with pytest.raises(DatasetError, match=rf"7\.\w+: {said}"):
+        measure_accuracy(sorted(folder.iterdir()), ["dae"], tmp_path, **few)
+    assert not (tmp_path / "settings.json").exists()
+
+
+@pytest.mark.parametrize(("low", "span"), [(0.0, 1.0), (-0.1, 1.3), (0.2, 0.5)])
+def test_noise_that_is_given_is_that_which_was_added(low, span):
+    noise = Noise(0.04, 1.1)
+    model = noise.model(low, span)
+
+    clean = torch.tensor([0.0, 0.02, 0.5, 0.6])
+    told = model.variance((clean - low) / span) * span**2
+    true = ELECTRONIC_SIGMA**2 + noise.gain * clean
+    within = clean >= low
+    assert torch.allclose(told[within], true[within], rtol=0.01, atol=4e-5)  # between points
 
 
 @pytest.fixture

@@ -39,8 +39,26 @@ def test_scores_tables_and_report_are_written(images, tmp_path, capsys, monkeypa
     printed = capsys.readouterr().out
     assert "| PSNR dB, data range 1 | white 0.05 |" in printed
     with (output / "scores.csv").open() as file:
-        assert {row["method"] for row in csv.DictReader(file)} == {"noisy", "unet", "median"}
+        methods = {row["method"] for row in csv.DictReader(file)}
+    assert methods == {"noisy", "unet", "unet, strength tuned", "median"}
     assert "white 0.05.png" in (output / "report" / "index.html").read_text()
+
+
+def test_output_among_the_images_is_none_of_them(images, capsys, monkeypatch):
+    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05),))
+    monkeypatch.setattr(accuracy, "PEERS", {"median": accuracy.PEERS["median"]})
+    command = ["benchmark", str(images), "--output", str(images / "out"), "--bundle", "unet"]
+
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert main(command) == 0
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("option", [["folder"], ["--output", "out"], ["--seed", "1"]])
+def test_speed_refuses_what_it_has_no_use_for(option, capsys):
+    assert main(["benchmark", "--speed", *option]) == 2
+    assert "--speed takes no images, --output or --seed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("is_speed", [False, True])
