@@ -70,7 +70,9 @@ class DenoisingUNet(nn.Module):
         noisy = padded[:, :1]
         x = functional.pixel_unshuffle(noisy, 2)
         if self.first.in_channels > 4:
-            x = torch.cat([x, functional.avg_pool2d(padded[:, 1:], 2)], dim=1)
+            # The mean of 2 × 2 pixels: on a CPU in less than half the time of `avg_pool2d`.
+            halved = functional.interpolate(padded[:, 1:], scale_factor=0.5, mode="bilinear")
+            x = torch.cat([x, halved], dim=1)
         x = self.first(x)
         shortcuts: list[Tensor] = []
         for encoder, down in zip(self.encoders, self.down, strict=True):
@@ -80,7 +82,7 @@ class DenoisingUNet(nn.Module):
         x = self.bottom(x)
         for up, decoder in zip(self.up, self.decoders, strict=True):
             x = decoder(up(x).add_(shortcuts.pop()))
-        denoised: Tensor = torch.add(noisy, functional.pixel_shuffle(self.last(x), 2))
+        denoised: Tensor = torch.add(noisy, functional.pixel_shuffle(self.last(x).contiguous(), 2))
         return torch.narrow(torch.narrow(denoised, -2, 0, height), -1, 0, width)
 
 
