@@ -24,7 +24,7 @@ def run_by(backend: str, network: nn.Module, precision: str = "auto") -> Callabl
     """Return a network as a backend runs it.
 
     Args:
-        backend: "torch", or "openvino": on Intel CPUs mostly faster, with `torch`'s number of
+        backend: "torch", or "openvino": on some CPUs faster, with `torch`'s number of
             threads; without GPUs.
         network: Takes and returns (batch, C, H, W), on the CPU for OpenVINO.
         precision: "auto", "float32" or "bfloat16"; see `fastest_dtype`. torch is told by the

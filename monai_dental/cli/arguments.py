@@ -33,7 +33,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
     command.add_argument(
         "--backend", choices=BACKENDS, default="torch",
-        help="what runs the network; openvino is faster on Intel and AMD CPUs and "
+        help="what runs the network; openvino is faster on some CPUs and "
         f"needs its package: {extra_needed('openvino')} (default: torch)",
     )  # fmt: skip
 

@@ -61,13 +61,13 @@ def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
 
     expected = {
         "dataset_dir": None, "synthetic_count": 1440, "validation_count": 48, "seed": 0,
-        "max_epochs": 640, "patience": 640, "val_interval": 5, "batch_size": 4,
+        "max_epochs": 1440, "patience": 1440, "val_interval": 5, "batch_size": 4,
         "images_per_epoch": 200, "patches_per_image": 4, "patch_size": 96, "learning_rate": 1e-3,
         "sigma_range": [0.003, 0.12],
     }  # fmt: skip
     assert {key: parser[key] for key in expected} == expected
     assert parser["loss"] == {"_target_": "torch.nn.MSELoss"}
-    assert parser["network_def"]["features"] == [32, 64, 128]
+    assert parser["network_def"]["features"] == [16, 32, 64]
 
 
 def test_killed_adaptation_is_not_taken_up_with_other_settings(workflow, tmp_path):
@@ -116,7 +116,7 @@ def test_folder_of_dark_images_is_trained_on_at_full_range(parse, tmp_path):
 
 def test_halo_of_the_inference_covers_the_reach_of_the_network(parse):
     inferer = parse("inference").get_parsed_content("inferer")
-    network = DenoisingUNet(noise_channels=2)
+    network = DenoisingUNet(FEATURES, noise_channels=2)
     for parameter in network.parameters():  # each path from pixel to pixel counts, none cancels
         torch.nn.init.constant_(parameter, 0.01)
     image = torch.zeros(1, 3, 512, 512, requires_grad=True)
@@ -157,7 +157,7 @@ def test_training_learns(workflow, tmp_path):
     losses = [float(row.split(",")[2]) for row in rows[1:]]
     assert losses[-1] < losses[0]
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    DenoisingUNet(noise_channels=2).load_state_dict(weights)
+    DenoisingUNet(FEATURES, noise_channels=2).load_state_dict(weights)
 
 
 def test_killed_training_goes_on_and_ends_with_the_very_same_weights(
