@@ -116,8 +116,8 @@ def unet(*features: int) -> Candidate:
 
 
 CANDIDATES = (
-    unet(32, 64, 128),
     unet(16, 32, 64),
+    unet(32, 64, 128),
     unet(32, 64, 128, 256),
     Candidate(
         "12 convolutions of 64 channels (DnCNN, FFDNet)",

@@ -77,8 +77,8 @@ def test_result_is_that_of_denoise(server, denoised, tmp_path, name, model):
     expected = shown_values(read_radiograph(denoised("--bundle", model) / name)).astype(int)
     difference = np.abs(result - expected)
     # The app writes JPEG of another quality, and its memory layout rounds the sums of the network
-    # otherwise, in bfloat16 by up to half a thousandth on processors with AVX512-BF16.
-    assert difference.max() <= (8 if name.endswith("jpg") else max(1, 0.001 * expected.max()))
+    # otherwise, in bfloat16 by up to a thousandth on processors with AVX512-BF16.
+    assert difference.max() <= (8 if name.endswith("jpg") else max(1, 0.002 * expected.max()))
     assert name.endswith("jpg") or difference.mean() < 2e-4 * expected.max()
 
 
