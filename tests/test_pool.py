@@ -21,6 +21,8 @@ def test_interrupt_ends_what_runs_and_what_waits():
         with process_pool(1) as pool:
             assert pool.submit(abs, -1).result() == 1
             futures.extend(pool.submit(time.sleep, 60) for _ in range(3))
+            while not futures[0].running():
+                time.sleep(0.01)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
