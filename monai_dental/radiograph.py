@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_dental.errors import CorruptImageError, UnsupportedImageError
+
 StoredArray = NDArray[Any]
 PixelArray = NDArray[np.float32]
+
+MAX_PIXELS = 2**28
+"""Most pixels, of all frames together, that are decoded: 1 GiB as float32. A forged header would
+otherwise ask for any amount of memory; the largest panoramic radiographs have 2**23 pixels."""
 
 
 @dataclass(frozen=True)
@@ -278,3 +286,21 @@ def integer_range(dtype: np.dtype[Any], bits_stored: int) -> tuple[int, int]:
     if dtype.kind == "i":
         return -(1 << (bits_stored - 1)), (1 << (bits_stored - 1)) - 1
     return 0, (1 << bits_stored) - 1
+
+
+def check_size(name: str, shape: Sequence[int]) -> None:
+    """Check the size that a file's header tells, before anything is decoded.
+
+    Args:
+        name: How messages name the image.
+        shape: Frames (if any), rows and columns.
+
+    Raises:
+        CorruptImageError: The image is empty.
+        UnsupportedImageError: The image has more than `MAX_PIXELS` pixels.
+    """
+    size = " x ".join(str(int(extent)) for extent in shape)
+    if any(extent < 1 for extent in shape):
+        raise CorruptImageError(f"{name}: the image is empty ({size} pixels)")
+    if math.prod(shape) > MAX_PIXELS:
+        raise UnsupportedImageError(f"{name}: {size} pixels; need at most {MAX_PIXELS} in all")

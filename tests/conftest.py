@@ -19,6 +19,8 @@ import pytest
 from dicom_datasets import ENCODE, make_dataset
 from pydicom import Dataset, dcmwrite
 
+pytest_plugins = ["archives"]
+
 
 @pytest.fixture(scope="session")
 def missing() -> Callable[[str], NoReturn]:

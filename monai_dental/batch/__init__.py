@@ -3,16 +3,16 @@
 from monai_dental.batch.batch import Batch
 from monai_dental.batch.dicom import DicomJob
 from monai_dental.batch.folder import FolderSource, FolderTarget
-from monai_dental.batch.inventory import InventorySource
+from monai_dental.batch.input_folder import InventorySource
 from monai_dental.batch.job import Engine, Job, Recipe, Result
-from monai_dental.batch.manifest import Manifest, Row
-from monai_dental.batch.results import BatchResults
+from monai_dental.batch.loop import run_batch
+from monai_dental.batch.output_folder import StudyTree
+from monai_dental.batch.record.manifest import Manifest, Row
+from monai_dental.batch.record.results import BatchResults
 from monai_dental.batch.run import Outcome, denoise_instances
-from monai_dental.batch.session import run_batch
 from monai_dental.batch.source import Instance, InstanceSource, RemoteSource
 from monai_dental.batch.target import InstanceTarget, ObjectTarget, StoredObject
-from monai_dental.batch.tree import StudyTree
-from monai_dental.batch.worker import Limits
+from monai_dental.batch.workers.protocol import Limits
 
 __all__ = [
     "Batch",

@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from monai_dental.batch.dicom import DicomJob
-from monai_dental.batch.inventory import InventorySource
+from monai_dental.batch.input_folder import InventorySource
 from monai_dental.batch.job import Job
-from monai_dental.batch.lock import hold_lock
-from monai_dental.batch.manifest import MANIFEST, Manifest, Row
-from monai_dental.batch.session import run_batch
-from monai_dental.batch.shard import Shard, ShardSource, shard_of_name, shards_in
-from monai_dental.batch.shared_folders import share
+from monai_dental.batch.loop import run_batch
+from monai_dental.batch.output_folder import StudyTree
+from monai_dental.batch.record.manifest import MANIFEST, Manifest, Row
+from monai_dental.batch.record.shard import Shard, ShardSource, shard_of_name, shards_in
 from monai_dental.batch.source import InstanceSource, RemoteSource
 from monai_dental.batch.target import ObjectTarget
-from monai_dental.batch.tree import StudyTree
-from monai_dental.batch.worker import Limits, MakeWorker
-from monai_dental.batch.workers import LocalWorker
+from monai_dental.batch.workers.local import LocalWorker
+from monai_dental.batch.workers.protocol import Limits, MakeWorker
+from monai_dental.batch.workers.shared_folders import share
 from monai_dental.errors import OutputError
+from monai_dental.files.lock import hold_lock
 
 SPOOL = ".spool"
 """Folder of what was fetched and is not done: it is made anew by each run."""

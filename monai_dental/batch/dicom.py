@@ -16,7 +16,6 @@ import numpy as np
 from monai_dental.batch.job import TOO_LARGE, Recipe, Result
 from monai_dental.batch.masks import read_mask
 from monai_dental.batch.source import Instance
-from monai_dental.batch.stamp import digest_of, stamp_of
 from monai_dental.batch.target import ObjectTarget
 from monai_dental.dicom.compression import compress, target_syntax
 from monai_dental.dicom.derive import Derivation, derive
@@ -31,6 +30,7 @@ from monai_dental.errors import (
     UnsupportedImageError,
     unforeseen,
 )
+from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.radiograph import PixelArray
 
 _NOT_DICOM = "not a DICOM file"
@@ -42,7 +42,7 @@ _OUT_OF_MEMORY = re.compile(r"MemoryError|[Cc]an(no|')t allocate memory|bad_allo
 
 
 class ArrayDenoiser(Protocol):
-    """What an engine needs of a `monai_dental.denoiser.Denoiser`."""
+    """What an engine needs of a `monai_dental.inference.denoiser.Denoiser`."""
 
     def denoise(self, pixels: PixelArray, strength: float = 1.0) -> PixelArray:
         """Denoise one image, or each frame of several; see `Denoiser.denoise`."""
@@ -145,7 +145,7 @@ class DicomJob:
         compression: One of `monai_dental.dicom.compression.COMPRESSIONS`.
         is_reproducible: Whether results leave out when they were made.
         device: For example "cpu" or "cuda:0"; None what the bundle says.
-        backend: What runs the network, one of `monai_dental.backends.BACKENDS`.
+        backend: What runs the network, one of `monai_dental.inference.backends.BACKENDS`.
     """
 
     bundle: Path
@@ -161,7 +161,7 @@ class DicomJob:
         """Load the model; see `Job.open`."""
         if self.target is None:
             return DicomEngine(self)
-        from monai_dental.denoiser import Denoiser
+        from monai_dental.inference.denoiser import Denoiser
 
         return DicomEngine(self, Denoiser(self.bundle, device=self.device, backend=self.backend))
 

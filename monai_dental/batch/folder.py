@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_dental.batch.source import Instance
-from monai_dental.datalists import find_images
 from monai_dental.errors import DatasetError
+from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.formats import write_radiograph
-from monai_dental.outputs import prepare_output_folder
+from monai_dental.formats.find import find_images
 from monai_dental.radiograph import Radiograph
 
 if TYPE_CHECKING:

@@ -12,19 +12,19 @@ from typing import Any
 
 from monai_dental.batch.feed import Feed, Task
 from monai_dental.batch.job import Job, Recipe, Result
-from monai_dental.batch.manifest import DERIVED, FAILED, LEFT, SKIPPED, Manifest, Row
+from monai_dental.batch.record.manifest import DERIVED, FAILED, LEFT, SKIPPED, Manifest, Row
 from monai_dental.batch.source import Instance, InstanceSource
-from monai_dental.batch.stamp import stamp_of
 from monai_dental.batch.target import ObjectTarget
-from monai_dental.batch.worker import (
+from monai_dental.batch.workers.local import LocalWorker
+from monai_dental.batch.workers.protocol import (
     Limits,
     MakeWorker,
     Worker,
     WorkerGoneError,
     WorkerLostError,
 )
-from monai_dental.batch.workers import LocalWorker
 from monai_dental.errors import WorkerError
+from monai_dental.files.digests import stamp_of
 
 _ATTEMPTS = 2  # a worker may have been ended for a reason that has nothing to do with the file
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,18 +13,17 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from monai_dental.atomic import open_atomically
-from monai_dental.batch.shard import Shard
-from monai_dental.batch.stamp import digest_of, stamp_of
+from monai_dental.batch.record.shard import Shard
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
+from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import OutputError
+from monai_dental.files.atomic import open_atomically
+from monai_dental.files.digests import digest_of, stamp_of
 
 PARTS = Shard().parts
 """Folder of what is being written: whatever a killed run leaves is here, and nowhere else."""
-
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -116,11 +114,6 @@ def locate(derived: Dataset) -> str:
     if not (is_uid(series) and is_uid(instance)):
         raise ValueError("Series or SOP Instance UID is no UID; need an instance that derive made")
     return f"{study}/{series}/{instance}.dcm"
-
-
-def is_uid(text: str) -> bool:
-    """Whether a text has the form of a UID: digits and single dots, at most 64 of them."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def without_times(content: bytes) -> bytes | None:

@@ -12,7 +12,7 @@ from monai_dental.batch.target import InstanceTarget
 from monai_dental.errors import MonaiDentalError, unforeseen
 
 if TYPE_CHECKING:
-    from monai_dental.denoiser import Denoiser
+    from monai_dental.inference.denoiser import Denoiser
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,19 @@ from monai.metrics import SSIMMetric
 from numpy.typing import NDArray
 
 from monai_dental import __version__
-from monai_dental.atomic import write_atomically
 from monai_dental.benchmark.peers import PEERS, tune
-from monai_dental.bundles import find_bundle
-from monai_dental.datalists import digest_of_images
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import DatasetError, OutputError
+from monai_dental.files.atomic import write_atomically
 from monai_dental.filters import blend
 from monai_dental.formats import read_radiograph
-from monai_dental.inferers import NoiseAwareInferer
+from monai_dental.inference.denoiser import Denoiser
+from monai_dental.inference.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
 from monai_dental.noise import NoiseModel, add_gaussian_noise, add_poisson_gaussian_noise
 from monai_dental.noise.model import CURVE_POINTS
-from monai_dental.pool import process_pool
+from monai_dental.process.pool import process_pool
+from monai_dental.training.datalists import digest_of_images
 
 Image = NDArray[np.float32]
 Row = dict[str, str | float]

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from monai_dental.handlers import outputs_of
 from monai_dental.metrics import psnr
+from monai_dental.training.handlers import outputs_of
 
 COLUMNS = 5
 _ROWS = {"label": "original", "image": "noisy", "pred": "denoised", "median": "median 5 × 5"}

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from monai_dental.benchmark.peers import PEERS
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.phantom import simulate_exposure
-from monai_dental.pool import process_pool
+from monai_dental.process.pool import process_pool
 
 Image = NDArray[np.float32]
 Call = Callable[[Image], Any]

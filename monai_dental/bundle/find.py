@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "dental_xray_denoising_"
 DEFAULT_BUNDLE = "blind"
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 # The wheel carries the bundles inside the package; in a checkout they stand beside it.
 _IN_WHEEL, _IN_CHECKOUT = _PACKAGE / "shipped_bundles", _PACKAGE.parent / "bundles"
 _SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from monai_dental.bundles import DEFAULT_BUNDLE
+from monai_dental.bundle.find import DEFAULT_BUNDLE
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
-from monai_dental.terminal import printable
+from monai_dental.process.terminal import printable
 
 
 def add(commands: Subparsers) -> None:
@@ -37,11 +37,11 @@ def add(commands: Subparsers) -> None:
 
 def adapt(arguments: argparse.Namespace) -> int:
     """Fine-tune a bundle on one's own noisy images."""
-    from monai_dental.bundles import find_bundle
+    from monai_dental.bundle.find import find_bundle
 
     bundle = find_bundle(arguments.bundle)
 
-    from monai_dental.adapt import adapt, check_adaptable, readable_images
+    from monai_dental.training.adapt import adapt, check_adaptable, readable_images
 
     check_adaptable(bundle, arguments.output)
     images, reasons = readable_images(arguments.images)

@@ -8,12 +8,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from monai_dental.backends import BACKENDS
-from monai_dental.bundles import DEFAULT_BUNDLE
+from monai_dental.bundle.find import DEFAULT_BUNDLE
 from monai_dental.errors import extra_needed
+from monai_dental.inference.backends import BACKENDS
 
 if TYPE_CHECKING:
-    from monai_dental.batch.shard import Shard
+    from monai_dental.batch.record.shard import Shard
     from monai_dental.pacs import Address
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -99,7 +99,7 @@ def positive(text: str) -> int:
 
 def shard(text: str) -> Shard:
     """Return the shard that "I/N" means."""
-    from monai_dental.batch.shard import Shard
+    from monai_dental.batch.record.shard import Shard
 
     index, _, count = text.partition("/")
     with contextlib.suppress(ValueError):

@@ -20,13 +20,13 @@ from monai_dental.cli.arguments import (
     seconds,
     shard,
 )
-from monai_dental.terminal import printable
+from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
     from monai_dental.batch.batch import Batch
-    from monai_dental.batch.ray_workers import RayCluster
     from monai_dental.batch.source import InstanceSource
     from monai_dental.batch.target import ObjectTarget
+    from monai_dental.batch.workers.ray import RayCluster
 
 _COMPRESSIONS = ("none", "jpegls", "as-source")  # as in monai_dental.dicom, imported when needed
 
@@ -154,7 +154,7 @@ def batch(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         cluster = None
         if arguments.engine == "ray" and not arguments.dry_run:
-            from monai_dental.batch.ray_workers import connect_ray
+            from monai_dental.batch.workers.ray import connect_ray
 
             is_on_gpus = not (arguments.device or "").startswith("cpu")
             cluster = stack.enter_context(connect_ray(arguments.ray_address, is_on_gpus))
@@ -188,8 +188,8 @@ def _check_places(arguments: argparse.Namespace) -> None:
 
 
 def _run(whole: Batch, arguments: argparse.Namespace) -> int:
-    from monai_dental.batch.progress import Progress
-    from monai_dental.batch.status import format_counts
+    from monai_dental.batch.record.status import format_counts
+    from monai_dental.cli.batch_progress import Progress
 
     progress: Progress | None = None
     counts: dict[str, int] = {}
@@ -217,9 +217,9 @@ def _run(whole: Batch, arguments: argparse.Namespace) -> int:
 
 def batch_status(arguments: argparse.Namespace) -> int:
     """Tell how a batch stands."""
-    from monai_dental.batch.manifests import Manifests
-    from monai_dental.batch.status import export_rows, format_status
-    from monai_dental.batch.tree import StudyTree
+    from monai_dental.batch.output_folder import StudyTree
+    from monai_dental.batch.record.manifests import Manifests
+    from monai_dental.batch.record.status import export_rows, format_status
 
     manifests = Manifests(arguments.output)
     try:
@@ -234,16 +234,16 @@ def batch_status(arguments: argparse.Namespace) -> int:
 
 
 def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Batch:
-    from monai_dental.bundles import find_bundle
+    from monai_dental.bundle.find import find_bundle
 
     bundle = find_bundle(arguments.bundle)
 
     from monai_dental.batch.batch import Batch
     from monai_dental.batch.dicom import DicomJob
-    from monai_dental.batch.worker import Limits
-    from monai_dental.batch.workers import default_workers
+    from monai_dental.batch.workers.local import default_workers
+    from monai_dental.batch.workers.protocol import Limits
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
-    from monai_dental.machine import memory_mb, usable_cores
+    from monai_dental.process.machine import memory_mb, usable_cores
 
     work = _work_folder(arguments)
     target = _make_target(arguments)
@@ -297,7 +297,7 @@ def _work_folder(arguments: argparse.Namespace) -> Path:
 
 
 def _make_source(arguments: argparse.Namespace, work: Path) -> InstanceSource:
-    from monai_dental.batch.inventory import InventorySource
+    from monai_dental.batch.input_folder import InventorySource
     from monai_dental.errors import DatasetError
     from monai_dental.pacs import DicomwebAddress
 
@@ -306,8 +306,8 @@ def _make_source(arguments: argparse.Namespace, work: Path) -> InstanceSource:
     if arguments.masks is not None:
         raise DatasetError(f"{arguments.masks}: masks need an input folder, not a PACS")
 
-    from monai_dental.pacs.dicomweb_archive import DicomwebArchive
-    from monai_dental.pacs.dimse_archive import DimseArchive
+    from monai_dental.pacs.dicomweb.archive import DicomwebArchive
+    from monai_dental.pacs.dimse.archive import DimseArchive
     from monai_dental.pacs.source import PacsSource
 
     archive = (
@@ -319,7 +319,7 @@ def _make_source(arguments: argparse.Namespace, work: Path) -> InstanceSource:
 
 
 def _make_target(arguments: argparse.Namespace) -> ObjectTarget:
-    from monai_dental.batch.tree import StudyTree
+    from monai_dental.batch.output_folder import StudyTree
     from monai_dental.errors import AddressError
     from monai_dental.pacs import DicomwebAddress
 
@@ -328,10 +328,10 @@ def _make_target(arguments: argparse.Namespace) -> ObjectTarget:
     if arguments.output.query:
         raise AddressError(f"{arguments.output}: an output takes no query; leave it out")
     if isinstance(arguments.output, DicomwebAddress):
-        from monai_dental.pacs.dicomweb import DicomwebTarget
+        from monai_dental.pacs.dicomweb.target import DicomwebTarget
 
         return DicomwebTarget(arguments.output)
-    from monai_dental.pacs.dimse import DimseTarget
+    from monai_dental.pacs.dimse.target import DimseTarget
 
     return DimseTarget(arguments.output, arguments.ae_title)
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection
 from pathlib import Path
 
-from monai_dental.bundles import DEFAULT_BUNDLE, shipped_bundles
+from monai_dental.bundle.find import DEFAULT_BUNDLE, shipped_bundles
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
 from monai_dental.errors import extra_needed
@@ -70,9 +70,9 @@ def benchmark(arguments: argparse.Namespace) -> int:
         measure_accuracy,
         write_examples,
     )
-    from monai_dental.datalists import read_datalist
-    from monai_dental.outputs import prepare_output_folder
+    from monai_dental.files.outputs import prepare_output_folder
     from monai_dental.report import write_report
+    from monai_dental.training.datalists import read_datalist
 
     listed = read_datalist(str(arguments.images), excluded=[str(arguments.output)])
     paths = [Path(item["image"]) for item in listed]
@@ -97,8 +97,8 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
 
 def _speed(bundles: list[str], without: list[str], threads: int) -> int:
-    from monai_dental.backends import installed_backends
     from monai_dental.benchmark.speed import FILTERS, format_speeds, measure_speed
+    from monai_dental.inference.backends import installed_backends
 
     peers = _left(FILTERS, without)
     speeds = measure_speed(bundles, backends=installed_backends(), peers=peers, threads=threads)

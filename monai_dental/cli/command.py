@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import monai_dental
 from monai_dental.errors import MonaiDentalError
-from monai_dental.terminal import printable
+from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

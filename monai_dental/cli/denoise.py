@@ -7,7 +7,7 @@ import sys
 
 from monai_dental.cli.arguments import Subparsers, add_model, path
 from monai_dental.cli.progress import progress_bar
-from monai_dental.terminal import printable
+from monai_dental.process.terminal import printable
 
 
 def add(commands: Subparsers) -> None:
@@ -33,14 +33,14 @@ def add(commands: Subparsers) -> None:
 def denoise(arguments: argparse.Namespace) -> int:
     """Denoise files and folders."""
     from monai_dental.batch.folder import FolderSource, FolderTarget
-    from monai_dental.bundles import find_bundle
-    from monai_dental.outputs import output_folder
+    from monai_dental.bundle.find import find_bundle
+    from monai_dental.files.outputs import output_folder
 
     bundle = find_bundle(arguments.bundle)
     source = FolderSource(arguments.inputs, excluded=arguments.output)
 
     from monai_dental.batch.run import denoise_instances
-    from monai_dental.denoiser import Denoiser
+    from monai_dental.inference.denoiser import Denoiser
 
     denoiser = Denoiser(bundle, device=arguments.device, backend=arguments.backend)
     target = FolderTarget(arguments.output)

@@ -42,7 +42,7 @@ def add(commands: Subparsers) -> None:
 
 def label(arguments: argparse.Namespace) -> int:
     """Start a MONAI Label server with the app of this package."""
-    from monai_dental.bundles import find_bundle
+    from monai_dental.bundle.find import find_bundle
     from monai_dental.errors import DatasetError, MissingPackageError
 
     for name in arguments.bundle or ():
@@ -76,8 +76,8 @@ def _app_folder() -> Path:
     Raises:
         OutputError: It cannot be made or written to.
     """
-    from monai_dental.atomic import write_atomically
-    from monai_dental.outputs import prepare_output_folder
+    from monai_dental.files.atomic import write_atomically
+    from monai_dental.files.outputs import prepare_output_folder
 
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     folder = Path(data, "monai_dental", "label")

@@ -10,19 +10,20 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import Subparsers, add_model, add_tls, path, positive, seconds
-from monai_dental.terminal import printable
+from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
     from monai_dental.batch.dicom import DicomJob
-    from monai_dental.batch.workers import Limits
-    from monai_dental.pacs.commitment import Commitments
-    from monai_dental.pacs.dicomweb import DicomwebTarget
-    from monai_dental.pacs.dimse import DimseTarget
-    from monai_dental.pacs.node_settings import NodeSettings
+    from monai_dental.batch.workers.local import Limits
+    from monai_dental.node.settings import NodeSettings
+    from monai_dental.pacs.dicomweb.target import DicomwebTarget
+    from monai_dental.pacs.dimse.commitment import Commitments
+    from monai_dental.pacs.dimse.target import DimseTarget
 
 _COMPRESSIONS = ("none", "jpegls", "as-source")
 _NO_SETTINGS = ("command", "config", "check_config", "retry_failed")
@@ -99,7 +100,7 @@ def node(arguments: argparse.Namespace) -> int:
 
     for package in ("pynetdicom", "requests"):
         require(package)
-    from monai_dental.pacs.node_settings import make_settings
+    from monai_dental.node.settings import make_settings
 
     given = {
         name: value
@@ -109,7 +110,7 @@ def node(arguments: argparse.Namespace) -> int:
     settings = make_settings(given, arguments.config)
     job, limits, workers = _make_job(settings)
     target, commitments = _make_target(settings)
-    from monai_dental.pacs.node import Node
+    from monai_dental.node.node import Node
 
     made = Node(
         settings,
@@ -131,16 +132,16 @@ def node(arguments: argparse.Namespace) -> int:
 
 def node_status(arguments: argparse.Namespace) -> int:
     """Tell how a node stands."""
-    from monai_dental.pacs.spool_queue import DERIVED, FAILED, RECEIVED, SKIPPED, Queue
+    from monai_dental.node.queue import DERIVED, FAILED, RECEIVED, SKIPPED, Queue
 
     queue = Queue(arguments.spool)
     try:
-        skipped = Counter(re.sub(r"\d+", "N", job.reason) for job in queue.jobs(SKIPPED))
+        skipped = Counter(re.sub(r"\d+", "N", job.reason) for job in queue.instances(SKIPPED))
         for reason, count in skipped.most_common():
             print(printable(f"skipped {count}: {reason}"))
-        for job in queue.jobs(FAILED):
+        for job in queue.instances(FAILED):
             print(printable(f"failed: instance {job.uid or job.key}: {job.reason}"))
-        for job in queue.jobs(DERIVED):
+        for job in queue.instances(DERIVED):
             if job.reason:
                 print(printable(f"waits: instance {job.output_uid}: {job.reason}"))
         counts = queue.counts()
@@ -199,15 +200,15 @@ def _number(text: str) -> int:
 
 
 def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
-    from monai_dental.bundles import find_bundle
+    from monai_dental.bundle.find import find_bundle
 
     bundle = find_bundle(settings.bundle)
 
     from monai_dental.batch.dicom import DicomJob
-    from monai_dental.batch.workers import Limits, default_workers
+    from monai_dental.batch.workers.local import Limits, default_workers
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
-    from monai_dental.machine import memory_mb, usable_cores
-    from monai_dental.pacs.spool import DerivedFolder
+    from monai_dental.node.spool import DerivedFolder
+    from monai_dental.process.machine import memory_mb, usable_cores
 
     workers = settings.workers or default_workers(usable_cores())
     job = DicomJob(
@@ -231,11 +232,12 @@ def _make_target(
     settings: NodeSettings,
 ) -> tuple[DimseTarget | DicomwebTarget, Commitments | None]:
     from monai_dental.errors import AddressError
+    from monai_dental.node.log import say
     from monai_dental.pacs.address import DimseAddress, is_pacs, parse_address, with_tls
-    from monai_dental.pacs.commitment import Commitments
-    from monai_dental.pacs.dicomweb import DicomwebTarget
-    from monai_dental.pacs.dimse import DimseTarget
-    from monai_dental.pacs.patience import Patience
+    from monai_dental.pacs.dicomweb.target import DicomwebTarget
+    from monai_dental.pacs.dimse.commitment import Commitments
+    from monai_dental.pacs.dimse.target import DimseTarget
+    from monai_dental.pacs.retry import Patience
 
     text = settings.forward
     address = with_tls(parse_address(text if is_pacs(text) else f"dimse://{text}"), settings.tls)
@@ -243,7 +245,7 @@ def _make_target(
         raise AddressError(f"{address}: has a query; need an address to forward to, without one")
     patience = Patience(attempts=3, longest_pause_s=2.0)  # beyond that the node has its own
     if isinstance(address, DimseAddress):
-        commitments = Commitments(address.called_ae_title)
+        commitments = Commitments(address.called_ae_title, say=partial(say, logging.INFO))
         return DimseTarget(address, settings.ae_title, patience, commitments), commitments
     return DicomwebTarget(address, patience), None
 

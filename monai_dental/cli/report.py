@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import progress_bar
-from monai_dental.terminal import printable
+from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
     from monai_dental.batch.source import InstanceSource
@@ -62,9 +62,9 @@ def add(commands: Subparsers) -> None:
 
 def report(arguments: argparse.Namespace) -> int:
     """Write pages that show originals beside their results."""
-    from monai_dental.batch.shard import shards_in
+    from monai_dental.batch.record.shard import shards_in
     from monai_dental.errors import DatasetError
-    from monai_dental.outputs import output_folder
+    from monai_dental.files.outputs import output_folder
 
     for folder in (arguments.denoised, arguments.reference):
         if folder is not None and not folder.is_dir():
@@ -73,7 +73,7 @@ def report(arguments: argparse.Namespace) -> int:
     sample, is_hashed = arguments.sample, arguments.hash_paths
     source: InstanceSource
     if shards_in(arguments.denoised, ".sqlite"):
-        from monai_dental.batch.results import BatchResults
+        from monai_dental.batch.record.results import BatchResults
 
         if len(arguments.inputs) > 1:
             raise DatasetError(f"{arguments.denoised}: of a batch; need its one input folder")

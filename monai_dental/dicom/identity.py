@@ -1,4 +1,6 @@
-"""How this package names itself in the files that it writes (PS3.7 D.3.3.2)."""
+"""UIDs: their form, and those by which this package names itself (PS3.7 D.3.3.2)."""
+
+import re
 
 from pydicom.uid import UID
 
@@ -6,3 +8,10 @@ import monai_dental
 
 IMPLEMENTATION_CLASS_UID = UID("2.25.302043790172249692526321623266752743501")
 IMPLEMENTATION_VERSION_NAME = f"MONAIDENTAL{monai_dental.__version__}"[:16]
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text has the form of a UID: digits and single dots, at most 64 of them."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None

@@ -27,8 +27,7 @@ from monai_dental.dicom.header import lift_overlays, to_header
 from monai_dental.dicom.lookup import read_modality_table
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
-from monai_dental.formats.limits import check_size
-from monai_dental.radiograph import Encoding, Radiograph, StoredArray
+from monai_dental.radiograph import Encoding, Radiograph, StoredArray, check_size
 
 _OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 

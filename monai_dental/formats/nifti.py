@@ -23,8 +23,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
-from monai_dental.formats.limits import check_size
-from monai_dental.radiograph import Encoding, Radiograph
+from monai_dental.radiograph import Encoding, Radiograph, check_size
 
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 _MAX_OFFSET = 2**24  # bytes before the voxels: the header and its extensions

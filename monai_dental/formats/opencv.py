@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
 from monai_dental.formats.headers import bmp_size, jpeg_size, png_size, tiff_size
-from monai_dental.formats.limits import check_size
-from monai_dental.radiograph import Encoding, Radiograph
+from monai_dental.radiograph import Encoding, Radiograph, check_size
 
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 _TIFF_LZW = 5

@@ -21,7 +21,7 @@ from monai_dental.radiograph import Radiograph
 class RadiographReader(ImageReader):
     """Reads radiographs of every supported format for `LoadImage` and `LoadImaged`.
 
-    In a bundle config: `"reader": "monai_dental.reader.RadiographReader"`.
+    In a bundle config: `"reader": "monai_dental.formats.reader.RadiographReader"`.
 
     `read` opens nothing; `get_data` reads. `LoadImage` answers an error in `read` by trying MONAI's
     own readers, which would turn the picture around, show MONOCHROME1 as a negative or let colour

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_dental.atomic import write_atomically
 from monai_dental.errors import CorruptImageError, OutputError, UnsupportedImageError
+from monai_dental.files.atomic import write_atomically
 from monai_dental.radiograph import Radiograph
 
 if TYPE_CHECKING:

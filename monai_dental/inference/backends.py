@@ -59,7 +59,7 @@ class _OpenVinoNetwork:
     def _compile(self, images: Tensor) -> Any:
         import torch
 
-        from monai_dental.precision import fastest_dtype
+        from monai_dental.inference.precision import fastest_dtype
 
         channels = images.shape[1]
         is_reduced = fastest_dtype(images.device, self._precision) == torch.bfloat16

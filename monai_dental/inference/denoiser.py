@@ -12,10 +12,10 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from monai_dental.backends import run_by
-from monai_dental.bundles import load_config, load_weights
+from monai_dental.bundle.find import load_config, load_weights
 from monai_dental.errors import BundleError
 from monai_dental.filters import blend, checked_strength
+from monai_dental.inference.backends import run_by
 
 if TYPE_CHECKING:
     from monai_dental.dicom.derive import Derivation

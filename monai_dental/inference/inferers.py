@@ -13,8 +13,8 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from monai_dental.errors import UnsupportedImageError
+from monai_dental.inference.precision import fastest_dtype
 from monai_dental.noise import NoiseModel, estimate_noise, noise_map
-from monai_dental.precision import fastest_dtype
 
 Network = Callable[..., Tensor]
 

@@ -34,7 +34,7 @@ class DenoisingApp(MONAILabelApp):
     Args:
         app_dir: The app's folder; trainings put their bundles into its `model/`.
         studies: A folder of images, or the address of a DICOMweb service.
-        conf: `models`: bundles as `monai_dental.bundles.find_bundle` takes them, with commas
+        conf: `models`: bundles as `monai_dental.bundle.find.find_bundle` takes them, with commas
             between; without it all that come with the package.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_dental.bundles import find_bundle, read_metadata, shipped_bundles
+from monai_dental.bundle.find import find_bundle, read_metadata, shipped_bundles
 
 _WEIGHTS = Path("models", "model.pt")
 

@@ -14,12 +14,12 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
 
-from monai_dental.adapt import adapt, usable_images
-from monai_dental.bundles import require_weights
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import require_weights
 from monai_dental.formats import read_radiograph
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.label.model import Model
 from monai_dental.label.results import write_result
+from monai_dental.training.adapt import adapt, usable_images
 
 if TYPE_CHECKING:
     from monailabel.interfaces.datastore import Datastore

@@ -7,15 +7,14 @@ import threading
 from concurrent.futures import wait
 from pathlib import Path
 
-from monai_dental.batch.job import Job as DenoisingJob
-from monai_dental.batch.job import Recipe, Result
+from monai_dental.batch.job import Job, Recipe, Result
 from monai_dental.batch.source import Instance
-from monai_dental.batch.worker import Limits, Worker, WorkerLostError
-from monai_dental.batch.workers import LocalWorker
+from monai_dental.batch.workers.local import LocalWorker
+from monai_dental.batch.workers.protocol import Limits, Worker, WorkerLostError
 from monai_dental.errors import MonaiDentalError, unforeseen
-from monai_dental.pacs.node_log import Counts, say
-from monai_dental.pacs.spool import Spool
-from monai_dental.pacs.spool_queue import DERIVED, FAILED, SKIPPED, Job, Queue
+from monai_dental.node.log import Counts, say
+from monai_dental.node.queue import DERIVED, FAILED, SKIPPED, Queue, QueuedInstance
+from monai_dental.node.spool import Spool
 
 _ATTEMPTS = 2  # as of a batch
 _PAUSE_S = 5.0
@@ -36,7 +35,7 @@ class DenoisePool:
 
     def __init__(
         self,
-        job: DenoisingJob,
+        job: Job,
         limits: Limits,
         workers: int,
         *,
@@ -90,14 +89,14 @@ class DenoisePool:
 
     def _serve(self, worker: Worker) -> None:
         while not self._stopped.is_set():
-            job: Job | None = None
+            queued: QueuedInstance | None = None
             try:
-                job = self._next()
-                if job is None:
+                queued = self._next()
+                if queued is None:
                     continue
-                result = self._denoise(worker, job)
+                result = self._denoise(worker, queued)
                 if result is not None:
-                    self._record(job, result)
+                    self._record(queued, result)
                 with self._changed:
                     self._pauses.pop(worker, None)
             except MonaiDentalError as error:  # a full disk, a model that cannot be loaded again
@@ -105,9 +104,9 @@ class DenoisePool:
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
                 self._pause(worker, unforeseen(error))
             finally:
-                if job is not None:
+                if queued is not None:
                     with self._changed:
-                        self._taken.discard(job.key)
+                        self._taken.discard(queued.key)
 
     def _pause(self, worker: Worker, reason: str) -> None:
         text = f"denoising pauses: {reason}"
@@ -118,23 +117,23 @@ class DenoisePool:
             say(logging.ERROR, text)
         self._stopped.wait(_PAUSE_S)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> QueuedInstance | None:
         with self._changed:
             # A derived instance can be larger than its source. Where there is no room, those that
             # are there go first; without any there is nothing else that could make room.
             must_wait = self._spool.is_full and self._queue.counts()[DERIVED] > 0
-            job = None if must_wait else self._queue.next_received(self._taken)
-            if job is None:
+            queued = None if must_wait else self._queue.next_received(self._taken)
+            if queued is None:
                 if not self._taken:  # nothing is left that a pause could be about
                     self._pauses.clear()
                 self._changed.wait(_LOOK_S)
             else:
-                self._taken.add(job.key)
-            return job
+                self._taken.add(queued.key)
+            return queued
 
-    def _denoise(self, worker: Worker, job: Job) -> Result | None:
+    def _denoise(self, worker: Worker, queued: QueuedInstance) -> Result | None:
         """What became of an instance; None where the node stops before that is known."""
-        instance = Instance(self._spool.path(job.key), Path(job.key))
+        instance = Instance(self._spool.path(queued.key), Path(queued.key))
         for attempt in range(_ATTEMPTS):
             future = worker.submit(instance, "")
             while not wait([future], timeout=_LOOK_S / 4).done:
@@ -147,16 +146,16 @@ class DenoisePool:
                     return Result(FAILED, f"{error}, {_ATTEMPTS} times")
         return None
 
-    def _record(self, job: Job, result: Result) -> None:
+    def _record(self, queued: QueuedInstance, result: Result) -> None:
         mark = self.recipe.mark(result.outcome)
         self._counts.add(result.outcome)
         if result.stored is not None:
             self._spool.note_derived(result.stored)
-            self._queue.derive(job.key, mark, result.stored)
-            self._spool.remove(job.key)
+            self._queue.derive(queued.key, mark, result.stored)
+            self._spool.remove(queued.key)
         elif result.outcome == SKIPPED:
-            self._queue.finish(job.key, SKIPPED, result.reason, mark)
-            self._spool.remove(job.key)
+            self._queue.finish(queued.key, SKIPPED, result.reason, mark)
+            self._spool.remove(queued.key)
         else:
-            self._queue.finish(job.key, FAILED, result.reason, mark)
-            say(logging.ERROR, f"instance {job.uid or job.key}: failed: {result.reason}")
+            self._queue.finish(queued.key, FAILED, result.reason, mark)
+            say(logging.ERROR, f"instance {queued.uid or queued.key}: failed: {result.reason}")

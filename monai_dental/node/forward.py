@@ -15,9 +15,9 @@ from monai_dental.errors import (
     PacsUnavailableError,
     unforeseen,
 )
-from monai_dental.pacs.node_log import Counts, say
-from monai_dental.pacs.spool import Spool
-from monai_dental.pacs.spool_queue import FAILED, Job, Queue
+from monai_dental.node.log import Counts, say
+from monai_dental.node.queue import FAILED, Queue, QueuedInstance
+from monai_dental.node.spool import Spool
 
 _FIRST_WAIT_S = 1.0
 _LOOK_S = 1.0
@@ -91,10 +91,10 @@ class Forwarder:
     def _serve(self) -> None:
         while not self._stopped.is_set():
             try:
-                job = self._queue.next_derived(self._longest_wait)
-                if job is None:
+                queued = self._queue.next_derived(self._longest_wait)
+                if queued is None:
                     self._stopped.wait(_LOOK_S / 4)
-                elif self._forward(job):
+                elif self._forward(queued):
                     self._on_room()
                 else:
                     self._stopped.wait(self._pause(self._failures))
@@ -110,41 +110,41 @@ class Forwarder:
         say(logging.ERROR, self._rest)
         self._stopped.wait(self._longest_wait)
 
-    def _forward(self, job: Job) -> bool:
+    def _forward(self, queued: QueuedInstance) -> bool:
         """Make one attempt; whether it, and with it the target, is well."""
-        path = self._spool.derived.path(job.output)
+        path = self._spool.derived.path(queued.output)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            if self._queue.is_forwarded(job.output_uid):
-                self._queue.forward(job.output_uid)
+            if self._queue.is_forwarded(queued.output_uid):
+                self._queue.forward(queued.output_uid)
             else:
-                self._fail(job, "its derived instance is gone from the spool")
+                self._fail(queued, "its derived instance is gone from the spool")
             return True
         except OSError as error:
-            return self._wait(job, f"{path}: cannot be read: {error.strerror}")
+            return self._wait(queued, f"{path}: cannot be read: {error.strerror}")
         try:
             self._target.store(read_dataset(path, content))
         except CorruptImageError as error:
-            self._fail(job, f"cannot be forwarded: {error}")
+            self._fail(queued, f"cannot be forwarded: {error}")
             return True
         except PacsUnavailableError as error:
-            return self._wait(job, str(error))
+            return self._wait(queued, str(error))
         except MonaiDentalError as error:  # the PACS is there, and does not take this one
             if len(self._refused) < _REFUSED:
-                self._refused.add(job.key)
+                self._refused.add(queued.key)
             if len(self._refused) == _REFUSED:
-                return self._wait(job, str(error))
-            refusals = job.attempts + 1
+                return self._wait(queued, str(error))
+            refusals = queued.attempts + 1
             if refusals < _REFUSALS:
-                self._postpone(job, refusals, self._pause(refusals), str(error))
+                self._postpone(queued, refusals, self._pause(refusals), str(error))
             else:
-                self._fail(job, f"cannot be forwarded: {error}")
+                self._fail(queued, f"cannot be forwarded: {error}")
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return self._wait(job, unforeseen(error))
-        self._queue.forward(job.output_uid)
-        self._spool.remove_derived(job.output)
+            return self._wait(queued, unforeseen(error))
+        self._queue.forward(queued.output_uid)
+        self._spool.remove_derived(queued.output)
         self._counts.add("forwarded")
         if self._failures:
             say(logging.INFO, "forwarding goes on")
@@ -152,23 +152,23 @@ class Forwarder:
         self._refused.clear()
         return True
 
-    def _wait(self, job: Job, reason: str) -> bool:
+    def _wait(self, queued: QueuedInstance, reason: str) -> bool:
         self._failures += 1
         if self._failures == 1:
             say(logging.ERROR, f"forwarding fails: {reason}")
-        self._postpone(job, job.attempts, self._pause(self._failures), reason)
+        self._postpone(queued, queued.attempts, self._pause(self._failures), reason)
         return False
 
-    def _postpone(self, job: Job, refusals: int, seconds: float, reason: str) -> None:
+    def _postpone(self, queued: QueuedInstance, refusals: int, seconds: float, reason: str) -> None:
         self._counts.add("retries")
-        self._queue.postpone(job.key, refusals, seconds, reason)
-        if not job.reason:
-            say(logging.WARNING, f"instance {job.output_uid}: not forwarded yet: {reason}")
+        self._queue.postpone(queued.key, refusals, seconds, reason)
+        if not queued.reason:
+            say(logging.WARNING, f"instance {queued.output_uid}: not forwarded yet: {reason}")
 
-    def _fail(self, job: Job, reason: str) -> None:
+    def _fail(self, queued: QueuedInstance, reason: str) -> None:
         self._counts.add("failed")
-        self._queue.finish(job.key, FAILED, reason, job.recipe)
-        say(logging.ERROR, f"instance {job.output_uid}: failed: {reason}")
+        self._queue.finish(queued.key, FAILED, reason, queued.recipe)
+        say(logging.ERROR, f"instance {queued.output_uid}: failed: {reason}")
 
     def _pause(self, attempts: int) -> float:
         longest = min(self._longest_wait, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 30))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from monai_dental.errors import PacsError
-from monai_dental.pacs.node_log import COUNTERS
+from monai_dental.node.log import COUNTERS
 
 _PREFIX = "monai_dental_node"
 _TEXT = "text/plain; charset=utf-8"

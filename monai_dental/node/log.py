@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter
 
-from monai_dental.terminal import printable
+from monai_dental.process.terminal import printable
 
 LOG = logging.getLogger("monai_dental.node")
 

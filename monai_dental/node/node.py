@@ -12,20 +12,16 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from monai_dental.batch.job import Job
-from monai_dental.batch.lock import hold_lock
-from monai_dental.batch.stamp import digest_of, stamp_of
 from monai_dental.batch.target import ObjectTarget, StoredObject
-from monai_dental.batch.workers import Limits
+from monai_dental.batch.workers.local import Limits
 from monai_dental.errors import unforeseen
-from monai_dental.pacs.commitment import Commitments
-from monai_dental.pacs.node_denoise import DenoisePool
-from monai_dental.pacs.node_forward import Forwarder
-from monai_dental.pacs.node_health import Health, HealthServer
-from monai_dental.pacs.node_log import Counts, say
-from monai_dental.pacs.node_settings import MEBIBYTE, NodeSettings
-from monai_dental.pacs.receiver import Receiver
-from monai_dental.pacs.spool import Spool
-from monai_dental.pacs.spool_queue import (
+from monai_dental.files.digests import digest_of, stamp_of
+from monai_dental.files.lock import hold_lock
+from monai_dental.node.denoise import DenoisePool
+from monai_dental.node.forward import Forwarder
+from monai_dental.node.health import Health, HealthServer
+from monai_dental.node.log import Counts, say
+from monai_dental.node.queue import (
     DERIVED,
     FAILED,
     FORWARDED,
@@ -34,6 +30,10 @@ from monai_dental.pacs.spool_queue import (
     SKIPPED,
     Queue,
 )
+from monai_dental.node.receiver import Receiver
+from monai_dental.node.settings import MEBIBYTE, NodeSettings
+from monai_dental.node.spool import Spool
+from monai_dental.pacs.dimse.commitment import Commitments
 
 LOCK = "node.lock"
 _REMEMBERED_S = 30 * 86400.0
@@ -126,13 +126,13 @@ class Node:
             )
 
             def is_known(key: str) -> bool:
-                job = queue.get(key)
-                if job is None or job.state == FAILED:
+                queued = queue.get(key)
+                if queued is None or queued.state == FAILED:
                     return False
-                is_valid = job.recipe == pool.recipe.mark(
-                    SKIPPED if job.state == SKIPPED else DERIVED
+                is_valid = queued.recipe == pool.recipe.mark(
+                    SKIPPED if queued.state == SKIPPED else DERIVED
                 )
-                return job.state in (RECEIVED, DERIVED) or is_valid
+                return queued.state in (RECEIVED, DERIVED) or is_valid
 
             def receive(key: str, uid: str) -> None:
                 queue.receive(key, uid)
@@ -191,22 +191,22 @@ class Node:
                     StoredObject(location, path.stem, digest_of(path), stamp_of(path.stat()))
                 )
         for key in list(self._spool.keys()):
-            job = queue.get(key)
-            if job is None:
+            queued = queue.get(key)
+            if queued is None:
                 queue.receive(key, "")
-            elif job.state in (DERIVED, FORWARDED, SKIPPED):
+            elif queued.state in (DERIVED, FORWARDED, SKIPPED):
                 self._spool.remove(key)
-        for job in queue.jobs(RECEIVED):
-            if not self._spool.path(job.key).is_file():
-                queue.finish(job.key, FAILED, "is gone from the spool", "")
+        for queued in queue.instances(RECEIVED):
+            if not self._spool.path(queued.key).is_file():
+                queue.finish(queued.key, FAILED, "is gone from the spool", "")
         derived = set(self._spool.derived.locations())
         if self._is_failed_left:
-            for job in queue.jobs(FAILED):
-                if self._spool.path(job.key).is_file():
-                    queue.receive(job.key, job.uid)
-                elif job.output in derived:
-                    queue.retry(job.key)
-        for location in derived - {job.output for job in queue.jobs(DERIVED, FAILED)}:
+            for queued in queue.instances(FAILED):
+                if self._spool.path(queued.key).is_file():
+                    queue.receive(queued.key, queued.uid)
+                elif queued.output in derived:
+                    queue.retry(queued.key)
+        for location in derived - {queued.output for queued in queue.instances(DERIVED, FAILED)}:
             self._spool.remove_derived(location)
 
 

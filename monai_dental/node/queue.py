@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_dental.batch.target import StoredObject
-from monai_dental.database import database_errors
 from monai_dental.errors import OutputError
+from monai_dental.files.database import database_errors
 
 QUEUE = "queue.sqlite"
 RECEIVED, DERIVED, FORWARDED = "received", "derived", "forwarded"
@@ -44,7 +44,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedInstance:
     """What is known of one received instance.
 
     Attributes:
@@ -113,7 +113,7 @@ class Queue:
         with self._lock:
             self._connection.close()
 
-    def get(self, key: str) -> Job | None:
+    def get(self, key: str) -> QueuedInstance | None:
         """What is known of an instance."""
         return next(self._select("key = ?", key), None)
 
@@ -143,7 +143,7 @@ class Queue:
             time.time(),
         )
 
-    def next_received(self, taken: Collection[str]) -> Job | None:
+    def next_received(self, taken: Collection[str]) -> QueuedInstance | None:
         """The instance that has waited longest to be denoised.
 
         Args:
@@ -163,7 +163,7 @@ class Queue:
             *(time.time(), key),
         )
 
-    def next_derived(self, longest_wait: float) -> Job | None:
+    def next_derived(self, longest_wait: float) -> QueuedInstance | None:
         """The derived instance whose turn to be forwarded it is; None for none yet.
 
         Args:
@@ -236,7 +236,7 @@ class Queue:
             time.time() - seconds,
         )
 
-    def jobs(self, *states: str) -> Iterator[Job]:
+    def instances(self, *states: str) -> Iterator[QueuedInstance]:
         """All rows of these states, the oldest first."""
         marks = ", ".join("?" * len(states))
         yield from self._select(f"state IN ({marks}) ORDER BY changed", *states)
@@ -248,11 +248,11 @@ class Queue:
             found = dict(self._connection.execute(query).fetchall())
         return {state: found.get(state, 0) for state in STATES}
 
-    def _select(self, where: str, *values: object) -> Iterator[Job]:
+    def _select(self, where: str, *values: object) -> Iterator[QueuedInstance]:
         query = f"SELECT {_COLUMNS} FROM instances WHERE {where}"
         with self._lock, database_errors(self._path):
             found = self._connection.execute(query, values).fetchall()
-        return (Job(*row) for row in found)
+        return (QueuedInstance(*row) for row in found)
 
     def _change(self, statement: str, *values: object) -> None:
         with self._lock, database_errors(self._path):

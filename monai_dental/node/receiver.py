@@ -15,19 +15,22 @@ from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from monai_dental.batch.tree import is_uid
-from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from monai_dental.dicom.identity import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    is_uid,
+)
 from monai_dental.errors import OutputError, PacsError, unforeseen
-from monai_dental.pacs.commitment import STORAGE_COMMITMENT, Commitments
-from monai_dental.pacs.node_log import Counts, say
-from monai_dental.pacs.node_settings import MEBIBYTE, NodeSettings
-from monai_dental.pacs.receiver_limits import (
+from monai_dental.node.log import Counts, say
+from monai_dental.node.receiver_limits import (
     BoundedHandler,
     BoundedServer,
     OversizedDataset,
     peer_of,
 )
-from monai_dental.pacs.spool import Spool
+from monai_dental.node.settings import MEBIBYTE, NodeSettings
+from monai_dental.node.spool import Spool
+from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
 
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.

@@ -24,7 +24,7 @@ from pynetdicom.transport import (
 )
 
 from monai_dental.errors import unforeseen
-from monai_dental.pacs.node_log import say
+from monai_dental.node.log import say
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

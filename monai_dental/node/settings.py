@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from monai_dental.backends import BACKENDS
-from monai_dental.bundles import DEFAULT_BUNDLE
+from monai_dental.bundle.find import DEFAULT_BUNDLE
 from monai_dental.dicom.compression import COMPRESSIONS
 from monai_dental.errors import PacsError
+from monai_dental.inference.backends import BACKENDS
 from monai_dental.pacs.address import is_ae_title
 from monai_dental.pacs.tls import TlsFiles
 
@@ -56,7 +56,7 @@ class NodeSettings:
         bundle: As of `monai-dental batch`, like all that follow.
         strength: Share of the network's correction that is applied, 0 to 1.
         device: For example "cpu"; None what the bundle says.
-        backend: One of `monai_dental.backends.BACKENDS`.
+        backend: One of `monai_dental.inference.backends.BACKENDS`.
         compress: One of `monai_dental.dicom.compression.COMPRESSIONS`.
         all_xray: Whether dental anatomy is not asked for.
         rules: Rules of selection; None for those that come with the package.

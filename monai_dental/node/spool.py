@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from monai_dental.atomic import open_atomically
-from monai_dental.batch.stamp import stamp_of
 from monai_dental.batch.target import StoredObject
-from monai_dental.batch.tree import is_uid
 from monai_dental.dicom.derive import encode_dataset
+from monai_dental.dicom.identity import is_uid
 from monai_dental.errors import OutputError
+from monai_dental.files.atomic import open_atomically
+from monai_dental.files.digests import stamp_of
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
 _FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk

@@ -7,7 +7,7 @@ from monai_dental.pacs.address import (
     is_pacs,
     parse_address,
 )
-from monai_dental.pacs.patience import Patience
+from monai_dental.pacs.retry import Patience
 
 __all__ = [
     "Address",

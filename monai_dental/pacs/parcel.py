@@ -10,8 +10,8 @@ import numpy as np
 from pydicom import Dataset
 
 from monai_dental.batch.target import StoredObject
-from monai_dental.batch.tree import is_uid
 from monai_dental.dicom.derive import encode_dataset
+from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.dicom.read import read_dataset, to_radiograph
 from monai_dental.errors import CorruptImageError, MonaiDentalError, PacsError

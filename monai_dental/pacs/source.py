@@ -15,9 +15,9 @@ from pydicom.filereader import read_partial
 from monai_dental.batch.source import Instance
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import DatasetError, PacsError
-from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.parcel import InstanceKey
+from monai_dental.pacs.retry import Streak
 from monai_dental.pacs.source_spool import SourceSpool
-from monai_dental.pacs.streak import Streak
 
 _MAX_BYTES = 1 << 30
 _FETCHERS = 4

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dental.atomic import write_atomically
-from monai_dental.machine import usable_cores
-from monai_dental.outputs import prepare_output_folder
+from monai_dental.files.atomic import write_atomically
+from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.phantom.lesions import LESION_KINDS
 from monai_dental.phantom.simulate import Exposure, simulate_exposure
+from monai_dental.process.machine import usable_cores
 
 BITS_STORED = {"png": 8, "dicom": 12}
 SUFFIXES = {"png": ".png", "dicom": ".dcm"}

@@ -13,15 +13,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from monai_dental.atomic import open_atomically
 from monai_dental.batch.source import Instance
 from monai_dental.errors import MonaiDentalError, OutputError, unforeseen
+from monai_dental.files.atomic import open_atomically
+from monai_dental.process.terminal import printable
 from monai_dental.report.compare import compare
 from monai_dental.report.entry import Entry
 from monai_dental.report.page import article, overview, page_foot, page_head, page_name
 from monai_dental.report.pairs import read_pair
 from monai_dental.report.pictures import pair_pictures
-from monai_dental.terminal import printable
 
 _DIGEST_LENGTH = 16
 _LATER_PAGE = re.compile(r"page-([0-9]+)\.html")

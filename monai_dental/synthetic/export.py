@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from monai_dental.atomic import write_atomically
-from monai_dental.machine import usable_cores
-from monai_dental.outputs import prepare_output_folder
-from monai_dental.pool import process_pool
+from monai_dental.files.atomic import write_atomically
+from monai_dental.files.outputs import prepare_output_folder
+from monai_dental.process.machine import usable_cores
+from monai_dental.process.pool import process_pool
 from monai_dental.synthetic.images import NEIGHBORS, draw_image
 
 

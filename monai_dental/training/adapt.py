@@ -16,8 +16,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from pydicom import Dataset
 
-from monai_dental.bundles import read_metadata, require_weights
-from monai_dental.datalists import find_images, split_datalist
+from monai_dental.bundle.find import read_metadata, require_weights
 from monai_dental.dicom.record import is_own
 from monai_dental.errors import (
     BundleError,
@@ -26,9 +25,11 @@ from monai_dental.errors import (
     OutputError,
     plain_cause,
 )
+from monai_dental.files.outputs import output_folder
 from monai_dental.formats import read_radiograph
+from monai_dental.formats.find import find_images
 from monai_dental.noise import SMALLEST_SIDE, estimate_noise
-from monai_dental.outputs import output_folder
+from monai_dental.training.datalists import split_datalist
 
 _VALIDATION_SHARE = 0.1
 _PARTS = ("configs", "docs", "LICENSE")
@@ -140,7 +141,8 @@ def adapt(
             _copy_bundle(bundle, made)
             file = folder / "splits.json"
             file.write_text(json.dumps(_split(images)), encoding="utf-8")
-            splits = {"_target_": "monai_dental.datalists.load_datalist", "path": str(file)}
+            load = "monai_dental.training.datalists.load_datalist"
+            splits = {"_target_": load, "path": str(file)}
             overrides: dict[str, Any] = {} if max_epochs is None else {"max_epochs": max_epochs}
             with _quiet():
                 workflow = ConfigWorkflow(

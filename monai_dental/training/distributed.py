@@ -20,7 +20,7 @@ from torch import distributed
 from torch.utils.data import Dataset, DistributedSampler
 
 from monai_dental.errors import BundleError
-from monai_dental.handlers import outputs_of
+from monai_dental.training.handlers import outputs_of
 
 _PR_SET_PDEATHSIG = 1
 

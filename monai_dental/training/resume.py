@@ -16,9 +16,9 @@ from ignite.engine import Engine, Events
 from monai.handlers import EarlyStopHandler
 from monai.transforms import Compose
 
-from monai_dental.atomic import write_atomically
-from monai_dental.distributed import is_main_process, on_main_process
 from monai_dental.errors import BundleError
+from monai_dental.files.atomic import write_atomically
+from monai_dental.training.distributed import is_main_process, on_main_process
 
 _LOGGER = logging.getLogger(__name__)
 

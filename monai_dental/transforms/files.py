@@ -12,9 +12,9 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, SaveImaged
 
 from monai_dental.dicom.derive import Derivation
+from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.filters import blend, checked_strength
 from monai_dental.formats import read_radiograph, write_radiograph
-from monai_dental.outputs import prepare_output_folder
 
 Data = Mapping[Hashable, Any]
 

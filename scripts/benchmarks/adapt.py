@@ -5,7 +5,7 @@ has. The blind bundle is adapted to them, and both it and the result are scored,
 `monai-dental benchmark` scores them, on the last 20 images with noise of the same kind (data range
 1): once for each of three kinds.
 
-    .venv/bin/python scripts/benchmark_adapt.py --dataset-dir DIR --output results/adapt
+    .venv/bin/python scripts/benchmarks/adapt.py --dataset-dir DIR --output results/adapt
 
 What is done is not done again: the same command goes on after an interruption.
 """
@@ -19,8 +19,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from monai_dental.adapt import adapt
-from monai_dental.atomic import write_atomically
 from monai_dental.benchmark.accuracy import (
     NOISES,
     TEST_COUNT,
@@ -28,10 +26,12 @@ from monai_dental.benchmark.accuracy import (
     format_accuracy,
     measure_accuracy,
 )
-from monai_dental.bundles import DEFAULT_BUNDLE, find_bundle
-from monai_dental.datalists import find_images
+from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
+from monai_dental.files.atomic import write_atomically
+from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.formats import read_radiograph
-from monai_dental.outputs import prepare_output_folder
+from monai_dental.formats.find import find_images
+from monai_dental.training.adapt import adapt
 
 KINDS = [
     noise for noise in NOISES if noise.name in {"white 0.02", "blur 0.76, 0.04", "blur 1.1, 0.02"}

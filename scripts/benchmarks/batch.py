@@ -1,6 +1,6 @@
 """Time a batch end to end and each of its stages alone, and watch the memory of its workers.
 
-    .venv/bin/python scripts/benchmark_batch.py --output results/batch [--panoramics 200]
+    .venv/bin/python scripts/benchmarks/batch.py --output results/batch [--panoramics 200]
 
 Simulated radiographs, panoramic (PX, 717 x 1471) and intraoral (IO, 512 x 512), 12 bits, every
 other one in JPEG Lossless. Each stage alone, in as many processes as the batch has workers:
@@ -48,14 +48,14 @@ from pydicom.uid import (
 )
 
 from monai_dental.batch import Batch, DicomJob, InventorySource, Limits, StudyTree
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
 from monai_dental.dicom import derive, read_dataset, to_radiograph
 from monai_dental.dicom.compression import compress, target_syntax
 from monai_dental.dicom.select import read_rules
-from monai_dental.machine import usable_cores
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.phantom import simulate_exposure
 from monai_dental.phantom.dicom import encode_dicom
+from monai_dental.process.machine import usable_cores
 
 PANORAMIC, INTRAORAL, SMALL = (717, 1471), (512, 512), (64, 64)
 DISTINCT = 3

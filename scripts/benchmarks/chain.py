@@ -1,6 +1,6 @@
 """Time radiographs from a sender through a node into an archive, beside a batch into that archive.
 
-    .venv/bin/python scripts/benchmark_chain.py --output results/chain [--files 100] [--runs 3]
+    .venv/bin/python scripts/benchmarks/chain.py --output results/chain [--files 100] [--runs 3]
 
 The same simulated panoramic radiographs (717 x 1471, 12 bits) go both ways, into an empty Orthanc:
 `monai-dental batch DIR --output dimse://…`, and dcmtk's storescu to `monai-dental node`. Both have
@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmark_batch import PANORAMIC, write_files
+from batch import PANORAMIC, write_files
 
 COMMAND = [sys.executable, "-m", "monai_dental"]
 ORTHANC, STORESCU = "/usr/sbin/Orthanc", "/usr/bin/storescu"

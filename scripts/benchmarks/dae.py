@@ -3,7 +3,7 @@
 Both protocols, each with `--seeds` seeds, at 40 epochs; and the honest one at ten times as many, to
 show how far the same network goes. The noise on the validation images is the same throughout.
 
-    .venv/bin/python scripts/benchmark_dae.py --dataset-dir DIR --output results/benchmark_dae
+    .venv/bin/python scripts/benchmarks/dae.py --dataset-dir DIR --output results/benchmark_dae
 
 Writes `scores.csv` (one row for each image and run) to the output folder, and prints the tables of
 the bundle's docs/README.md.
@@ -20,7 +20,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "dental_xray_denoising_dae"
+BUNDLE = Path(__file__).parents[2] / "bundles" / "dental_xray_denoising_dae"
 EPOCHS, LONG_EPOCHS = 40, 400
 
 

@@ -1,6 +1,6 @@
 """Score the autoencoder at native size: simulated radiographs 101 to 120, with their own noise.
 
-    .venv/bin/python scripts/benchmark_native.py
+    .venv/bin/python scripts/benchmarks/native.py
 
 Prints mean and deviation of the PSNR at data range 1 of the noisy images, of the bundle as shipped
 (`inference.json` with `native`), and of the median filter (`inference_median.json`).
@@ -13,8 +13,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.metrics import psnr
 from monai_dental.phantom import simulate_exposure
 

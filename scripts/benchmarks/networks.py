@@ -6,7 +6,7 @@ Then each is scored as `monai-dental benchmark` scores the bundle: it denoises t
 folder of clean images at full size, with noise added (seed 0, data range 1), and estimates the
 noise itself. Last, all are timed on one simulated panoramic radiograph by turns.
 
-    .venv/bin/python scripts/benchmark_networks.py --dataset-dir DIR --output results/networks
+    .venv/bin/python scripts/benchmarks/networks.py --dataset-dir DIR --output results/networks
 
 What is done is not done again: the same command goes on after an interruption.
 """
@@ -32,10 +32,10 @@ from torch.nn import functional
 
 from monai_dental.benchmark.accuracy import NOISES, Row, measure_accuracy
 from monai_dental.benchmark.speed import measure_speed
-from monai_dental.datalists import find_images
-from monai_dental.outputs import prepare_output_folder
+from monai_dental.files.outputs import prepare_output_folder
+from monai_dental.formats.find import find_images
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "dental_xray_denoising_blind"
+BUNDLE = Path(__file__).parents[2] / "bundles" / "dental_xray_denoising_blind"
 SCORED = [
     noise for noise in NOISES if noise.name in {"white 0.02", "white 0.07", "blur 0.76, 0.04"}
 ]
@@ -121,11 +121,11 @@ CANDIDATES = (
     unet(32, 64, 128, 256),
     Candidate(
         "12 convolutions of 64 channels (DnCNN, FFDNet)",
-        {"_target_": "benchmark_networks.convolution_stack", "channels": 64, "depth": 12},
+        {"_target_": "networks.convolution_stack", "channels": 64, "depth": 12},
     ),
     Candidate(
         "MONAI's Restormer, 16 channels",
-        {"_target_": "benchmark_networks.small_restormer", "dim": 16},
+        {"_target_": "networks.small_restormer", "dim": 16},
         learning_rate=3e-4,
         tile=(PATCH_SIZE, 16),
     ),

@@ -1,6 +1,6 @@
 """Measure how fast a node receives, beside dcmtk's storescp: same sender, same files, same disk.
 
-    .venv/bin/python scripts/benchmark_node.py --output results/node [--files 60] [--runs 7]
+    .venv/bin/python scripts/benchmarks/node.py --output results/node [--files 60] [--runs 7]
 
 The sender is dcmtk's storescu, one association; the files are of the size of panoramic radiographs,
 2.1 MB each, uncompressed. Nothing is denoised. The node answers when an instance is on the disk
@@ -33,11 +33,11 @@ import numpy as np
 from pydicom import dcmread, dcmwrite
 from pydicom.uid import generate_uid
 
-from monai_dental.pacs.node_log import Counts
-from monai_dental.pacs.node_settings import NodeSettings
-from monai_dental.pacs.receiver import Receiver
-from monai_dental.pacs.spool import Spool
-from monai_dental.pacs.spool_queue import Queue
+from monai_dental.node.log import Counts
+from monai_dental.node.queue import Queue
+from monai_dental.node.receiver import Receiver
+from monai_dental.node.settings import NodeSettings
+from monai_dental.node.spool import Spool
 from monai_dental.phantom import simulate_exposure
 from monai_dental.phantom.dicom import encode_dicom
 

@@ -7,7 +7,7 @@ The filters cannot be tuned without a truth: each gets the parameter with which 
 much as the U-Net, by standard deviation, of crops of three training images. The median has none.
 
     pip install -c constraints.txt -e '.[benchmark]'
-    .venv/bin/python scripts/benchmark_residual.py --dataset-dir DIR --output results/residual
+    .venv/bin/python scripts/benchmarks/residual.py --dataset-dir DIR --output results/residual
 
 Of each residual are measured:
 
@@ -58,11 +58,11 @@ from scipy.optimize import brentq
 
 from monai_dental.benchmark.peers import PEERS, Peer
 from monai_dental.benchmark.sharpness import edge_correlation
-from monai_dental.bundles import find_bundle
-from monai_dental.datalists import find_images
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
 from monai_dental.filters import low_pass
 from monai_dental.formats import read_radiograph
+from monai_dental.formats.find import find_images
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.noise import correlated_noise, estimate_noise
 
 Image = NDArray[np.float32]

@@ -1,6 +1,6 @@
 """Simulate the queue of a hospital group's denoising: how long an instance waits for its result.
 
-    .venv/bin/python scripts/simulate_load.py [--weeks 4] [--seed 0]
+    .venv/bin/python scripts/benchmarks/simulate_load.py [--weeks 4] [--seed 0]
 
 Instances arrive at random (a Poisson process) at a rate that changes by the hour of the week; each
 takes a time that goes with its number of pixels; machines fail and are repaired, and the instances
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Measured: scripts/benchmark_batch.py, bundle unet, two workers on two cores with AMX, end to end:
+# Measured: scripts/benchmarks/batch.py, bundle unet, two workers on two cores with AMX, end to end:
 # 200 images of 717 x 1471 and 200 of 512 x 512 pixels, 263 megapixels, in 281.4 s.
 MEGAPIXELS_PER_S = 200 * (717 * 1471 + 512 * 512) / 1e6 / 281.36 / 2
 # Assumed, each to be replaced by one's own:

@@ -1,6 +1,6 @@
 """Denoise images of any size by a bundle: time, memory, shape; and look for seams between tiles.
 
-    .venv/bin/python scripts/benchmark_sizes.py --output results/sizes [--model FILE]
+    .venv/bin/python scripts/benchmarks/sizes.py --output results/sizes [--model FILE]
 
 Simulated noisy radiographs of 33 x 47 to 3000 x 6000 pixels go through `Denoiser`, each in a
 process of its own, which has only the image loaded. Time is that of the first call, on the clock
@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.phantom import simulate_exposure
 
 SIZES = ((33, 47), (96, 80), (512, 512), (717, 1471), (1729, 1729), (3000, 6000))

@@ -7,7 +7,7 @@ pixel (full dose) and at 200, and stored with 12 bits; values are divided by 409
 The half-dose images are denoised. No bundle learned from these phantoms, from 10000 on.
 
     pip install -c constraints.txt -e '.[benchmark]'
-    .venv/bin/python scripts/benchmark_tasks.py --output results/benchmark_tasks
+    .venv/bin/python scripts/benchmarks/tasks.py --output results/benchmark_tasks
 
 Lesions: a channelized Hotelling observer that knows the place, cross-validated by phantom. Faint
 lesions, with `known anatomy`: it has the noise-free lesion-free image beside it, so that only
@@ -66,8 +66,8 @@ from monai_dental.benchmark.sharpness import (
     edge_spread,
     slanted_edge,
 )
-from monai_dental.bundles import PREFIX, find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import PREFIX, find_bundle
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.phantom.detector import Detector, DisplayCurve
 
 Image = NDArray[np.float32]

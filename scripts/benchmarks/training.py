@@ -5,7 +5,7 @@ stopping and the best weights kept; in turn, five times each. Only the training 
 imports or the reading of images. Keras lives in an environment of its own:
 
     python3 -m venv KERAS && KERAS/bin/pip install tensorflow-cpu keras
-    .venv/bin/python scripts/benchmark_training.py --keras-python KERAS/bin/python \
+    .venv/bin/python scripts/benchmarks/training.py --keras-python KERAS/bin/python \
         --dataset-dir DIR --output results/benchmark_training
 
 Prints the seconds of each run, the medians and their ratios: of the bundle in the precision that
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "dental_xray_denoising_dae"
+BUNDLE = Path(__file__).parents[2] / "bundles" / "dental_xray_denoising_dae"
 EPOCHS, BATCH_SIZE, VALIDATION_COUNT, SIGMA = 40, 10, 20, 0.07
 
 

@@ -8,7 +8,7 @@ for every method. Tests are scored on their central 512 x 512 pixels, at data ra
 get the parameter that is best on training images, for which, unlike the U-Net, they see the truth.
 
     pip install -c constraints.txt -e '.[benchmark]'
-    .venv/bin/python scripts/benchmark_unet.py --output results/benchmark_unet [--dataset-dir DIR]
+    .venv/bin/python scripts/benchmarks/unet.py --output results/benchmark_unet [--dataset-dir DIR]
 
 Images are stored as 16-bit PNG with headroom, (y + 0.5) / 2, so that no noise is clipped. Writes
 `scores.csv` (one row for each image and method) and prints the table of the bundle's README. What
@@ -36,15 +36,15 @@ from monai.metrics import SSIMMetric
 from numpy.typing import NDArray
 
 from monai_dental.benchmark.peers import PEERS, tune
-from monai_dental.datalists import find_images
 from monai_dental.formats import read_radiograph
+from monai_dental.formats.find import find_images
 from monai_dental.metrics import psnr
 from monai_dental.noise import add_gaussian_noise, add_poisson_gaussian_noise
 from monai_dental.phantom import simulate_exposure
 
 Image = NDArray[np.float32]
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "dental_xray_denoising_unet"
+BUNDLE = Path(__file__).parents[2] / "bundles" / "dental_xray_denoising_unet"
 OBJECTIVES = ("", "supervised", "neighbor2neighbor", "identity_target")
 # Of 25 steps each, the same for all objectives; strong noise takes longer, real images too.
 PHANTOM_EPOCHS = {"white": 400, "full_dose": 40, "quarter_dose": 40}

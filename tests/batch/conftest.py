@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from pydicom import dcmwrite, uid
 
-from monai_dental.batch.manifest import Manifest, Row
+from monai_dental.batch.record.manifest import Manifest, Row
 
 
 @pytest.fixture

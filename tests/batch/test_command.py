@@ -11,9 +11,9 @@ import pytest
 from pydicom import dcmread, dcmwrite, uid
 from pydicom.valuerep import PersonName
 
-from monai_dental.batch.progress import Progress
-from monai_dental.batch.tree import locate
+from monai_dental.batch.output_folder import locate
 from monai_dental.cli import main
+from monai_dental.cli.batch_progress import Progress
 from monai_dental.dicom import read_dataset, to_radiograph
 
 MARKER = "MARKER"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_dental.batch.lock import hold_lock
+from monai_dental.files.lock import hold_lock
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 from pydicom import dcmread
 
-from monai_dental.batch.manifest import Manifest
+from monai_dental.batch.record.manifest import Manifest
 
 
 @pytest.fixture

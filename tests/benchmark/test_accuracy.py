@@ -17,7 +17,7 @@ from monai_dental.benchmark.accuracy import (
     format_accuracy,
     measure_accuracy,
 )
-from monai_dental.bundles import find_bundle
+from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import DatasetError, OutputError
 from monai_dental.filters import blend
 from monai_dental.formats import read_radiograph

@@ -3,7 +3,7 @@ import pytest
 
 from monai_dental.benchmark import speed
 from monai_dental.benchmark.speed import PANORAMIC, Speed, format_speeds, measure_speed
-from monai_dental.bundles import find_bundle
+from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import BundleError
 
 SIZE = (512, 640)

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from monai_dental.bundles import (
+from monai_dental.bundle.find import (
     derivation_of,
     find_bundle,
     load_config,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from monai_dental.command_line import check_overrides, is_true
+from monai_dental.bundle.overrides import check_overrides, is_true
 from monai_dental.errors import BundleError
 
 
@@ -100,7 +100,9 @@ def test_training_that_would_validate_no_epoch_is_refused(tmp_path):
 def test_interrupted_run_ends_with_one_line(tmp_path):
     config = tmp_path / "train.json"
     config.write_text(json.dumps({
-        "imports": ["$from monai_dental.command_line import check_command_line", "$import signal"],
+        "imports": [
+            "$from monai_dental.bundle.overrides import check_command_line", "$import signal"
+        ],
         "initialize": ["$check_command_line()"],
         "run": ["$signal.raise_signal(signal.SIGINT)"],
     }))  # fmt: skip
@@ -130,7 +132,7 @@ def test_path_that_a_config_cannot_hold_is_refused(tmp_path):
 def test_run_ends_with_what_was_wrong_first(tmp_path):
     config = tmp_path / "train.json"
     config.write_text(json.dumps({
-        "imports": ["$from monai_dental.command_line import check_command_line"],
+        "imports": ["$from monai_dental.bundle.overrides import check_command_line"],
         "tau": 0.5,
         "objective": {"_target_": "monai_dental.transforms.Recorruptd", "keys": "x", "tau": "@tau"},
         "initialize": ["$check_command_line()"],

@@ -16,7 +16,7 @@ import cv2
 import pytest
 from monai.bundle import ConfigParser
 
-from monai_dental.bundles import find_bundle
+from monai_dental.bundle.find import find_bundle
 from monai_dental.phantom import write_phantoms
 
 CHECKOUT = Path(__file__).parents[2]

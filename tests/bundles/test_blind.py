@@ -13,14 +13,14 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 
-from monai_dental.adapt import adapt, readable_images
-from monai_dental.bundles import find_bundle, load_config
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle, load_config
 from monai_dental.errors import BundleError
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.networks import DenoisingUNet
 from monai_dental.noise import add_gaussian_noise
-from monai_dental.resume import BestWeights
 from monai_dental.synthetic import write_images
+from monai_dental.training.adapt import adapt, readable_images
+from monai_dental.training.resume import BestWeights
 
 BUNDLE = "dental_xray_denoising_blind"
 ROOT = find_bundle("blind")
@@ -219,7 +219,7 @@ def test_network_is_told_the_noise_alike_in_training_and_adaptation(workflow):
 
 
 def test_synthetic_images_are_the_default(parse, images, monkeypatch):
-    monkeypatch.setattr("monai_dental.datalists.synthetic_folder", lambda count: images)
+    monkeypatch.setattr("monai_dental.training.datalists.synthetic_folder", lambda count: images)
 
     datalist = parse("train").get_parsed_content("datalist")
 

@@ -12,8 +12,8 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.networks import DenoisingAutoencoder
 
 BUNDLE = "dental_xray_denoising_dae"

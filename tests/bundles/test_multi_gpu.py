@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from monai_dental import distributed
-from monai_dental.distributed import SeededSampler
 from monai_dental.errors import BundleError
+from monai_dental.training import distributed
+from monai_dental.training.distributed import SeededSampler
 
 CHECKOUT = Path(__file__).parents[2]
 EPOCHS = 10  # so many that a training can be killed on its way

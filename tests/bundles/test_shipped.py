@@ -16,9 +16,9 @@ import pytest
 import torch
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, load
 
-from monai_dental.bundles import PREFIX, find_bundle, shipped_bundles
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import PREFIX, find_bundle, shipped_bundles
 from monai_dental.formats import read_radiograph
+from monai_dental.inference.denoiser import Denoiser
 
 BUNDLES = [f"{PREFIX}{name}" for name in sorted(shipped_bundles())]
 INFERENCE_CONFIGS = [
@@ -191,7 +191,8 @@ def test_onnx_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
 
 
 def test_bundle_loads_by_monai(bundle, network, tmp_path, monkeypatch):
-    monkeypatch.setattr("monai_dental.datalists.phantom_folder", None)  # it must not be needed
+    # No radiograph is needed for it.
+    monkeypatch.setattr("monai_dental.training.datalists.phantom_folder", None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / bundle).symlink_to(find_bundle(bundle))
 

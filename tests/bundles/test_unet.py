@@ -14,8 +14,8 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.networks import DenoisingUNet
 
 BUNDLE = "dental_xray_denoising_unet"
@@ -128,7 +128,7 @@ def test_halo_of_the_inference_covers_the_reach_of_the_network(parse):
 
 
 def test_only_noisy_images_are_trained_on(parse, phantoms, monkeypatch):
-    monkeypatch.setattr("monai_dental.datalists.phantom_folder", lambda: phantoms)
+    monkeypatch.setattr("monai_dental.training.datalists.phantom_folder", lambda: phantoms)
 
     for names in (("train",), ("train", "neighbor2neighbor"), ("inference",)):
         datalist = parse(*names).get_parsed_content("datalist")

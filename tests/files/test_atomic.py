@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from monai_dental.atomic import open_atomically, write_atomically
 from monai_dental.errors import OutputError
+from monai_dental.files.atomic import open_atomically, write_atomically
 
 
 def test_file_is_replaced_only_when_all_is_written(tmp_path):
@@ -41,7 +41,7 @@ def test_file_that_cannot_be_written_is_named(tmp_path):
 
 def test_what_a_kill_left_is_replaced_by_the_next_writing(tmp_path):
     code = (
-        "import os, pathlib, sys; from monai_dental.atomic import open_atomically\n"
+        "import os, pathlib, sys; from monai_dental.files.atomic import open_atomically\n"
         "with open_atomically(pathlib.Path(sys.argv[1])) as stream: os.kill(os.getpid(), 9)"
     )
     for _ in range(2):

@@ -3,7 +3,7 @@
 import pytest
 
 from monai_dental.errors import OutputError
-from monai_dental.outputs import output_folder, prepare_output_folder
+from monai_dental.files.outputs import output_folder, prepare_output_folder
 
 
 def test_folder_and_its_parents_are_made(tmp_path):

@@ -9,9 +9,9 @@ from monai.data import DataLoader, Dataset, list_data_collate
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImage, LoadImaged
 
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
-from monai_dental.reader import RadiographReader
+from monai_dental.formats.reader import RadiographReader
 
-NAME = "monai_dental.reader.RadiographReader"
+NAME = "monai_dental.formats.reader.RadiographReader"
 SUFFIXES = (".png", ".tif", ".bmp", ".nii", ".nii.gz", ".dcm")
 
 

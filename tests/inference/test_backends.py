@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from monai_dental.backends import installed_backends, run_by
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import BundleError, MissingPackageError
+from monai_dental.inference.backends import installed_backends, run_by
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.networks import DenoisingUNet
 
 SIZES = [(1, 1), (33, 47), (64, 96), (201, 130)]
@@ -81,7 +81,7 @@ def test_openvino_reports_nothing_over_the_network():
     pytest.importorskip("openvino", reason="pip install -c constraints.txt -e '.[openvino]'")
     code = """
 import torch
-from monai_dental.backends import installed_backends, run_by
+from monai_dental.inference.backends import installed_backends, run_by
 from monai_dental.networks import DenoisingUNet
 run_by("openvino", DenoisingUNet(features=(4, 8), blocks=1))(torch.rand(1, 1, 16, 16))
 import sys

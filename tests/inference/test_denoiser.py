@@ -4,9 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
-from monai_dental.bundles import find_bundle
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import BundleError
+from monai_dental.inference.denoiser import Denoiser
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_bundle_that_always_runs_at_native_size_needs_no_flag_for_it(bundle_copy
         "bundle_root": ".",
         "device": "$torch.device('cpu')",
         "network": {"_target_": "monai_dental.networks.MedianFilter", "kernel_size": 3},
-        "inferer": {"_target_": "monai_dental.inferers.TiledInferer"},
+        "inferer": {"_target_": "monai_dental.inference.inferers.TiledInferer"},
         "array_transforms": [],
         "restore_transforms": [],
         "derivation": "none",

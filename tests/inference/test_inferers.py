@@ -4,18 +4,18 @@ import torch
 from monai.data import MetaTensor
 from torch.nn import functional
 
-from monai_dental.bundles import find_bundle
+from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import UnsupportedImageError
-from monai_dental.inferers import (
+from monai_dental.inference.inferers import (
     AutocastInferer,
     ChannelwiseInferer,
     NoiseAwareInferer,
     TiledInferer,
 )
+from monai_dental.inference.precision import fastest_dtype
 from monai_dental.networks import DenoisingAutoencoder, MedianFilter
 from monai_dental.noise import NoiseModel, add_gaussian_noise
 from monai_dental.noise.model import CURVE_POINTS
-from monai_dental.precision import fastest_dtype
 
 
 @pytest.fixture

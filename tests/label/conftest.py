@@ -26,7 +26,7 @@ import pydicom
 import pytest
 import torch
 
-from monai_dental.bundles import find_bundle
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli import main
 from monai_dental.phantom import write_phantoms
 

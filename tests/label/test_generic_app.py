@@ -11,9 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from monai_dental.bundles import find_bundle, shipped_bundles
-from monai_dental.denoiser import Denoiser
+from monai_dental.bundle.find import find_bundle, shipped_bundles
 from monai_dental.formats import read_radiograph
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.radiograph import shown_values
 
 FILES = ("png.png", "jpg.jpg", "nifti.nii.gz", "dicom.dcm")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from monai_dental.bundles import find_bundle, shipped_bundles
+from monai_dental.bundle.find import find_bundle, shipped_bundles
 from monai_dental.errors import BundleError
 from monai_dental.label.model import find_models
 

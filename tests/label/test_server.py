@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_dental.bundles import find_bundle
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli import main
-from monai_dental.denoiser import Denoiser
 from monai_dental.formats import read_radiograph
+from monai_dental.inference.denoiser import Denoiser
 
 FILES = ("png.png", "jpg.jpg", "nifti.nii.gz", "dicom.dcm")
 CLIENT = """

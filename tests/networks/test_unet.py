@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
-from monai_dental.inferers import TiledInferer
+from monai_dental.inference.inferers import TiledInferer
 from monai_dental.networks import DenoisingUNet
 
 

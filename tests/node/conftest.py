@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import pytest
 from pydicom import Dataset, dcmwrite, uid
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SENDERS = "STORESCU,DCMSEND,ECHOSCU,SENDER,SOURCE"
 
 # modality, stored bits, photometric interpretation, signed, transfer syntax

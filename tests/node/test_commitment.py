@@ -11,9 +11,9 @@ import pytest
 from pydicom import Dataset
 from pynetdicom import AE
 
-from monai_dental.pacs.association import VERIFICATION
-from monai_dental.pacs.commitment import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
-from monai_dental.pacs.receiver_limits import BoundedDimse
+from monai_dental.node.receiver_limits import BoundedDimse
+from monai_dental.pacs.dimse.association import VERIFICATION
+from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 
 
 def test_archive_that_knows_the_node_commits_itself(

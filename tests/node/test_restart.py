@@ -15,18 +15,18 @@ from pydicom import Dataset, dcmread
 from pynetdicom import AE, build_context
 
 from monai_dental.batch.job import Recipe, Result
-from monai_dental.batch.lock import hold_lock
 from monai_dental.batch.target import StoredObject
 from monai_dental.cli import main
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
-from monai_dental.pacs.node_denoise import DenoisePool
-from monai_dental.pacs.node_forward import Forwarder
-from monai_dental.pacs.node_health import Health
-from monai_dental.pacs.node_log import Counts
-from monai_dental.pacs.node_settings import NodeSettings
-from monai_dental.pacs.receiver import Receiver
-from monai_dental.pacs.spool import DerivedFolder, Spool
-from monai_dental.pacs.spool_queue import FAILED, FORWARDED, QUEUE, Queue
+from monai_dental.files.lock import hold_lock
+from monai_dental.node.denoise import DenoisePool
+from monai_dental.node.forward import Forwarder
+from monai_dental.node.health import Health
+from monai_dental.node.log import Counts
+from monai_dental.node.queue import FAILED, FORWARDED, QUEUE, Queue
+from monai_dental.node.receiver import Receiver
+from monai_dental.node.settings import NodeSettings
+from monai_dental.node.spool import DerivedFolder, Spool
 
 NOWHERE = "ARCHIVE@127.0.0.1:1"
 
@@ -137,7 +137,7 @@ def test_disk_that_is_full_or_broken_is_out_of_resources(receiver, make_file, mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("monai_dental.atomic.os.fsync", fail)
+        broken.setattr("monai_dental.files.atomic.os.fsync", fail)
         assert send(listening.port, make_file(0)) == 0xA700
     assert spool.used == 0
     assert not [path for path in spool.folder.rglob("*") if path.is_file()]
@@ -183,8 +183,8 @@ class Stuck:
 
 
 def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("monai_dental.pacs.node_denoise.LocalWorker", Stuck)
-    monkeypatch.setattr("monai_dental.pacs.node_denoise._PAUSE_S", 0.01)
+    monkeypatch.setattr("monai_dental.node.denoise.LocalWorker", Stuck)
+    monkeypatch.setattr("monai_dental.node.denoise._PAUSE_S", 0.01)
     spool = Spool(tmp_path / "spool", 10 << 20)
     spool.prepare()
     queue = Queue(tmp_path / "spool", is_writable=True)
@@ -264,7 +264,7 @@ def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[.
             pause.wait(0.01)
         forwarder.stop(10)
         assert archive.is_closed
-        states = {job.output_uid: job.state for job in queue.jobs(FORWARDED, FAILED)}
+        states = {job.output_uid: job.state for job in queue.instances(FORWARDED, FAILED)}
         queue.close()
         return states, counts.values()
 

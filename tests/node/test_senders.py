@@ -22,7 +22,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
-from monai_dental.pacs.spool_queue import QUEUE, Queue
+from monai_dental.node.queue import QUEUE, Queue
 
 NOWHERE = "ARCHIVE@127.0.0.1:1"
 
@@ -229,7 +229,7 @@ def test_not_a_radiograph_is_listed_with_its_reason(node, make_file, dcmtk) -> N
     node.wait_for(lambda metrics: metrics["skipped_total"] > 0)
 
     queue = Queue(node.spool)
-    (job,) = queue.jobs("skipped")
+    (job,) = queue.instances("skipped")
     queue.close()
     assert job.reason.startswith("(0008,0060) Modality is US; the rules take ")
     assert job.uid == "1.2.3.4.160"

@@ -10,10 +10,10 @@ import pytest
 
 from monai_dental.cli import main
 from monai_dental.errors import OutputError, PacsError
-from monai_dental.pacs.node_settings import NodeSettings, make_settings
-from monai_dental.pacs.spool import Spool
+from monai_dental.node.settings import NodeSettings, make_settings
+from monai_dental.node.spool import Spool
 
-DEPLOY = Path(__file__).parents[3] / "docs" / "deploy"
+DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) 
 
     assert main([*options, "--spool", str(folder), "--check-config"]) == 0
     assert not folder.parent.exists()
-    monkeypatch.setattr("monai_dental.pacs.spool.os.access", lambda place, _: place != tmp_path)
+    monkeypatch.setattr("monai_dental.node.spool.os.access", lambda place, _: place != tmp_path)
     with pytest.raises(OutputError, match=re.escape(f"{tmp_path} is closed to this user")):
         Spool(folder, 0).check()
 

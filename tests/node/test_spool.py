@@ -12,10 +12,10 @@ import pytest
 
 from monai_dental.batch.job import Recipe, Result
 from monai_dental.errors import OutputError
-from monai_dental.pacs.node_denoise import DenoisePool
-from monai_dental.pacs.node_log import Counts
-from monai_dental.pacs.spool import Spool
-from monai_dental.pacs.spool_queue import DERIVED, FAILED, Queue
+from monai_dental.node.denoise import DenoisePool
+from monai_dental.node.log import Counts
+from monai_dental.node.queue import DERIVED, FAILED, Queue
+from monai_dental.node.spool import Spool
 
 FIRST, SECOND = (f"{number:064x}" for number in (1, 2))
 
@@ -56,8 +56,8 @@ def denoise(spool: Spool, queue: Queue, instance: Any, monkeypatch: pytest.Monke
         def stop(self) -> None:
             pass
 
-    monkeypatch.setattr("monai_dental.pacs.node_denoise.LocalWorker", Same)
-    monkeypatch.setattr("monai_dental.pacs.node_denoise._PAUSE_S", 0.01)
+    monkeypatch.setattr("monai_dental.node.denoise.LocalWorker", Same)
+    monkeypatch.setattr("monai_dental.node.denoise._PAUSE_S", 0.01)
 
     def run() -> None:
         pool = DenoisePool(None, None, 1, spool=spool, queue=queue, counts=Counts())
@@ -124,7 +124,7 @@ def test_instance_that_two_senders_bring_at_once_counts_once(spool, monkeypatch)
         both.wait()
         flush(descriptor)
 
-    monkeypatch.setattr("monai_dental.atomic.os.fsync", meet)
+    monkeypatch.setattr("monai_dental.files.atomic.os.fsync", meet)
     senders = [threading.Thread(target=spool.write, args=(FIRST, [bytes(1000)])) for _ in "ab"]
     for each in senders:
         each.start()

@@ -7,7 +7,7 @@ import pytest
 from monai_dental.errors import AddressError, PacsUnavailableError
 from monai_dental.pacs import DicomwebAddress, DimseAddress, is_pacs, parse_address
 from monai_dental.pacs.address import queries, with_tls
-from monai_dental.pacs.dimse import DimseTarget
+from monai_dental.pacs.dimse.target import DimseTarget
 from monai_dental.pacs.tls import TlsFiles
 
 

@@ -16,7 +16,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import JPEGLSLossless
 
-from monai_dental.batch.manifest import Manifest, Row
+from monai_dental.batch.record.manifest import Manifest, Row
 from monai_dental.cli import main
 from monai_dental.dicom.derive import encode_dataset
 

@@ -17,8 +17,8 @@ from monai_dental.batch.feed import Feed, Task
 from monai_dental.batch.source import Instance
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import DatasetError, OutputError, PacsError
-from monai_dental.pacs.copies import InstanceKey
-from monai_dental.pacs.dicomweb_archive import DicomwebArchive
+from monai_dental.pacs.dicomweb.archive import DicomwebArchive
+from monai_dental.pacs.parcel import InstanceKey
 from monai_dental.pacs.source import FoundInstance, PacsSource
 from monai_dental.pacs.source_spool import SourceSpool
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from monai_dental import machine
-from monai_dental.batch.workers import default_workers
+from monai_dental.batch.workers.local import default_workers
+from monai_dental.process import machine
 
 GIB = 1 << 30
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from monai_dental.pool import process_pool
+from monai_dental.process.pool import process_pool
 
 
 def test_results_come_back():

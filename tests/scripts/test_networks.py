@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
-_SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_networks.py"
+_SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmarks" / "networks.py"
 
 
 @pytest.fixture(scope="module")
 def script():
     """The script, as a module."""
-    spec = importlib.util.spec_from_file_location("benchmark_networks", _SCRIPT)
+    spec = importlib.util.spec_from_file_location("networks", _SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark_networks"] = module  # where the candidates' definitions look
+    sys.modules["networks"] = module  # where the candidates' definitions look
     spec.loader.exec_module(module)
     yield module
-    del sys.modules["benchmark_networks"]
+    del sys.modules["networks"]
 
 
 def test_networks_take_images_of_any_size(script):

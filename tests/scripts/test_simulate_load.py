@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_SCRIPT = Path(__file__).parents[1] / "scripts" / "simulate_load.py"
+_SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmarks" / "simulate_load.py"
 
 
 @pytest.fixture(scope="module")

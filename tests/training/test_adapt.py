@@ -13,15 +13,15 @@ import pydicom
 import pytest
 import torch
 
-from monai_dental.adapt import adapt, readable_images
-from monai_dental.bundles import find_bundle, read_metadata
+from monai_dental.bundle.find import find_bundle, read_metadata
 from monai_dental.cli import main
-from monai_dental.denoiser import Denoiser
 from monai_dental.dicom import Derivation
 from monai_dental.errors import BundleError, DatasetError, MonaiDentalError, OutputError
 from monai_dental.formats import read_radiograph, write_radiograph
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.networks import DenoisingUNet
 from monai_dental.phantom import write_phantoms
+from monai_dental.training.adapt import adapt, readable_images
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_bundle_that_did_not_get_better_does_not_claim_it(
         shutil.copy(bundle / "models" / "model.pt", weights)
         return 0.5, 0.5
 
-    monkeypatch.setattr("monai_dental.adapt._train", train_in_vain)
+    monkeypatch.setattr("monai_dental.training.adapt._train", train_in_vain)
     result = adapt(bundle, readable_images(noisy_images)[0], tmp_path / "mine")
 
     assert result.loss_after == result.loss_before

@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from monai_dental.datalists import (
+from monai_dental.errors import DatasetError
+from monai_dental.phantom import PHANTOM_VERSION
+from monai_dental.training.datalists import (
     affordable_count,
     digest_of_images,
     find_images,
@@ -17,8 +19,6 @@ from monai_dental.datalists import (
     read_pairs,
     split_datalist,
 )
-from monai_dental.errors import DatasetError
-from monai_dental.phantom import PHANTOM_VERSION
 
 
 def touch(folder, *names):
@@ -164,7 +164,7 @@ def test_phantom_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
 
 def test_what_a_killed_process_left_of_it_is_removed_a_day_later(tmp_path, monkeypatch):
     monkeypatch.setenv("MONAI_DENTAL_CACHE", str(tmp_path))
-    monkeypatch.setattr("monai_dental.datalists.PHANTOM_COUNT", 1)
+    monkeypatch.setattr("monai_dental.training.datalists.PHANTOM_COUNT", 1)
     name = f".phantom-{PHANTOM_VERSION}-1-"
     old, young = (tmp_path / f"{name}{age}" for age in ("old", "young"))
     for folder in (old, young):
@@ -179,7 +179,7 @@ def test_what_a_killed_process_left_of_it_is_removed_a_day_later(tmp_path, monke
 
 def test_phantom_folder_is_made_once_and_whole(tmp_path, monkeypatch):
     monkeypatch.setenv("MONAI_DENTAL_CACHE", str(tmp_path))
-    monkeypatch.setattr("monai_dental.datalists.PHANTOM_COUNT", 2)
+    monkeypatch.setattr("monai_dental.training.datalists.PHANTOM_COUNT", 2)
 
     first = read_datalist(None)
     times = [path.stat().st_mtime_ns for path in phantom_folder().rglob("*.png")]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from monai_dental.handlers import AutoClip, History, negative_metric
+from monai_dental.training.handlers import AutoClip, History, negative_metric
 
 
 def engine(epoch, **state):
@@ -90,7 +90,7 @@ def test_resumed_training_without_its_history_begins_one(path):
 def test_time_left_is_that_of_the_epochs_of_this_run(path, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     clock = iter([100.0, 130.0])
-    monkeypatch.setattr("monai_dental.handlers.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("monai_dental.training.handlers.time.monotonic", lambda: next(clock))
 
     run(History(str(path), engine(0), []), {3: (0.3,)}, {})
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from monai_dental.losses import NeighborLoss, UnboundedBCELoss
+from monai_dental.training.losses import NeighborLoss, UnboundedBCELoss
 
 
 def test_unbounded_bce_equals_bce_inside_the_unit_range():

@@ -7,8 +7,8 @@ from ignite.engine import Engine, Events
 from monai.transforms import Compose, RandGaussianNoise
 
 from monai_dental.errors import BundleError
-from monai_dental.handlers import negative_metric
-from monai_dental.resume import BestWeights, ResumableEarlyStop, ResumableTraining
+from monai_dental.training.handlers import negative_metric
+from monai_dental.training.resume import BestWeights, ResumableEarlyStop, ResumableTraining
 
 SETTINGS = {"seed": 0, "learning_rate": 0.1, "datalist": [{"image": "1.png"}]}
 

@@ -5,7 +5,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, SaveImage
 
 from monai_dental.dicom.derive import Derivation
 from monai_dental.formats import read_radiograph
-from monai_dental.reader import RadiographReader
+from monai_dental.formats.reader import RadiographReader
 from monai_dental.transforms import SaveRadiographd
 
 DERIVATION = Derivation("Noise reduction", "model", "1.0", "0" * 64, 1.0)

@@ -9,7 +9,7 @@ import torch
 from monai.transforms import EnsureChannelFirstd, LoadImaged
 
 from monai_dental.formats import read_radiograph
-from monai_dental.reader import RadiographReader
+from monai_dental.formats.reader import RadiographReader
 from monai_dental.transforms import ToStoredd
 
 

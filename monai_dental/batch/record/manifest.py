@@ -11,10 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from monai_dental.batch.shard import Shard
+from monai_dental.batch.record.shard import Shard
 from monai_dental.batch.target import StoredObject
-from monai_dental.database import database_errors
 from monai_dental.errors import OutputError
+from monai_dental.files.database import database_errors
 
 MANIFEST = Shard().manifest
 LEFT, DERIVED, SKIPPED, FAILED = "left", "derived", "skipped", "failed"

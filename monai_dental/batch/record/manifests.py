@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from monai_dental.batch.manifest import OUTCOMES, Manifest, Row
-from monai_dental.batch.shard import Shard, missing_shards, shards_in
+from monai_dental.batch.record.manifest import OUTCOMES, Manifest, Row
+from monai_dental.batch.record.shard import Shard, missing_shards, shards_in
 from monai_dental.errors import OutputError
 
 

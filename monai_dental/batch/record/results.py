@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from monai_dental.batch.inventory import InventorySource
-from monai_dental.batch.manifest import DERIVED
-from monai_dental.batch.manifests import Manifests
+from monai_dental.batch.input_folder import InventorySource
+from monai_dental.batch.record.manifest import DERIVED
+from monai_dental.batch.record.manifests import Manifests
 from monai_dental.batch.source import Instance
 from monai_dental.errors import DatasetError
 

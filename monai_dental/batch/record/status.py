@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from monai_dental.atomic import write_atomically
-from monai_dental.batch.manifest import COLUMNS, FAILED, OUTCOMES, SKIPPED, Row
-from monai_dental.batch.manifests import Manifests
-from monai_dental.batch.tree import StudyTree
+from monai_dental.batch.output_folder import StudyTree
+from monai_dental.batch.record.manifest import COLUMNS, FAILED, OUTCOMES, SKIPPED, Row
+from monai_dental.batch.record.manifests import Manifests
 from monai_dental.errors import OutputError
+from monai_dental.files.atomic import write_atomically
 
 _NUMBERS = re.compile(r"\d+(\.\d+)+|\d+(?![0-9,A-F]*\))")
 

@@ -24,9 +24,9 @@ from pebble import ProcessExpired, ProcessPool
 
 from monai_dental.batch.job import TOO_LARGE, Engine, Job, Recipe, Result
 from monai_dental.batch.source import Instance
-from monai_dental.batch.worker import Limits, WorkerLostError
+from monai_dental.batch.workers.protocol import Limits, WorkerLostError
 from monai_dental.errors import MonaiDentalError, WorkerError, unforeseen
-from monai_dental.machine import memory_mb, usable_cores
+from monai_dental.process.machine import memory_mb, usable_cores
 
 _PR_SET_PDEATHSIG = 1
 

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 from monai_dental.batch.job import Job, Recipe, Result
 from monai_dental.batch.source import Instance
-from monai_dental.batch.worker import Limits, WorkerGoneError, WorkerLostError
-from monai_dental.batch.workers import LocalWorker
+from monai_dental.batch.workers.local import LocalWorker
+from monai_dental.batch.workers.protocol import Limits, WorkerGoneError, WorkerLostError
 from monai_dental.errors import (
     MissingPackageError,
     MonaiDentalError,
@@ -29,7 +29,7 @@ from monai_dental.errors import (
     extra_needed,
     unforeseen,
 )
-from monai_dental.machine import usable_cores
+from monai_dental.process.machine import usable_cores
 
 _Answer = TypeVar("_Answer")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import monai_dental
 from monai_dental.batch.job import Engine, Job
+from monai_dental.batch.output_folder import StudyTree
 from monai_dental.batch.source import InstanceSource
-from monai_dental.batch.tree import StudyTree
 from monai_dental.errors import OutputError, WorkerError
 
 _SAMPLES = 10

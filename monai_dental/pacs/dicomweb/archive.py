@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import DicomwebAddress, queries
-from monai_dental.pacs.copies import InstanceKey
-from monai_dental.pacs.dicomweb import fetch, value_of
-from monai_dental.pacs.http import TOKEN, HttpClient
-from monai_dental.pacs.patience import Patience
+from monai_dental.pacs.dicomweb.http import TOKEN, HttpClient
+from monai_dental.pacs.dicomweb.target import fetch, value_of
+from monai_dental.pacs.parcel import InstanceKey
+from monai_dental.pacs.retry import Patience
 from monai_dental.pacs.source import FoundInstance
 
 _PAGE = 500

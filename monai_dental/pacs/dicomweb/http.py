@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from monai_dental.errors import AddressError, PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DicomwebAddress
 from monai_dental.pacs.extra import require
-from monai_dental.pacs.patience import Patience
-from monai_dental.pacs.streak import FaultError
+from monai_dental.pacs.retry import FaultError, Patience
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session

@@ -9,7 +9,7 @@ from email.message import Message
 from typing import BinaryIO
 
 from monai_dental.errors import PacsError
-from monai_dental.pacs.http import BrokenAnswerError
+from monai_dental.pacs.dicomweb.http import BrokenAnswerError
 
 _MAX_HEAD = 1 << 16
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046 5.1.1

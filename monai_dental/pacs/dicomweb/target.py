@@ -12,12 +12,17 @@ from pydicom import Dataset
 
 from monai_dental.batch.target import StoredObject
 from monai_dental.errors import PacsError, PacsUnavailableError
-from monai_dental.pacs import multipart
 from monai_dental.pacs.address import DicomwebAddress
-from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
-from monai_dental.pacs.http import TOKEN, BrokenAnswerError, HttpClient, NotThereError, chunks
-from monai_dental.pacs.patience import BRIEF, Patience
-from monai_dental.pacs.streak import Streak
+from monai_dental.pacs.dicomweb import multipart
+from monai_dental.pacs.dicomweb.http import (
+    TOKEN,
+    BrokenAnswerError,
+    HttpClient,
+    NotThereError,
+    chunks,
+)
+from monai_dental.pacs.parcel import InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.retry import BRIEF, Patience, Streak
 
 OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
 """Environment variables of a target's token; the second one where the first is not set."""

@@ -11,11 +11,11 @@ from monai_dental.dicom.codecs import COMPRESSED
 from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import DimseAddress, queries
-from monai_dental.pacs.association import NotOfferedError
-from monai_dental.pacs.copies import InstanceKey
-from monai_dental.pacs.dimse import AE_TITLE, persist
-from monai_dental.pacs.patience import Patience
-from monai_dental.pacs.query_scu import QueryScu
+from monai_dental.pacs.dimse.association import NotOfferedError
+from monai_dental.pacs.dimse.query_scu import QueryScu
+from monai_dental.pacs.dimse.target import AE_TITLE, persist
+from monai_dental.pacs.parcel import InstanceKey
+from monai_dental.pacs.retry import Patience
 from monai_dental.pacs.source import FoundInstance
 
 # Keys of PS3.4 C.6.2.1 and other attributes of the patient and study modules; what is in neither

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +10,10 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from monai_dental.batch.tree import is_uid
+from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import PacsUnavailableError
-from monai_dental.pacs.copies import Parcel
-from monai_dental.pacs.node_log import say
+from monai_dental.pacs.parcel import Parcel
 
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -42,10 +40,19 @@ class Commitments:
         ae_title: The archive's, under which it may call to report.
         wait_s: How long to wait for a report, in seconds.
         pause_s: How long nobody is asked where none came, in seconds.
+        say: Takes one line for the log; by default nobody is told.
     """
 
-    def __init__(self, ae_title: str, wait_s: float = _WAIT_S, pause_s: float = _PAUSE_S) -> None:
+    def __init__(
+        self,
+        ae_title: str,
+        wait_s: float = _WAIT_S,
+        pause_s: float = _PAUSE_S,
+        *,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.ae_title, self._wait_s, self._pause_s = ae_title, wait_s, pause_s
+        self._tell = say
         self._reported = threading.Condition()
         self._open: dict[str, set[str] | None] = {}
         self._pause_end = 0.0
@@ -134,7 +141,7 @@ class Commitments:
         """Say it, once until something else is to be said."""
         if text != self._said:
             self._said = text
-            say(logging.INFO, text)
+            self._tell(text)
 
 
 def make_request(parcel: Parcel, transaction: str) -> Dataset:

@@ -10,7 +10,7 @@ from pydicom.uid import UID
 
 from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DimseAddress
-from monai_dental.pacs.association import (
+from monai_dental.pacs.dimse.association import (
     MAX_CONTEXTS,
     VERIFICATION,
     BrokenOffError,
@@ -20,7 +20,7 @@ from monai_dental.pacs.association import (
     associate,
     format_status,
 )
-from monai_dental.pacs.copies import InstanceKey
+from monai_dental.pacs.parcel import InstanceKey
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

@@ -12,7 +12,7 @@ from monai_dental.dicom.explicit import to_implicit
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import DimseAddress
-from monai_dental.pacs.association import (
+from monai_dental.pacs.dimse.association import (
     MAX_CONTEXTS,
     VERIFICATION,
     BrokenOffError,
@@ -23,15 +23,15 @@ from monai_dental.pacs.association import (
     associate,
     format_status,
 )
-from monai_dental.pacs.commitment import (
+from monai_dental.pacs.dimse.commitment import (
     REQUEST,
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
     Commitments,
     make_request,
 )
-from monai_dental.pacs.copies import Parcel
-from monai_dental.pacs.streak import FaultError
+from monai_dental.pacs.parcel import Parcel
+from monai_dental.pacs.retry import FaultError
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

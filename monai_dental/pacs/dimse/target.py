@@ -12,18 +12,17 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DimseAddress
-from monai_dental.pacs.association import (
+from monai_dental.pacs.dimse.association import (
     BrokenOffError,
     BusyError,
     NoRoomError,
     NotOfferedError,
 )
-from monai_dental.pacs.commitment import Commitments, StoppedError
-from monai_dental.pacs.copies import InstanceKey, Parcel, check_copy, pack
-from monai_dental.pacs.patience import BRIEF, Patience
-from monai_dental.pacs.query_scu import QueryScu, make_identifier
-from monai_dental.pacs.store_scu import StoreScu
-from monai_dental.pacs.streak import FaultError, Streak
+from monai_dental.pacs.dimse.commitment import Commitments, StoppedError
+from monai_dental.pacs.dimse.query_scu import QueryScu, make_identifier
+from monai_dental.pacs.dimse.store_scu import StoreScu
+from monai_dental.pacs.parcel import InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.retry import BRIEF, FaultError, Patience, Streak
 
 AE_TITLE = "MONAI_DENTAL"
 """Our own AE title, unless another is wanted."""

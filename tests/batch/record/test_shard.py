@@ -14,23 +14,23 @@ from pathlib import Path
 import pytest
 
 from monai_dental.batch import BatchResults
-from monai_dental.batch.lock import hold_lock
-from monai_dental.batch.manifest import Manifest, Row
-from monai_dental.batch.manifests import Manifests
-from monai_dental.batch.shard import Shard, missing_shards
+from monai_dental.batch.record.manifest import Manifest, Row
+from monai_dental.batch.record.manifests import Manifests
+from monai_dental.batch.record.shard import Shard, missing_shards
 from monai_dental.cli import main
+from monai_dental.files.lock import hold_lock
 
 COUNTS = (1, 2, 3, 4, 6)
 
 
 def start(tmp_path: Path, shard: str) -> subprocess.Popen[str]:
     """A process that does one shard, in a process group of its own."""
-    script = Path(__file__).with_name("faults.py")
+    script = Path(__file__).parents[1] / "faults.py"
     command = [sys.executable, script, "batch", tmp_path / "in", "--output", tmp_path / "out"]
     return subprocess.Popen(
         [*command, "--workers", "1", "--reproducible", "--shard", shard], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )  # fmt: skip
 
 

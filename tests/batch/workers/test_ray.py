@@ -16,15 +16,15 @@ from typing import Any, NoReturn
 import pytest
 
 from monai_dental.batch import Batch, InventorySource, StudyTree
-from monai_dental.batch.manifest import Row
-from monai_dental.batch.ray_workers import RayCluster, connect_ray
-from monai_dental.batch.shared_folders import share
-from monai_dental.bundles import find_bundle
+from monai_dental.batch.record.manifest import Row
+from monai_dental.batch.workers.ray import RayCluster, connect_ray
+from monai_dental.batch.workers.shared_folders import share
+from monai_dental.bundle.find import find_bundle
 from monai_dental.dicom.select import read_rules
 from monai_dental.errors import WorkerError
 
 FILES = int(os.environ.get("MONAI_DENTAL_RAY_FILES", "20"))
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Of Ray's own; they look for its other parts for a minute before they end, and do no file."""
 

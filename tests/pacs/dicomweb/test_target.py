@@ -16,8 +16,9 @@ from pydicom.uid import JPEGLSLossless
 
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import AddressError, OutputError, PacsError, PacsUnavailableError
-from monai_dental.pacs import DicomwebAddress, multipart
-from monai_dental.pacs.dicomweb import DicomwebTarget
+from monai_dental.pacs import DicomwebAddress
+from monai_dental.pacs.dicomweb import multipart
+from monai_dental.pacs.dicomweb.target import DicomwebTarget
 
 
 def reply(request: Any, *arguments: Any, **options: Any) -> None:

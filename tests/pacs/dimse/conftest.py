@@ -10,10 +10,10 @@ from pydicom import Dataset
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, evt
 
 from monai_dental.pacs import DimseAddress
-from monai_dental.pacs.association import VERIFICATION
-from monai_dental.pacs.commitment import STORAGE_COMMITMENT, Commitments
-from monai_dental.pacs.dimse import DimseTarget
-from monai_dental.pacs.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from monai_dental.pacs.dimse.association import VERIFICATION
+from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
+from monai_dental.pacs.dimse.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from monai_dental.pacs.dimse.target import DimseTarget
 
 
 class FakePacs:

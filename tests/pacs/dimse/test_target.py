@@ -15,7 +15,7 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
-from monai_dental.pacs.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from monai_dental.pacs.dimse.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
 
 
 def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:

@@ -1,0 +1,1 @@
+"""Workers: processes that do one file at a time, on this machine or in a Ray cluster."""

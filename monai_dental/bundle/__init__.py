@@ -1,0 +1,1 @@
+"""Bundles: find, check and load one; check what `monai.bundle run` does not."""

@@ -1,0 +1,5 @@
+"""Moved to `monai_dental.training.distributed`."""
+
+from monai_dental.moved import lead
+
+lead(__name__, "monai_dental.training.distributed")

@@ -1,0 +1,1 @@
+"""The node: receives instances, denoises them and forwards the results."""

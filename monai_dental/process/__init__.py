@@ -1,0 +1,1 @@
+"""This process and its children: cores, memory, pools, what a terminal may show."""

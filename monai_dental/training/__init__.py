@@ -1,0 +1,1 @@
+"""Training: datalists, losses, handlers, several processes, going on after a kill."""
