@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from monai_dental.inference.denoiser import Denoiser
     from monai_dental.radiograph import Radiograph
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "Denoiser": "inference.denoiser",

@@ -18,7 +18,7 @@ def test_help_answers_without_torch():
 def test_module_is_the_command():
     command = [sys.executable, "-m", "monai_dental", "--version"]
 
-    assert subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0.1.0"
+    assert subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0.2.0"
 
 
 def test_reader_that_goes_away_ends_the_command_quietly(tmp_path):
