@@ -171,6 +171,7 @@ class NoiseAwareInferer(TiledInferer):
         precision: See `TiledInferer`.
         noise: The noise of all images, where it is known, in units of the inputs; None estimates
             that of each.
+        noise_channels: How many channels the network is told of it, see `noise_map`.
 
     Raises:
         TypeError: `noise` is something else.
@@ -183,6 +184,7 @@ class NoiseAwareInferer(TiledInferer):
         precision: str = "auto",
         *,
         noise: NoiseModel | None = None,
+        noise_channels: int = 2,
     ) -> None:
         super().__init__(tile_size, halo, precision)
         if noise is not None and not isinstance(noise, NoiseModel):
@@ -192,18 +194,20 @@ class NoiseAwareInferer(TiledInferer):
                 '"electronic_variance": 0.0004}'
             )
         self.noise = noise
+        self.noise_channels = noise_channels
 
     def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
         """Return what `TiledInferer` does, but pixels without noise as they are."""
 
         def run(channels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            image, sigma = channels[:, :1], channels[:, 1:2]
-            return torch.where(sigma > 0, network(channels, *args, **kwargs), image)
+            image, told = channels[:, :1], channels[:, 1:]
+            is_noisy = (told > 0).any(dim=1, keepdim=True)
+            return torch.where(is_noisy, network(channels, *args, **kwargs), image)
 
         return super().__call__(inputs, run, *args, **kwargs)
 
     def input_of(self, frame: Tensor) -> Tensor:
-        """Return an image, (H, W), with its `noise_map`, (3, H, W).
+        """Return an image, (H, W), with its `noise_map`, (1 + noise_channels, H, W).
 
         Raises:
             UnsupportedImageError: The image is too small to tell noise from anatomy, or has values
@@ -213,8 +217,7 @@ class NoiseAwareInferer(TiledInferer):
             noise = self.noise or estimate_noise(frame)
         except ValueError as error:
             raise UnsupportedImageError(f"its noise cannot be estimated: {error}") from error
-        told = noise_map(frame, noise.variances, noise.lag_one)
-        return torch.cat([frame[None], told])
+        return torch.cat([frame[None], noise_map(frame, noise, self.noise_channels)])
 
 
 def _mirrored(image: Tensor, margin: int) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from monai_dental.noise.octaves import OCTAVES, octave_shares
 
 CURVE_POINTS = 33
 
@@ -26,12 +28,22 @@ class NoiseModel:
             them, constant outside.
         kernel: Filter that gives white noise the correlation of this noise, (2r+1, 2r+1) float32,
             symmetric about its centre, sum of squares 1.
+        octaves: Variance in each octave at the same intensities, (3, K) float32, see
+            `monai_dental.noise.octaves`. Where it is not given it follows from the kernel, the same
+            shares at every intensity.
     """
 
     gain: float
     electronic_variance: float
     variances: Tensor
     kernel: Tensor
+    octaves: Tensor = field(default_factory=lambda: torch.empty(OCTAVES, 0))
+
+    def __post_init__(self) -> None:
+        """Fill in the octaves."""
+        if not self.octaves.numel():
+            octaves = octave_shares(self.kernel)[:, None] * self.variances
+            object.__setattr__(self, "octaves", octaves)
 
     @classmethod
     def poisson_gaussian(
@@ -39,8 +51,8 @@ class NoiseModel:
     ) -> NoiseModel:
         """Return the model of a linear detector.
 
-        Electronic noise is white, so that the correlation depends on the intensity; all of the
-        noise gets that of mid-grey.
+        Electronic noise is white, so that the correlation depends on the intensity: in `octaves` it
+        does, while `kernel` is that of mid-grey.
 
         Args:
             gain: Variance of the quantum noise at intensity 1.
@@ -53,10 +65,18 @@ class NoiseModel:
         for name, value in (("gain", gain), ("electronic_variance", electronic_variance)):
             if value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
-        variances = electronic_variance + gain * torch.linspace(0, 1, CURVE_POINTS)
+        quantum = gaussian_kernel(blur)
         quantum_share = 0.5 * gain / max(electronic_variance + 0.5 * gain, 1e-30)
-        kernel = _partly_white(gaussian_kernel(blur), 1 - quantum_share)
-        return cls(gain, electronic_variance, variances, kernel)
+        line = cls(
+            gain=gain,
+            electronic_variance=electronic_variance,
+            variances=electronic_variance + gain * torch.linspace(0, 1, CURVE_POINTS),
+            kernel=_partly_white(quantum, 1 - quantum_share),
+        )
+        blurred = octave_shares(quantum / quantum.square().sum().sqrt())[:, None]
+        white = octave_shares(torch.ones(1, 1))[:, None]
+        octaves = blurred * (line.variances - electronic_variance) + white * electronic_variance
+        return replace(line, octaves=octaves)
 
     @property
     def autocorrelation(self) -> Tensor:

@@ -116,7 +116,7 @@ def sigma_map(image: PixelArray) -> PixelArray | None:
     if min(image.shape) < SMALLEST_SIDE:
         return None
     plane = torch.from_numpy(np.ascontiguousarray(image))
-    sigma: PixelArray = noise_map(plane, estimate_noise(plane).variances, 0.0)[0].numpy()
+    sigma: PixelArray = noise_map(plane, estimate_noise(plane), 1)[0].numpy()
     return sigma
 
 

@@ -161,12 +161,16 @@ def affordable_count(datalist: Sequence[dict[str, str]], limit_mb: float) -> int
     return int(limit_mb * 2**20 / (4 * pixels))
 
 
-def read_clean_datalist(dataset_dir: str | None, synthetic_count: int) -> Datalist:
-    """List clean images to learn from; without a folder, synthetic ones.
+def read_clean_datalist(
+    dataset_dir: str | None, synthetic_count: int, photographs_dir: str | None = None
+) -> Datalist:
+    """List clean images to learn from; without a folder, photographs and synthetic images.
 
     Args:
         dataset_dir: Folder of images, or None.
         synthetic_count: How many synthetic images, made when they are first asked for.
+        photographs_dir: Folder of photographs, as `scripts/fetch_photographs.py` makes it, which
+            come before the synthetic images; None for none.
 
     Returns:
         One `{"image": path}` for each file, in natural order.
@@ -176,7 +180,33 @@ def read_clean_datalist(dataset_dir: str | None, synthetic_count: int) -> Datali
     """
     if dataset_dir is not None:
         return read_datalist(dataset_dir)
-    return read_datalist(str(synthetic_folder(synthetic_count)))
+    photographs = [] if photographs_dir is None else read_datalist(photographs_dir)
+    return photographs + read_datalist(str(synthetic_folder(synthetic_count)))
+
+
+def sampling_weights(
+    datalist: Sequence[dict[str, str]], folder: str | None, share: float
+) -> list[float]:
+    """Return how often each image is drawn, relative to others.
+
+    Args:
+        datalist: One `{"image": path}` for each file.
+        folder: Images in this folder are drawn in a given share of cases; None for all alike.
+        share: That share, 0 to 1.
+
+    Raises:
+        ValueError: The share is not from 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share:g}; need 0 to 1")
+    inside = [
+        folder is not None and Path(item["image"]).is_relative_to(_folder(folder))
+        for item in datalist
+    ]
+    counts = {True: sum(inside), False: len(inside) - sum(inside)}
+    if not all(counts.values()):
+        return [1.0] * len(inside)
+    return [(share if is_in else 1 - share) / counts[is_in] for is_in in inside]
 
 
 def phantom_folder() -> Path:

@@ -14,6 +14,11 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+_MEMORY = 10  # a mean over n steps forgets what is older than the last n / 10
+_NORMS = 10_000  # gradients that are remembered
 
 
 def negative_metric(name: str) -> Callable[[Engine], float]:
@@ -36,7 +41,7 @@ def outputs_of(engine: Engine) -> list[dict[str, Any]]:
 
 
 class AutoClip:
-    """Clip each gradient to a percentile of the norms that gradients have had so far.
+    """Clip each gradient to a percentile of the norms that the last 10,000 gradients had.
 
     Networks without normalization layers now and then meet a gradient many times as large as all
     before it, and do not recover. What is large depends on the loss and on the noise: no fixed
@@ -75,6 +80,7 @@ class AutoClip:
         norm = float(torch.nn.utils.get_total_norm(gradients))
         if math.isfinite(norm):
             self.norms.append(norm)
+            del self.norms[:-_NORMS]
             limit = float(np.percentile(self.norms, self.percentile))
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
         elif not is_scaled:
@@ -181,3 +187,52 @@ def _describe(name: str, value: float | str) -> str:
     if name == "val_psnr":
         return f"PSNR {value:.2f} dB (data range 1)"
     return f"{'validation loss' if name == 'val_loss' else name} {value:.5f}"
+
+
+class WeightAverage:
+    """Keep a running mean of a network's weights: what a training should be judged by.
+
+    The mean reaches back over the last tenth of the steps so far, until that is `1 / momentum`
+    steps. Attach it to the trainer; `network` is the mean.
+
+    Args:
+        network: The network that is trained.
+        momentum: Share of the newest weights in the mean, at the least.
+
+    Raises:
+        ValueError: The momentum is not from 0 to 1.
+
+    References:
+        Polyak and Juditsky, SIAM J. Control Optim. 30(4), 1992.
+    """
+
+    def __init__(self, network: torch.nn.Module, momentum: float) -> None:
+        if not 0 < momentum <= 1:
+            raise ValueError(f"momentum is {momentum:g}; need more than 0 and at most 1")
+        self._momentum = momentum
+        self._trained = getattr(network, "module", network)  # of several processes: the one inside
+        self._mean = AveragedModel(self._trained, multi_avg_fn=self._update)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network with the mean of the weights."""
+        return self._mean.module
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda: self._mean.update_parameters(self._trained)
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the mean, and of how many steps it is."""
+        return self._mean.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the mean of an earlier run."""
+        self._mean.load_state_dict(state)
+
+    @torch.no_grad()
+    def _update(self, means: Any, weights: Any, count: Tensor | int) -> None:
+        share = max(self._momentum, _MEMORY / (int(count) + _MEMORY))
+        torch._foreach_lerp_(means, weights, share)

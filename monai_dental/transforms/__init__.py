@@ -1,5 +1,6 @@
 """MONAI dictionary transforms of this package: thin wrappers."""
 
+from monai_dental.transforms.detector import FixedDetectord, RandDetectord
 from monai_dental.transforms.exposure import FixedExposured, RandExposured
 from monai_dental.transforms.files import SaveRadiographd
 from monai_dental.transforms.intensity import (
@@ -21,11 +22,13 @@ from monai_dental.transforms.patches import RandOrientationd, RandPatchesd
 __all__ = [
     "EstimateNoised",
     "Filterd",
+    "FixedDetectord",
     "FixedExposured",
     "FixedGaussianNoised",
     "FixedRecorruptd",
     "KeepLowFrequenciesd",
     "NoiseMapd",
+    "RandDetectord",
     "RandExposured",
     "RandOrientationd",
     "RandPatchesd",

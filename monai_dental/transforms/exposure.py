@@ -98,11 +98,13 @@ class RandExposured(RandomizableTransform, MapTransform):
             clean = torch.as_tensor(result[key])
             sigma = float(np.exp(random.uniform(*np.log(self.sigma_range))))
             detector = _draw_detector(random, sigma)
-            noise, correlation = _draw_noise(clean, detector, generator)
-            noisy = _store(clean + noise, detector)
+            drawn, correlation = _draw_noise(clean, detector, generator)
+            noisy = _store(clean + drawn, detector)
             error = float(np.exp(random.normal(0, _SIGMA_ERROR)))
             correlation += float(random.normal(0, _CORRELATION_ERROR))
-            told = noise_map(noisy[0], error**2 * detector.variances, correlation)
+            noise = NoiseModel(0.0, 0.0, error**2 * detector.variances, torch.ones(1, 1))
+            sigma_map = noise_map(noisy[0], noise, 1)
+            told = torch.cat([sigma_map, correlation * sigma_map])
             scale = (_BALANCE_SIGMA / sigma) ** _BALANCE
             result[key] = torch.cat([noisy, told]) * scale
             result[self.label_key] = clean * scale

@@ -15,12 +15,17 @@ from torch import Tensor
 
 from monai_dental.errors import UnsupportedImageError
 from monai_dental.filters import low_pass
-from monai_dental.noise import add_gaussian_noise, correlated_noise, estimate_noise, noise_map
-from monai_dental.noise.model import lag_one_correlation
+from monai_dental.noise import (
+    NoiseModel,
+    add_gaussian_noise,
+    correlated_noise,
+    estimate_noise,
+    noise_map,
+)
 
 Data = Mapping[Hashable, Any]
 
-_VARIANCES, _KERNEL = "noise_variances", "noise_kernel"
+_VARIANCES, _KERNEL, _OCTAVES = "noise_variances", "noise_kernel", "noise_octaves"
 _GUIDE_SIGMA = 2.0  # pixels: smooth enough to hide the noise, sharp enough to follow anatomy
 
 
@@ -54,8 +59,8 @@ class FixedGaussianNoised(MapTransform):
 class EstimateNoised(MapTransform):
     """Estimate the noise of an image from itself, and keep the estimate beside it.
 
-    Adds `noise_variances` (K,) and `noise_kernel` (2r+1, 2r+1), which `Recorruptd` and
-    `FixedRecorruptd` take; see `monai_dental.noise.NoiseModel`.
+    Adds `noise_variances` (K,), `noise_octaves` (3, K) and `noise_kernel` (2r+1, 2r+1), which
+    `Recorruptd` and `FixedRecorruptd` take; see `monai_dental.noise.NoiseModel`.
 
     Args:
         keys: Key of the noisy image, (1, H, W), in [0, 1].
@@ -77,7 +82,9 @@ class EstimateNoised(MapTransform):
                 raise UnsupportedImageError(f"{name or 'an image'}: {error}") from error
             if not model.variances.any():
                 warnings.warn(f"{name or 'an image'}: no noise found to learn from", stacklevel=2)
-            result[_VARIANCES], result[_KERNEL] = model.variances, model.kernel
+            result |= {
+                _VARIANCES: model.variances, _KERNEL: model.kernel, _OCTAVES: model.octaves
+            }  # fmt: skip
         return result
 
 
@@ -86,23 +93,32 @@ class NoiseMapd(MapTransform):
 
     Args:
         keys: Key of the noisy image, (1, H, W), in [0, 1].
-        output_key: Key for the map, (2, H, W); see `monai_dental.noise.noise_map`.
+        output_key: Key for the map, (noise_channels, H, W); see `monai_dental.noise.noise_map`.
         excess: How many times as large the variance is told, for images that get more noise.
+        noise_channels: How many channels the network is told.
     """
 
-    def __init__(self, keys: KeysCollection, output_key: str, excess: float = 1.0) -> None:
+    def __init__(
+        self, keys: KeysCollection, output_key: str, excess: float = 1.0, *, noise_channels: int = 2
+    ) -> None:
         super().__init__(keys)
         self.output_key = output_key
         self.excess = excess
+        self.noise_channels = noise_channels
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         """Return `data` with the map."""
         result = dict(data)
         for key in self.key_iterator(result):
-            correlation = lag_one_correlation(result[_KERNEL])
+            noise = NoiseModel(
+                gain=0.0,
+                electronic_variance=0.0,
+                variances=self.excess * result[_VARIANCES],
+                kernel=result[_KERNEL],
+                octaves=self.excess * result[_OCTAVES],
+            )
             image = torch.as_tensor(result[key])[0]
-            variances = self.excess * result[_VARIANCES]
-            result[self.output_key] = noise_map(image, variances, correlation)
+            result[self.output_key] = noise_map(image, noise, self.noise_channels)
         return result
 
 
@@ -161,6 +177,7 @@ class Recorruptd(RandomizableTransform, MapTransform):
         """Return what a call does, with the noise of a seed; any number of threads may ask."""
         result = dict(data)
         variances, kernel = result.pop(_VARIANCES), result.pop(_KERNEL)
+        result.pop(_OCTAVES, None)
         for key in self.key_iterator(result):
             noisy = torch.as_tensor(result[key])
             generator = torch.Generator(noisy.device).manual_seed(seed)

@@ -1,0 +1,219 @@
+"""Detectors of many kinds, and what they and the programs behind them make of an image.
+
+A radiograph's noise comes from quanta and electronics; the detector blurs it, adds lines and bad
+pixels, and programs then filter, resample, sharpen, round and compress what it gave. Networks that
+are to know the noise of machines that nobody has listed learn from draws out of all of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from monai_dental.noise.model import (
+    CURVE_POINTS,
+    correlated_noise,
+    gaussian_kernel,
+    interpolate_variance,
+)
+
+Image = NDArray[np.float32]
+Step = Callable[[Image], Image]
+
+_LARGEST_BLUR = 3.0  # sigma in pixels
+_PITCHES = (0.5, 2.3)
+_KEPT = 0.25  # standard deviation that every processing leaves at the least, as part of the first
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """What makes the noise, and what is done to the image afterwards.
+
+    Attributes:
+        quantum_variances: Variance of the quantum noise at equal steps of intensity from 0 to 1.
+        kernel: The detector's blur, of unit energy.
+        electronic_sigma: Standard deviation of white noise beside it.
+        line_sigma: Standard deviation of an offset of each row, or of each column.
+        is_line_vertical: Whether the columns have the offsets.
+        bad_share: Share of pixels whose value means nothing.
+        bad_lines: Rows and columns whose values mean nothing.
+        pitch: Its pixels are so many times as wide as those of the image; 1 for equally wide ones.
+        steps: What programs do to the image, on noisy and clean ones alike.
+        levels: Number of the largest stored value; None for values as they are.
+        jpeg_quality: Quality of a JPEG file; None for another format.
+        is_clipped: Whether what lies beyond black and white is cut off.
+    """
+
+    quantum_variances: Tensor
+    kernel: Tensor
+    electronic_sigma: float = 0.0
+    line_sigma: float = 0.0
+    is_line_vertical: bool = False
+    bad_share: float = 0.0
+    bad_lines: int = 0
+    pitch: float = 1.0
+    steps: tuple[Step, ...] = ()
+    levels: int | None = None
+    jpeg_quality: int | None = None
+    is_clipped: bool = True
+
+
+def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
+    """Draw a detector.
+
+    Args:
+        random: Source of the draw.
+        sigma: Standard deviation of its noise at mid-grey, before any processing.
+    """
+    electronic_share = 0.4 * random.uniform() ** 2
+    slope = float(random.choice((0.0, 1.0, random.uniform(-0.9, 0.95)), p=(0.35, 0.25, 0.4)))
+    curve = 1 + slope * torch.linspace(-1, 1, CURVE_POINTS)  # of a slope of 1: Poisson noise alone
+    has_lines = random.uniform() < 0.08
+    line_share = random.uniform(0.02, 0.3) if has_lines else 0.0
+    return Detector(
+        quantum_variances=(1 - electronic_share) * (1 - line_share) * sigma**2 * curve,
+        kernel=_draw_kernel(random),
+        electronic_sigma=float(sigma * (electronic_share * (1 - line_share)) ** 0.5),
+        line_sigma=float(sigma * line_share**0.5),
+        is_line_vertical=bool(random.uniform() < 0.5),
+        bad_share=float(10 ** random.uniform(-4.5, -2.5)) if random.uniform() < 0.1 else 0.0,
+        bad_lines=int(random.randint(1, 3)) if random.uniform() < 0.02 else 0,
+        pitch=float(np.exp(random.uniform(*np.log(_PITCHES)))) if random.uniform() < 0.18 else 1,
+        steps=_draw_steps(random),
+        levels=_draw_levels(random),
+        jpeg_quality=int(random.randint(70, 99)) if random.uniform() < 0.12 else None,
+        is_clipped=bool(random.uniform() < 0.6),
+    )
+
+
+def _draw_kernel(random: np.random.RandomState) -> Tensor:
+    kind = random.uniform()
+    if kind < 0.3:
+        return torch.ones(1, 1)
+    blur = random.uniform(0.3, 1.3) if kind < 0.65 else random.uniform(0.8, _LARGEST_BLUR)
+    kernel = gaussian_kernel(blur)
+    if kind > 0.9:  # quanta that scatter far, as in phosphor plates
+        wide = gaussian_kernel(random.uniform(1.5, 4.0) * blur)
+        margin = (wide.shape[-1] - kernel.shape[-1]) // 2
+        kernel = torch.nn.functional.pad(kernel, [margin] * 4)
+        kernel = kernel + random.uniform(0.1, 1.0) * wide
+    return kernel / kernel.square().sum().sqrt()
+
+
+def _draw_steps(random: np.random.RandomState) -> tuple[Step, ...]:
+    """Draw what programs do, in the order in which they do it; most do nothing."""
+    steps: list[Step] = []
+    if random.uniform() < 0.08:
+        side = 3 if random.uniform() < 0.8 else 5
+        steps.append(lambda image: np.asarray(cv2.medianBlur(image, side), np.float32))
+    if random.uniform() < 0.2:
+        steps.append(_sharpening(random.uniform(0.7, 3.0), random.uniform(0.2, 1.5)))
+    if random.uniform() < 0.12:
+        steps.append(_sharpening(random.uniform(5, 25), random.uniform(0.3, 2.0)))
+    return tuple(steps)
+
+
+def _sharpening(radius: float, amount: float) -> Step:
+    """Return an unsharp mask; a wide one evens out the contrast, as CLAHE does."""
+
+    def sharpen(image: Image) -> Image:
+        blurred = cv2.GaussianBlur(image, (0, 0), radius)
+        return np.asarray(image + np.float32(amount) * (image - blurred), dtype=np.float32)
+
+    return sharpen
+
+
+def _draw_levels(random: np.random.RandomState) -> int | None:
+    kind = random.uniform()
+    return 255 if kind < 0.4 else int(random.choice((1023, 4095))) if kind < 0.6 else None
+
+
+def expose(
+    clean: Tensor, detector: Detector, random: np.random.RandomState, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return an image with the noise of a detector, without, and the noise alone.
+
+    Args:
+        clean: The image without noise, (H, W), in [0, 1].
+        detector: The detector.
+        random: Source of the bad pixels.
+        generator: Source of the noise.
+
+    Returns:
+        The noisy image; the clean one, processed as the noisy one but not rounded; and the noise of
+        the noisy image, less what bad pixels have, each (H, W).
+    """
+    noise = _draw_noise(clean, detector, generator)
+    images = [clean.numpy(), (clean + noise).numpy()]
+    for step in detector.steps:
+        images = [step(image) for image in images]
+    shown, noisy = images
+    if detector.is_clipped or detector.levels or detector.jpeg_quality:
+        shown, noisy = shown.clip(0, 1), noisy.clip(0, 1)
+    spoilt = _spoil(noisy, detector, random)
+    if detector.jpeg_quality:
+        noisy, spoilt = (_compress(image, detector.jpeg_quality) for image in (noisy, spoilt))
+    elif detector.levels:
+        noisy, spoilt = (_round(image, detector.levels) for image in (noisy, spoilt))
+    return torch.from_numpy(spoilt), torch.from_numpy(shown), torch.from_numpy(noisy - shown)
+
+
+def _draw_noise(clean: Tensor, detector: Detector, generator: torch.Generator) -> Tensor:
+    if detector.pitch == 1:
+        return _noise(clean, detector, generator)
+    size = (clean.shape[-1], clean.shape[-2])
+    own = tuple(max(8, round(length / detector.pitch)) for length in size)
+    guide = torch.from_numpy(cv2.resize(clean.numpy(), own, interpolation=cv2.INTER_AREA))
+    noise = _noise(guide, detector, generator)
+    enlarging = cv2.INTER_LINEAR if detector.pitch > 1.3 else cv2.INTER_CUBIC
+    kind = enlarging if detector.pitch > 1 else cv2.INTER_AREA
+    resampled = torch.from_numpy(cv2.resize(noise.numpy(), size, interpolation=kind))
+    sigma = interpolate_variance(guide, _total(detector)).mean().sqrt()
+    return resampled * (sigma / resampled.std().clamp_min(_KEPT * sigma))
+
+
+def _total(detector: Detector) -> Tensor:
+    return detector.quantum_variances + detector.electronic_sigma**2 + detector.line_sigma**2
+
+
+def _noise(clean: Tensor, detector: Detector, generator: torch.Generator) -> Tensor:
+    noise = correlated_noise(clean, detector.quantum_variances, detector.kernel, generator)
+    if detector.electronic_sigma:
+        noise += detector.electronic_sigma * torch.randn(clean.shape, generator=generator)
+    if detector.line_sigma:
+        axis = 1 if detector.is_line_vertical else 0
+        offsets = torch.randn(clean.shape[axis], generator=generator)
+        noise += detector.line_sigma * (offsets if axis else offsets[:, None])
+    return noise
+
+
+def _spoil(noisy: Image, detector: Detector, random: np.random.RandomState) -> Image:
+    """Return an image with bad pixels and lines."""
+    if not detector.bad_share and not detector.bad_lines:
+        return noisy
+    spoilt: Image = noisy.copy()
+    places = random.uniform(size=noisy.shape) < detector.bad_share
+    kind = random.uniform(size=int(places.sum()))
+    spoilt[places] = np.where(kind < 0.4, 0.0, np.where(kind < 0.8, 1.0, kind * 5 - 4))
+    for _ in range(detector.bad_lines):
+        turned = spoilt if random.uniform() < 0.5 else spoilt.T
+        turned[random.randint(len(turned))] = random.uniform(0, 1)
+    return spoilt
+
+
+def _round(image: Image, levels: int) -> Image:
+    return np.asarray(np.rint(image * levels) / levels, dtype=np.float32)
+
+
+def _compress(image: Image, quality: int) -> Image:
+    """Return an image in [0, 1] as JPEG of 8 bits gives it back."""
+    stored = np.rint(image * 255).astype(np.uint8)
+    _, content = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
+    return np.asarray(decoded / np.float32(255), dtype=np.float32)

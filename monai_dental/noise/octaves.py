@@ -1,0 +1,89 @@
+"""Noise by octave of spatial frequency: at full, at half and at quarter size.
+
+The octaves are those of the Haar transform: what two halvings of an image by means of 2 × 2 pixels
+take away one after the other, and all that is left. Their variances add up to that of the noise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OCTAVES = 3
+
+
+def halve(image: Tensor) -> Tensor:
+    """Return images, (..., H, W), at half size: means of 2 × 2 pixels, an odd last one left out."""
+    rows, columns = image.shape[-2] // 2 * 2, image.shape[-1] // 2 * 2
+    even = image[..., :rows:2, :columns] + image[..., 1:rows:2, :columns]
+    return (even[..., ::2] + even[..., 1::2]) / 4
+
+
+def split_octaves(image: Tensor) -> list[Tensor]:
+    """Return the three octaves of an image, (..., H, W), each at the full size.
+
+    Args:
+        image: Rows and columns are multiples of 4.
+    """
+    half = halve(image)
+    quarter = _doubled(halve(half))
+    return [image - _doubled(half), _doubled(half - quarter), _doubled(quarter)]
+
+
+def _doubled(image: Tensor) -> Tensor:
+    return image.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+
+
+def octave_shares(kernel: Tensor) -> Tensor:
+    """Return the shares of the variance of filtered white noise in each octave, (3,).
+
+    Args:
+        kernel: The filter, (2r+1, 2r+1), of unit energy.
+    """
+    left = torch.stack([_energy_of_means(kernel.double(), side) for side in (1, 2, 4)])
+    return torch.cat([left[:-1] - left[1:], left[-1:]]).float()
+
+
+def _energy_of_means(kernel: Tensor, side: int) -> Tensor:
+    """Return the variance that is left of filtered white noise in means of side × side pixels."""
+    box = torch.full((1, 1, side, side), 1 / side**2, dtype=kernel.dtype)
+    means = torch.nn.functional.conv2d(kernel[None, None], box, padding=side - 1)
+    return means.square().sum()
+
+
+def measure_octaves(noise: Tensor, guide: Tensor, *, bins: int, points: int) -> Tensor:
+    """Return the variance of known noise in each octave by intensity.
+
+    Args:
+        noise: The noise, (H, W).
+        guide: Expected intensity, (H, W), in [0, 1]; pixels at 0 and 1 do not count.
+        bins: Number of groups of pixels of like intensity.
+        points: Number of intensities.
+
+    Returns:
+        Variances at equal steps of intensity from 0 to 1, (3, points); beyond the intensities of
+        the image that of the nearest one.
+    """
+    half = halve(noise)
+    quarter = halve(half)
+    rows, columns = quarter.shape
+    powers = [_power_of_cells(plane, rows, columns) for plane in (noise, half, quarter)]
+    octaves = torch.stack([powers[0] - powers[1], powers[1] - powers[2], powers[2]]).flatten(1)
+    intensities, order = halve(halve(guide)).flatten().sort()
+    is_shown = (intensities > 0) & (intensities < 1)
+    intensities, order = intensities[is_shown], order[is_shown]
+    if not len(order):
+        return torch.zeros(OCTAVES, points)
+    octaves = octaves[:, order]
+    places = [float(group.mean()) for group in intensities.chunk(bins)]
+    steps = np.linspace(0, 1, points)
+    variances = torch.stack([group.mean(dim=1) for group in octaves.chunk(bins, dim=1)], 1).numpy()
+    return torch.from_numpy(np.stack([np.interp(steps, places, v) for v in variances])).float()
+
+
+def _power_of_cells(plane: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the mean square of each of rows × columns cells of a plane."""
+    side = plane.shape[0] // rows
+    cells = plane[: side * rows, : side * columns].reshape(rows, side, columns, side)
+    return cells.square().mean(dim=(1, 3))
