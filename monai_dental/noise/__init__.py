@@ -1,9 +1,8 @@
 """Noise of radiographs: models of it, simulation, blind estimation."""
 
-from monai_dental.noise.estimate import estimate_noise
+from monai_dental.noise.estimate import SMALLEST_SIDE, estimate_noise
 from monai_dental.noise.map import noise_map
 from monai_dental.noise.model import NoiseModel, correlated_noise
-from monai_dental.noise.patches import SMALLEST_SIDE
 from monai_dental.noise.simulate import add_gaussian_noise, add_poisson_gaussian_noise
 
 __all__ = [

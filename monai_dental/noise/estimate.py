@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,38 +11,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_dental.noise.model import CURVE_POINTS, NoiseModel
-from monai_dental.noise.patches import (
-    LARGE_SIDE,
-    REACH,
-    SMALLEST_SIDE,
-    PatchTransform,
-    cut_patches,
-    patch_transform,
-)
+from monai_dental.noise.curves import SIDE, measure_curves
+from monai_dental.noise.model import CURVE_POINTS, NoiseModel, gaussian_kernel
+from monai_dental.noise.octaves import OCTAVES, octave_shares
+from monai_dental.noise.regression import octaves_of
 
 Image = Tensor | NDArray[Any]
 
-_FLAT_PART = 0.1  # of the patches of each intensity: as many show hardly any anatomy
-_QUANTILE, _CHI_SQUARE = 0.3, 0.1485  # of chi-square with one degree of freedom
-_SELECTING_BELOW = 10.0  # frequencies at which anatomy shows, half waves in 16 pixels
-_MEASURING_FROM = 7.0  # below there is anatomy in every patch
-_MOST_BINS = 24
-_PATCHES_PER_BIN = 32
-_ROUNDS = 4
+SMALLEST_SIDE = SIDE
+"""Rows and columns that an image needs for its noise to be told from its anatomy."""
+
+_BLURS = np.linspace(0, 4, 41)  # sigma in pixels
+_WHITE_SHARES = np.linspace(0, 1, 21)
+_SHARPENED = np.linspace(0.1, 2.0, 20)  # amount of an unsharp mask of one pixel
 
 
 def estimate_noise(images: Image | Sequence[Image]) -> NoiseModel:
-    """Return the noise of an image, its variance by intensity and its correlation.
+    """Return the noise of an image, its variance by intensity in each octave of frequency.
 
-    Noise is measured in the flattest patches of each intensity, by spatial frequency. So that the
-    choice of patches does not make the noise small, one half of the frequencies chooses patches
-    for the other. In the lowest frequencies there is always anatomy: there the power is what a
-    covariance that ends at 4 pixels continues to.
+    Noise is measured in the flattest patches of each intensity, at full, half and quarter size, as
+    energy curves (`measure_curves`); what of them is noise and what anatomy, a small network tells
+    (`octaves_of`).
 
     Beyond the intensities of the image the variance is that of the nearest one. The line through
-    the variances is one with `gain` and `electronic_variance` not negative. Diagonal directions
-    are taken to be alike. Where nothing but constant or clipped patches is, the variance is 0.
+    the variances is one with `gain` and `electronic_variance` not negative. The kernel is that of a
+    blur or of an unsharp mask, with white noise beside it, which comes nearest to the octaves; all
+    directions are taken to be alike. Where nothing but constant or clipped patches is, the variance
+    is 0.
 
     Args:
         images: A noisy image, (H, W), in [0, 1], or several with the same noise, which are
@@ -53,16 +49,14 @@ def estimate_noise(images: Image | Sequence[Image]) -> NoiseModel:
 
     References:
         The choice of patches follows Ponomarenko et al., CAOL 2007, and Colom et al., J. Opt. Soc.
-        Am. A 31(4), 2014.
+        Am. A 31(4), 2014; noise told in three scales, Ponomarenko et al., Blind denoising of dental
+        X-ray images, Electronic Imaging 2023, IPAS-299.
     """
-    patches, free = cut_patches(_checked(images))
-    if len(patches) == 0:
-        return _model(torch.zeros(1), torch.zeros(1), torch.zeros(REACH + 1, REACH + 1))
-    means, patches = _group_by_intensity(patches, free)
-    transform = patch_transform(LARGE_SIDE if patches.shape[-1] == LARGE_SIDE**2 else SMALLEST_SIDE)
-    spectrum, amplitudes = _measure(patches, means, transform)
-    covariance = _fit_covariance(spectrum, transform)
-    return _model(means.mean(dim=1), amplitudes * covariance[0, 0], covariance)
+    curves = measure_curves(_checked(images))
+    if curves is None:
+        return _model(torch.zeros(1), torch.zeros(1, OCTAVES))
+    order = curves.intensities.argsort()
+    return _model(curves.intensities[order], octaves_of(curves)[order])
 
 
 def _checked(images: Image | Sequence[Image]) -> list[Tensor]:
@@ -83,105 +77,18 @@ def _checked(images: Image | Sequence[Image]) -> list[Tensor]:
     return checked
 
 
-def _group_by_intensity(patches: Tensor, free: int) -> tuple[Tensor, Tensor]:
-    """Return mean intensities, (bins, N), and patches less their mean, (bins, N, pixels)."""
-    bins = max(1, min(_MOST_BINS, free // _PATCHES_PER_BIN, len(patches)))
-    means, order = patches.mean(dim=1).sort()
-    # What does not go into bins of one size is left out, as evenly as may be.
-    kept = torch.linspace(0, len(order) - 1, len(order) // bins * bins).round().long()
-    means, patches = means[kept], patches.index_select(0, order[kept])
-    patches -= means[:, None]
-    return means.reshape(bins, -1), patches.reshape(bins, len(kept) // bins, -1)
-
-
-def _measure(patches: Tensor, means: Tensor, transform: PatchTransform) -> tuple[Tensor, Tensor]:
-    """Return the power at each frequency and what to multiply it with in each bin, (bins,)."""
-    halves = (slice(0, transform.split), slice(transform.split, None))
-    matrices = [transform.matrix[half] for half in halves]
-    chooses = [transform.frequency[half] < _SELECTING_BELOW for half in halves]
-    measures = [(transform.frequency[half] >= _MEASURING_FROM).float() for half in halves]
-    # Of all patches only the frequencies that choose are needed, of the chosen ones all.
-    choosing = [_power(patches, m[choose]) for m, choose in zip(matrices, chooses, strict=True)]
-    relative = torch.ones_like(means)
-    spectra = [torch.ones(len(matrix)) for matrix in matrices]
-    amplitudes = torch.ones(len(means))
-    for _ in range(_ROUNDS):
-        energies = [
-            power @ (1 / spectrum[choose])
-            for power, choose, spectrum in zip(choosing, chooses, spectra, strict=True)
-        ]
-        chosen = [_flattest(energy) for energy in reversed(energies)]
-        flat = [_power(_take(patches, i), m) for i, m in zip(chosen, matrices, strict=True)]
-        scales = [relative.gather(1, index) for index in chosen]
-        spectra = [_robust_power(f / s[..., None]) for f, s in zip(flat, scales, strict=True)]
-        floor = 0.003 * torch.cat(spectra).amax().clamp_min(1e-20)
-        spectra = [spectrum.clamp_min(floor) for spectrum in spectra]
-        amplitudes = _amplitudes(flat, spectra, measures)
-        relative = _interpolate(means, means.mean(dim=1), amplitudes).clamp_min(1e-12)
-    return torch.cat(spectra), amplitudes
-
-
-def _flattest(energies: Tensor) -> Tensor:
-    """Return the indices of the patches of each bin with the least energy, (bins, n)."""
-    count = max(1, round(_FLAT_PART * energies.shape[1]))
-    return energies.topk(count, dim=1, largest=False).indices
-
-
-def _power(patches: Tensor, matrix: Tensor) -> Tensor:
-    return (patches @ matrix.T).square_()
-
-
-def _take(patches: Tensor, index: Tensor) -> Tensor:
-    """Return patches of each bin, (bins, n, pixels), by their indices, (bins, n)."""
-    bins, count, pixels = patches.shape
-    places = index + count * torch.arange(bins)[:, None]
-    return patches.reshape(-1, pixels).index_select(0, places.flatten()).reshape(bins, -1, pixels)
-
-
-def _robust_power(flat: Tensor) -> Tensor:
-    """Return the mean square of each coefficient, as if what exceeds noise were not there."""
-    rows = flat.flatten(0, 1)
-    if len(rows) < 1 / _QUANTILE:
-        return rows.mean(dim=0)
-    place = round(_QUANTILE * len(rows)) - 1
-    # Four times as fast as torch's kthvalue.
-    quantile = np.partition(np.ascontiguousarray(rows.numpy().T), place, axis=1)[:, place]
-    return torch.from_numpy(quantile) / _CHI_SQUARE
-
-
-def _amplitudes(
-    flat: Sequence[Tensor], spectra: Sequence[Tensor], measures: Sequence[Tensor]
-) -> Tensor:
-    """Return how strong the noise of each bin is against the spectrum, (bins,)."""
-    # Where the noise of the blurred quanta has died away only the electronic noise is seen.
-    strong = 0.1 * torch.cat(list(spectra)).quantile(0.98)
-    total, count = torch.zeros(len(flat[0])), 0.0
-    for power, spectrum, measure in zip(flat, spectra, measures, strict=True):
-        weights = measure * (spectrum > strong)
-        total += (power @ (weights / spectrum)).mean(dim=1)
-        count += float(weights.sum())
-    return total.div(count) if count else torch.ones_like(total)
-
-
-def _fit_covariance(spectrum: Tensor, transform: PatchTransform) -> Tensor:
-    """Return the covariance at shifts (down, across), (REACH + 1, REACH + 1)."""
-    power = spectrum.double()
-    weights = (transform.frequency >= _MEASURING_FROM) / (power + 0.05 * power.quantile(0.98))
-    system = transform.power * weights[:, None]
-    normal = system.T @ system
-    normal += 1e-6 * normal.diagonal().mean() * torch.eye(len(normal))
-    covariance = torch.linalg.solve(normal, system.T @ (power * weights))
-    return torch.as_tensor(covariance, dtype=torch.float32).reshape(REACH + 1, REACH + 1)
-
-
-def _model(intensities: Tensor, variances: Tensor, covariance: Tensor) -> NoiseModel:
-    variances = variances.clamp_min(0)
+def _model(intensities: Tensor, octaves: Tensor) -> NoiseModel:
+    variances = octaves.sum(dim=1)
     gain, electronic_variance = _fit_line(intensities.double(), variances.double())
+    steps = torch.linspace(0, 1, CURVE_POINTS)
+    curve = torch.stack([_interpolate(steps, intensities, each) for each in octaves.T])
+    total = octaves.sum(dim=0)
     return NoiseModel(
         gain=gain,
         electronic_variance=electronic_variance,
-        variances=_interpolate(torch.linspace(0, 1, CURVE_POINTS), intensities, variances),
-        kernel=_kernel(covariance),
+        variances=curve.sum(dim=0),
+        kernel=_kernel_of(total / total.sum()) if total.sum() > 0 else torch.ones(1, 1),
+        octaves=curve,
     )
 
 
@@ -201,20 +108,47 @@ def _fit_line(intensities: Tensor, variances: Tensor) -> tuple[float, float]:
     return gain, y - gain * x
 
 
-def _kernel(covariance: Tensor) -> Tensor:
-    """Return the zero-phase filter whose autocorrelation is nearest, of unit energy."""
-    side = 8 * REACH
-    shifts = torch.arange(-REACH, REACH + 1)
-    plane = torch.zeros(side, side)
-    plane[shifts[:, None], shifts] = covariance[shifts.abs()[:, None], shifts.abs()]
-    response = torch.fft.fft2(plane).real.clamp_min(0).sqrt()
-    kernel: Tensor = torch.fft.ifft2(response).real[shifts[:, None], shifts]
-    energy = kernel.square().sum()
-    if energy > 0:
-        return kernel.div(energy.sqrt())
-    white = torch.zeros_like(kernel)
-    white[REACH, REACH] = 1
-    return white
+def _kernel_of(shares: Tensor) -> Tensor:
+    """Return the kernel of unit energy whose octaves come nearest to some shares, (3,)."""
+    powers, known = _kernels()
+    nearest = int((known - shares).square().sum(dim=1).argmin())
+    return _kernel_with(powers[nearest])
+
+
+def _kernel_with(power: Tensor) -> Tensor:
+    """Return the zero-phase kernel with a power spectrum, (side, side), of unit energy."""
+    filtered: Tensor = torch.fft.ifft2(power.sqrt()).real
+    radius = len(power) // 2 - 1
+    shifts = torch.arange(-radius, radius + 1)
+    kernel = filtered[shifts[:, None], shifts]
+    # What is left out at the rim is nothing but rounding.
+    significant = (kernel.abs() > 1e-3 * kernel.abs().max()).nonzero() - radius
+    reach = int(significant.abs().max())
+    kernel = kernel[radius - reach : radius + reach + 1, radius - reach : radius + reach + 1]
+    return (kernel / kernel.square().sum().sqrt()).float().contiguous()
+
+
+@cache
+def _kernels() -> tuple[Tensor, Tensor]:
+    """Return power spectra of noise, (N, 64, 64), and the shares of their octaves, (N, 3)."""
+    side = 64
+    blurs = [_spectrum(gaussian_kernel(float(blur)), side) for blur in _BLURS]
+    white = torch.ones(side, side)
+    powers = [
+        (1 - share) * blur / blur.mean() + share * white
+        for blur in (response.square() for response in blurs)
+        for share in _WHITE_SHARES
+    ]
+    smooth = _spectrum(gaussian_kernel(1.0), side)
+    powers += [(1 + amount * (1 - smooth)).square() for amount in _SHARPENED]
+    kernels = [_kernel_with(power) for power in powers]
+    return torch.stack(powers), torch.stack([octave_shares(kernel) for kernel in kernels])
+
+
+def _spectrum(kernel: Tensor, side: int) -> Tensor:
+    """Return the response of a symmetric kernel at each frequency, (side, side)."""
+    response: Tensor = torch.fft.fft2(kernel, s=(side, side)).abs()
+    return response
 
 
 def _interpolate(x: Tensor, places: Tensor, values: Tensor) -> Tensor:

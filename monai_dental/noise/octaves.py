@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 OCTAVES = 3
+_NARROWEST = 0.05  # intensities that a group of pixels spans, in the mean
 
 
 def halve(image: Tensor) -> Tensor:
@@ -52,13 +53,14 @@ def _energy_of_means(kernel: Tensor, side: int) -> Tensor:
     return means.square().sum()
 
 
-def measure_octaves(noise: Tensor, guide: Tensor, *, bins: int, points: int) -> Tensor:
+def measure_octaves(noise: Tensor, clean: Tensor, *, bins: int, points: int) -> Tensor:
     """Return the variance of known noise in each octave by intensity.
 
     Args:
         noise: The noise, (H, W).
-        guide: Expected intensity, (H, W), in [0, 1]; pixels at 0 and 1 do not count.
-        bins: Number of groups of pixels of like intensity.
+        clean: The image without it, (H, W), in [0, 1]; pixels at 0 and 1 do not count.
+        bins: Number of groups of pixels of like intensity, at the most: an image of few
+            intensities has fewer.
         points: Number of intensities.
 
     Returns:
@@ -70,12 +72,14 @@ def measure_octaves(noise: Tensor, guide: Tensor, *, bins: int, points: int) -> 
     rows, columns = quarter.shape
     powers = [_power_of_cells(plane, rows, columns) for plane in (noise, half, quarter)]
     octaves = torch.stack([powers[0] - powers[1], powers[1] - powers[2], powers[2]]).flatten(1)
-    intensities, order = halve(halve(guide)).flatten().sort()
+    intensities, order = halve(halve(clean)).flatten().sort()
     is_shown = (intensities > 0) & (intensities < 1)
     intensities, order = intensities[is_shown], order[is_shown]
     if not len(order):
         return torch.zeros(OCTAVES, points)
     octaves = octaves[:, order]
+    low, high = intensities[len(order) // 20], intensities[-1 - len(order) // 20]
+    bins = min(bins, 1 + int((high - low) / _NARROWEST))
     places = [float(group.mean()) for group in intensities.chunk(bins)]
     steps = np.linspace(0, 1, points)
     variances = torch.stack([group.mean(dim=1) for group in octaves.chunk(bins, dim=1)], 1).numpy()

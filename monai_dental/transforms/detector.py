@@ -11,7 +11,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
 
-from monai_dental.filters import low_pass
 from monai_dental.noise import NoiseModel, noise_map
 from monai_dental.noise.detector import draw_detector, expose
 from monai_dental.noise.model import CURVE_POINTS
@@ -25,7 +24,6 @@ MARGIN = 16
 
 _BALANCE_SIGMA, _BALANCE, _LEAST_SIGMA = 0.03, 0.6, 0.001
 _ERROR, _OCTAVE_ERROR = 0.08, 0.06  # of a standard deviation, as its logarithm
-_GUIDE_SIGMA = 2.0
 _BINS = 4
 
 
@@ -78,7 +76,7 @@ class RandDetectord(RandomizableTransform, MapTransform):
             sigma = float(np.exp(random.uniform(*np.log(self.sigma_range))))
             detector = draw_detector(random, sigma)
             noisy, shown, noise = expose(clean, detector, random, generator)
-            truth = _measure(noise, noisy)
+            truth = measure_octaves(noise, shown, bins=_BINS, points=CURVE_POINTS)
             errors = random.normal(0, _ERROR) + random.normal(0, _OCTAVE_ERROR, OCTAVES)
             told = noise_map(noisy, _model(truth, torch.from_numpy(np.exp(errors)).float()))
             left = max(float(truth.sum(dim=0).mean()) ** 0.5, _LEAST_SIGMA)
@@ -113,12 +111,6 @@ class FixedDetectord(MapTransform):
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         """Return what `RandDetectord` does."""
         return self._random.expose(data, seed=seed_of(data[self.keys[0]], self.seed))
-
-
-def _measure(noise: Tensor, noisy: Tensor) -> Tensor:
-    """Return the variance of the noise in each octave by intensity, (3, CURVE_POINTS)."""
-    guide = low_pass(noisy, _GUIDE_SIGMA)
-    return measure_octaves(noise, guide, bins=_BINS, points=CURVE_POINTS)
 
 
 def _model(octaves: Tensor, errors: Tensor) -> NoiseModel:

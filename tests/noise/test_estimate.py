@@ -1,8 +1,11 @@
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 import torch
+
+from monai_dental.formats import read_radiograph
 
 from monai_dental.noise import (
     NoiseModel,
@@ -11,6 +14,8 @@ from monai_dental.noise import (
     correlated_noise,
     estimate_noise,
 )
+from monai_dental.noise.model import interpolate_variance
+from monai_dental.noise.octaves import split_octaves
 from monai_dental.phantom import simulate_exposure
 
 PHANTOMS = (0, 7, 12)
@@ -192,6 +197,92 @@ def test_the_image_is_left_as_it_was(generator):
     estimate_noise(noisy)
 
     assert torch.equal(noisy, before)
+
+
+def octaves_at(model, clean):
+    """Return the standard deviation in each octave, over the pixels of an image."""
+    return torch.stack([interpolate_variance(clean, octave).mean() for octave in model.octaves]).sqrt()
+
+
+def processed(program, clean, noisy):
+    """Return both images after what a maker's program does."""
+    return [torch.from_numpy(np.asarray(program(i.numpy()), np.float32)) for i in (clean, noisy)]
+
+
+def compressed(quality):
+    def compress(image):
+        stored = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+        _, content = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) / 255
+
+    return compress
+
+
+PROGRAMS = {
+    "none": lambda image: image,
+    "median": lambda image: cv2.medianBlur(image, 3),
+    "twice the size": lambda image: cv2.resize(image, None, fx=2, fy=2),
+    "JPEG 70": compressed(70),
+    "JPEG 95": compressed(95),
+    "unsharp mask": lambda image: image + 0.8 * (image - cv2.GaussianBlur(image, (0, 0), 2.0)),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("blur", [0.0, 0.76, 1.4, 1.8, 2.5])
+def test_noise_is_found_in_each_octave_whatever_a_program_did(program, blur, generator):
+    """The mean over phantoms: what one image says is a little off, and may not be far off."""
+    ratios = []
+    for clean in clean_phantoms():
+        sigma, electronic = 0.03, 0.003
+        noisy = add_poisson_gaussian_noise(
+            clean, gain=(sigma**2 - electronic**2) / 0.5, electronic_sigma=electronic, blur=blur,
+            generator=generator,
+        )  # fmt: skip
+        shown, noisy = processed(PROGRAMS[program], clean, noisy)
+        truth = torch.stack([o.square().mean() for o in split_octaves(noisy - shown)]).sqrt()
+        ratios.append((octaves_at(estimate_noise(noisy), shown) / truth).numpy())
+
+    assert np.mean(ratios, axis=0) == pytest.approx(1, abs=0.15)
+    assert np.array(ratios) == pytest.approx(1, abs=0.3)
+
+
+def test_bone_is_not_taken_for_noise():
+    """Simulated panoramics have fine trabecular bone nearly everywhere, and here no noise."""
+    exposure = simulate_exposure(3, size=(717, 1471), bits_stored=16, view="panoramic")
+    clean = torch.from_numpy(exposure.clean.astype(np.float32) / 65535)
+    generator = torch.Generator().manual_seed(0)
+    for sigma in (0.003, 0.01):
+        truth = add_gaussian_noise(torch.zeros_like(clean), sigma, generator)
+
+        found = octaves_at(estimate_noise(clean + truth), clean)
+
+        total = float(found.square().sum().sqrt())
+        assert total < 1.1 * sigma
+    assert float(octaves_at(estimate_noise(clean), clean).square().sum().sqrt()) < 0.001
+
+
+BY_HAND = {
+    # file: intensity and standard deviation, trend of degree 5 taken out
+    "iox_2": (0.042, 0.0183),  # air, rows 30 to 250, columns 460 to 590
+    "iox_3": (0.109, 0.0251),  # air, 20 to 200, 370 to 530
+    "jpg_5": (0.062, 0.0089),  # air, 20 to 220, 60 to 330
+    "rvg_1": (0.983, 0.0017),  # dentin, 0 to 130, 0 to 150
+    "rvg_2": (0.899, 0.0027),  # dentin, 0 to 120, 600 to 740
+    "rvg_3": (0.871, 0.0030),  # dentin, 150 to 290, 470 to 600
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_noise_of_real_sensors_is_what_was_measured_by_hand(name, shared_data):
+    intensity, sigma = BY_HAND[name]
+    image = read_radiograph(shared_data / "real_noise" / f"{name}.png").pixels
+    if image.max() < 0.1:
+        image = image * np.float32(65535 / 4095)
+
+    model = estimate_noise(image)
+
+    assert model.variance(torch.tensor(intensity)).sqrt().item() == pytest.approx(sigma, rel=0.15)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def noisy(clean, model):
         "image": MetaTensor(clean + noise),
         "noise_variances": model.variances,
         "noise_kernel": model.kernel,
+        "noise_octaves": model.octaves,
     }
 
 

@@ -1,0 +1,102 @@
+"""From energy curves to noise: a small network that has seen what anatomy does to the curves.
+
+Each group of patches of like intensity goes through the same layers; the mean and the largest of
+what comes out is known to all of them, since the noise of one image is of one kind. The network
+sees logarithms less their mean: an image of half the contrast has half the noise.
+
+`scripts/train_estimator.py` trained it, on simulated radiographs, drawn shapes and photographs.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from monai_dental.noise.curves import RANGES, SHARES, Curves
+from monai_dental.noise.octaves import OCTAVES
+
+FLOOR = 2e-4
+"""Standard deviation that is added to every other before its logarithm is taken."""
+
+_CURVE = OCTAVES * len(SHARES) * len(RANGES)
+_WIDTH = 64
+
+
+class NoiseRegression(nn.Module):
+    """Standard deviation of the noise in each octave, of each group of patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Linear(2 * _CURVE + OCTAVES + 2, _WIDTH), nn.SiLU(),
+            nn.Linear(_WIDTH, _WIDTH), nn.SiLU(),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Linear(3 * _WIDTH, _WIDTH), nn.SiLU(),
+            nn.Linear(_WIDTH, _WIDTH), nn.SiLU(),
+            nn.Linear(_WIDTH, OCTAVES),
+        )  # fmt: skip
+        self.direct = nn.Linear(_CURVE, OCTAVES)
+
+    def forward(
+        self, logs: Tensor, counts: Tensor, intensities: Tensor, is_group: Tensor
+    ) -> Tensor:
+        """Return logarithms of standard deviations plus `FLOOR`.
+
+        Args:
+            logs: Logarithms of the curves' standard deviations, (images, bins, _CURVE), not a
+                number where there is none; see `logs_of`.
+            counts: Numbers of patches that do not overlap, (images, bins, sizes).
+            intensities: Mean intensity, (images, bins).
+            is_group: 1 for a group, 0 for padding, (images, bins).
+
+        Returns:
+            (images, bins, octaves).
+        """
+        is_missing = torch.isnan(logs)
+        known = (~is_missing).float() * is_group[..., None]
+        level = (torch.nan_to_num(logs) * known).sum((1, 2), keepdim=True)
+        level = level / known.sum((1, 2), keepdim=True).clamp_min(1)
+        curves = torch.where(is_missing, 0.0, logs - level)
+        about = [
+            curves, is_missing.float(), torch.log2(counts + 1) / 8 - 0.5,
+            (level.expand(-1, logs.shape[1], 1) + 4) / 2, intensities[..., None],
+        ]  # fmt: skip
+        groups = self.encoder(torch.cat(about, -1))
+        mean = (groups * is_group[..., None]).sum(1, keepdim=True) / is_group.sum(1)[:, None, None]
+        largest = groups.masked_fill(is_group[..., None] == 0, -1e9).amax(1, keepdim=True)
+        together = [groups, mean.expand_as(groups), largest.expand_as(groups)]
+        found = self.decoder(torch.cat(together, -1)) + self.direct(curves) + level
+        return cast(Tensor, found)
+
+
+def logs_of(energies: Tensor) -> Tensor:
+    """Return the logarithms that the network takes of energies, (bins, sizes, shares, ranges)."""
+    return 0.5 * torch.log(energies.clamp_min(0) + FLOOR**2).flatten(1)
+
+
+def octaves_of(curves: Curves) -> Tensor:
+    """Return the variance of the noise in each octave and group of patches, (bins, octaves).
+
+    Never more than all of the energy of the patches, whatever the network says.
+    """
+    network = _shipped()
+    with torch.inference_mode():
+        found: Tensor = network(
+            logs_of(curves.energies)[None], curves.counts[None], curves.intensities[None],
+            torch.ones(1, len(curves.intensities)),
+        )[0]  # fmt: skip
+    variances = (found.exp() - FLOOR).clamp_min(0).square()
+    return variances.minimum(curves.energies.nan_to_num(torch.inf).amax(dim=(2, 3)))
+
+
+@cache
+def _shipped() -> NoiseRegression:
+    network = NoiseRegression()
+    with files("monai_dental.noise").joinpath("regression.pt").open("rb") as stream:
+        network.load_state_dict(torch.load(stream, map_location="cpu", weights_only=True))
+    return network.eval()

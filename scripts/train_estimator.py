@@ -1,0 +1,225 @@
+"""Train the network that reads noise from energy curves: `monai_dental/noise/regression.pt`.
+
+A maintainers' tool. First images without noise get the noise of drawn detectors, and their curves
+are kept beside the true noise of each octave; then the network learns from them. Half of the images
+are photographs, as `scripts/fetch_photographs.py` makes them, and drawn shapes; half are parts of
+simulated radiographs, whose indices no evaluation uses.
+
+    .venv/bin/python scripts/train_estimator.py --photographs DIR --work DIR [--images 2000]
+
+The samples stay in the work folder, in one file for each hundred images; the same command goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from monai_dental.files.atomic import write_atomically
+from monai_dental.formats import read_radiograph
+from monai_dental.formats.find import find_images
+from monai_dental.noise.curves import measure_curves
+from monai_dental.noise.detector import draw_detector, expose
+from monai_dental.noise.octaves import measure_octaves
+from monai_dental.noise.regression import FLOOR, NoiseRegression, logs_of
+from monai_dental.phantom import simulate_exposure
+from monai_dental.process.machine import usable_cores
+from monai_dental.process.pool import process_pool
+from monai_dental.synthetic.images import show
+from monai_dental.synthetic.leaves import draw_leaves, draw_shadows
+
+Image = NDArray[np.float32]
+Sample = dict[str, Tensor]
+
+OUTPUT = Path(__file__).parents[1] / "monai_dental" / "noise" / "regression.pt"
+FIRST_PHANTOM, PANORAMICS = 1_500_000, 8
+IMAGES_PER_FILE, EXPOSURES = 50, 8
+SIGMAS, NOISE_FREE = (0.0015, 0.12), 0.04
+SIDES = (160, 800)
+STEPS, BATCH, LEARNING_RATE = 12_000, 64, 2e-3
+CONTRASTS = (-1.5, 0.7)  # natural logarithms
+OVERESTIMATE = 1.25  # an estimate that is too large costs so many times as much
+
+
+def main() -> int:
+    """Make the samples that are missing, train, and write the weights."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--photographs", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    parts = range(arguments.images // IMAGES_PER_FILE)
+    make = partial(make_samples, arguments.photographs, arguments.work)
+    with process_pool(usable_cores()) as pool:
+        for path in pool.map(make, parts):
+            print(path, flush=True)
+    network = train([torch.load(make_path(arguments.work, part)) for part in parts])
+    content = io.BytesIO()
+    torch.save(network.state_dict(), content)
+    write_atomically(arguments.output, content.getvalue())
+    return 0
+
+
+def make_path(work: Path, part: int) -> Path:
+    """Return the file of a part of the samples."""
+    return work / f"samples-{part}.pt"
+
+
+def make_samples(photographs: Path, work: Path, part: int) -> Path:
+    """Write a part of the samples, if it is not there yet."""
+    path = make_path(work, part)
+    if path.is_file():
+        return path
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    paths = find_images(photographs)
+    random = np.random.default_rng([0, part])
+    samples: list[Sample] = []
+    for number in range(part * IMAGES_PER_FILE, (part + 1) * IMAGES_PER_FILE):
+        clean = torch.from_numpy(draw_image(random, paths, number))
+        for _ in range(EXPOSURES):
+            sample = make_sample(clean, int(random.integers(2**31)))
+            if sample is not None:
+                samples.append(sample)
+    content = io.BytesIO()
+    torch.save(samples, content)
+    write_atomically(path, content.getvalue())
+    return path
+
+
+def draw_image(random: np.random.Generator, photographs: list[Path], number: int) -> Image:
+    """Return an image without noise, in [0, 1]."""
+    side = int(np.exp(random.uniform(*np.log(SIDES))))
+    kind = random.random()
+    if kind < 0.35:
+        path = photographs[random.integers(len(photographs))]
+        image = _cut(random, read_radiograph(path).pixels, side, random.uniform(0.6, 1.0))
+    elif kind < 0.6:
+        size = (max(side, 200), max(side, 200))
+        exposure = simulate_exposure(FIRST_PHANTOM + number, size=size, bits_stored=16)
+        image = np.asarray(exposure.clean / np.float32(65535), dtype=np.float32)
+    elif kind < 0.75:
+        image = _cut(random, _panoramic(number % PANORAMICS), side, random.uniform(0.7, 1.3))
+    else:
+        draw = draw_shadows if kind < 0.88 else draw_leaves
+        blur = random.uniform(0.3, 1.8)
+        image = np.asarray(cv2.GaussianBlur(draw(random, (side, side)), (0, 0), blur), np.float32)
+    shown = show(random, image) if random.random() < 0.5 else image
+    return np.ascontiguousarray(shown, dtype=np.float32)
+
+
+@lru_cache(maxsize=PANORAMICS)
+def _panoramic(number: int) -> Image:
+    index = FIRST_PHANTOM + number
+    exposure = simulate_exposure(index, size=(717, 1471), bits_stored=16, view="panoramic")
+    return np.asarray(exposure.clean / np.float32(65535), dtype=np.float32)
+
+
+def _cut(random: np.random.Generator, image: Image, side: int, zoom: float) -> Image:
+    """Return a part of an image, resized."""
+    kind = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=kind).clip(0, 1)
+    rows, columns = (min(length, side) for length in resized.shape)
+    columns = min(resized.shape[1], int(columns * random.uniform(1, 2)))
+    top = random.integers(resized.shape[0] - rows + 1)
+    left = random.integers(resized.shape[1] - columns + 1)
+    return np.asarray(resized[top : top + rows, left : left + columns], dtype=np.float32)
+
+
+def make_sample(clean: Tensor, seed: int) -> Sample | None:
+    """Return the curves of an exposure and the true noise; None where nothing can be seen."""
+    random = np.random.RandomState(seed)
+    generator = torch.Generator().manual_seed(seed)
+    sigma = float(np.exp(random.uniform(*np.log(SIGMAS))))
+    detector = draw_detector(random, 1e-6 if random.uniform() < NOISE_FREE else sigma)
+    noisy, shown, noise = expose(clean, detector, random, generator)
+    curves = measure_curves([noisy.contiguous()])
+    if curves is None:
+        return None
+    points = 256
+    truth = measure_octaves(noise, shown, bins=16, points=points)
+    places = (curves.intensities.clamp(0, 1) * (points - 1)).round().long()
+    return {
+        "logs": logs_of(curves.energies), "counts": curves.counts,
+        "intensities": curves.intensities, "sigmas": truth[:, places].T.clamp_min(0).sqrt(),
+    }  # fmt: skip
+
+
+def train(parts: list[list[Sample]]) -> NoiseRegression:
+    """Train the network; the last eighth of each part validates, of images of their own."""
+    torch.manual_seed(0)
+    ends = [len(part) - len(part) // 8 for part in parts]
+    training = _stack([s for part, end in zip(parts, ends, strict=True) for s in part[:end]])
+    validation = _stack([s for part, end in zip(parts, ends, strict=True) for s in part[end:]])
+    network = NoiseRegression()
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
+    for step in range(STEPS):
+        batch = _draw_batch(training)
+        loss = _loss(network, batch)[0]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 1000 == 999:
+            with torch.no_grad():
+                loss, errors = _loss(network, validation)
+            medians = [round(float(error.nanmedian()), 3) for error in errors.abs().unbind(-1)]
+            print(f"step {step + 1}: validation {loss:.4f}, median errors {medians}", flush=True)
+    return network.eval()
+
+
+def _stack(samples: list[Sample]) -> Sample:
+    """Return samples padded to the same number of groups."""
+    most = max(len(sample["intensities"]) for sample in samples)
+
+    def pad(name: str) -> Tensor:
+        return torch.stack([
+            torch.cat([s[name], s[name].new_zeros(most - len(s[name]), *s[name].shape[1:])])
+            for s in samples
+        ])  # fmt: skip
+
+    stacked = {name: pad(name) for name in samples[0]}
+    lengths = torch.tensor([len(sample["intensities"]) for sample in samples])
+    stacked["is_group"] = (torch.arange(most) < lengths[:, None]).float()
+    return stacked
+
+
+def _draw_batch(samples: Sample) -> Sample:
+    """Return random samples at random contrasts."""
+    chosen = torch.randint(len(samples["logs"]), (BATCH,))
+    batch = {name: values[chosen] for name, values in samples.items()}
+    contrast = torch.empty(BATCH, 1, 1).uniform_(*CONTRASTS).exp()
+    powers = (torch.exp(2 * batch["logs"]) - FLOOR**2).clamp_min(0) * contrast**2
+    batch["logs"] = 0.5 * torch.log(powers + FLOOR**2)
+    batch["sigmas"] = batch["sigmas"] * contrast
+    return batch
+
+
+def _loss(network: NoiseRegression, batch: Sample) -> tuple[Any, Tensor]:
+    """Return the loss, and the errors of the logarithms, not a number where there is no group."""
+    found = network(batch["logs"], batch["counts"], batch["intensities"], batch["is_group"])
+    errors = found - torch.log(batch["sigmas"] + FLOOR)
+    weighted = errors * torch.where(errors > 0, OVERESTIMATE, 1.0)
+    losses = torch.nn.functional.huber_loss(
+        weighted, torch.zeros_like(errors), delta=0.3, reduction="none"
+    )
+    is_group = batch["is_group"][..., None].expand_as(errors)
+    return (losses * is_group).sum() / is_group.sum(), errors.masked_fill(is_group == 0, np.nan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
