@@ -81,7 +81,7 @@ class Denoiser:
         Args:
             pixels: (H, W) or (frames, H, W), in [0, 1]; floating-point numbers of any precision.
             strength: Share of the network's correction that is applied: 0 returns the pixels as
-                they are, 1 the network's result.
+                they are, but for the clipping, 1 the network's result.
 
         Returns:
             Denoised pixels of the same shape, clipped to [0, 1].
@@ -98,7 +98,7 @@ class Denoiser:
         if pixels.ndim not in (2, 3):
             raise ValueError(f"pixels have shape {pixels.shape}; need (H, W) or (frames, H, W)")
         if checked_strength(strength) == 0:
-            return np.array(pixels, dtype=np.float32)
+            return blend(pixels, pixels, 0)  # without running the network
         frames = pixels[None] if pixels.ndim == 2 else pixels
         data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
         with torch.inference_mode():
