@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +26,7 @@ from monai_dental.batch.source import Instance
 from monai_dental.batch.workers.protocol import Limits, WorkerLostError
 from monai_dental.errors import MonaiDentalError, WorkerError, unforeseen
 from monai_dental.process.machine import memory_mb, usable_cores
+from monai_dental.process.pool import start_pool
 
 _PR_SET_PDEATHSIG = 1
 
@@ -92,23 +92,18 @@ class LocalWorker:
         self._pool.join()
 
     def _start(self) -> ProcessPool:
-        pool = ProcessPool(
-            max_workers=1,
-            initializer=_initialize,
-            initargs=(self._job, self._limits, os.getpid()),
-            context=multiprocessing.get_context("spawn"),
-        )
-        with _without_interrupts():
-            _ = pool.active  # starts the process
-        return pool
+        return start_pool(1, _initialize, (self._job, self._limits, os.getpid()))
 
 
-def default_workers(files: int) -> int:
+def default_workers(files: int, *, is_on_gpu: bool = False) -> int:
     """How many workers: one for each core, where there is memory and work for so many.
 
     Args:
         files: Number of files.
+        is_on_gpu: Whether all of them use one GPU, which then has one worker.
     """
+    if is_on_gpu:
+        return 1
     return max(1, min(usable_cores(), memory_mb() // 2048, files))
 
 
@@ -192,19 +187,6 @@ def _limit_memory(limit_mb: int | None) -> None:
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start threads and processes that Ctrl-C passes by: it is for this process to end them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cause(code: int) -> str:
