@@ -39,15 +39,9 @@ def add_head(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> No
 
 def _ghosts(canvas: Canvas, skull: Skull, draws: Values) -> Field:
     """Return what is far out of the layer: the spine in front, each ramus over the other side."""
-    dense, neck, shoulders, rise, inner, shading, curve, *_ = draws
+    dense, wide, foot, rise, inner, shading, curve, *_ = draws
     spine = 2.8 + 2.0 * dense
-    band: Points = (
-        (0, -90),
-        (9 + 2 * neck, -90),
-        (10 + 2 * neck, 0),
-        (15 + 4 * shoulders, 90),
-        (0, 90),
-    )
+    band: Points = ((0, -90), (9 + 2 * wide, -90), (10 + 2 * wide, 0), (15 + 4 * foot, 90), (0, 90))
     ghost = paint_areas(canvas, skull.both(band), blur=3.0)
     downwards = smooth_step(canvas.y, -30.0, 60.0)
     result = np.float32(spine) * ghost * (np.float32(0.12) + np.float32(0.5) * downwards)
@@ -109,47 +103,17 @@ def _midface(
     draws: Values,
 ) -> Field:
     """Return palate, nasal septum and conchae, walls of the sinuses, zygomatic bones."""
-    (
-        palate_bend,
-        palate_end,
-        floor_bend,
-        wall_top,
-        wall_bend,
-        front_top,
-        inner_bend,
-        orbit_roof,
-        cheek,
-        turbinate,
-        septum_foot,
-        septum_bend,
-    ) = draws
+    hard, tip, low, top, bend, lead, side, roof, yoke, fold, foot, tilt = draws
     p = skull.palate
-    palate: Points = (
-        (0, p - 1),
-        (25, p - 0.5 + palate_bend),
-        (48, p + 1),
-        (57, p + 3 + palate_end),
-    )
-    floor: Points = ((0, p - 4), (22, p - 4.5 + floor_bend), (45, p - 3), (57, p - 1))
+    palate: Points = ((0, p - 1), (25, p - 0.5 + hard), (48, p + 1), (57, p + 3 + tip))
+    floor: Points = ((0, p - 4), (22, p - 4.5 + low), (45, p - 3), (57, p - 1))
     lines = skull.both(palate) + skull.both(floor, 0.6)
     result = np.float32(3.6) * paint_lines(canvas, lines, width=1.1, blur=0.35)
-    walls: Points = (
-        (58 + wall_top, -100),
-        (57, p - 22),
-        (55 + wall_bend, p - 8),
-        (49, p + 2),
-        (44, p + 8),
-    )
-    front: Points = (
-        (64 + 2 * front_top, -100),
-        (61, p - 20),
-        (60, p - 6),
-        (57, p + 4),
-        (52, p + 10),
-    )
-    inner: Points = ((20, -100), (23, p - 20), (24 + inner_bend, p - 8), (21, p - 3))
-    orbit: Points = ((22, p - 21), (32, p - 25 + 2 * orbit_roof), (45, p - 22), (57, p - 28))
-    arch: Points = ((58, p - 2), (68, p - 3 + cheek), (78, p - 11), (90, p - 19))
+    walls: Points = ((58 + top, -100), (57, p - 22), (55 + bend, p - 8), (49, p + 2), (44, p + 8))
+    front: Points = ((64 + 2 * lead, -100), (61, p - 20), (60, p - 6), (57, p + 4), (52, p + 10))
+    inner: Points = ((20, -100), (23, p - 20), (24 + side, p - 8), (21, p - 3))
+    orbit: Points = ((22, p - 21), (32, p - 25 + 2 * roof), (45, p - 22), (57, p - 28))
+    arch: Points = ((58, p - 2), (68, p - 3 + yoke), (78, p - 11), (90, p - 19))
     lines = skull.both(walls) + skull.both(front, 0.7) + skull.both(inner, 0.7)
     lines += skull.both(orbit, 0.7) + skull.both(arch, 0.8)
     result += np.float32(3.0) * paint_lines(canvas, lines, width=0.9, blur=0.3)
@@ -157,15 +121,9 @@ def _midface(
     pillar: Points = ((56, -100), (65, -100), (62, p - 6), (55, p - 4))
     areas = skull.both(zygoma) + skull.both(pillar)
     result += np.float32(2.4) * paint_areas(canvas, areas, blur=0.8)
-    concha: Points = (
-        (5, p - 7),
-        (9, p - 15),
-        (16, p - 15 + 2 * turbinate),
-        (18, p - 8),
-        (11, p - 5),
-    )
+    concha: Points = ((5, p - 7), (9, p - 15), (16, p - 15 + 2 * fold), (18, p - 8), (11, p - 5))
     result += np.float32(2.6) * paint_areas(canvas, skull.both(concha), blur=1.0)
-    septum: Points = ((0.3 * septum_foot, p - 3), (1.5 * septum_bend, p - 14), (0, -100))
+    septum: Points = ((0.3 * foot, p - 3), (1.5 * tilt, p - 14), (0, -100))
     line = [(1.0, skull.place(1, smooth_line(septum)))]
     result += np.float32(1.8) * paint_lines(canvas, line, width=1.4, blur=0.4)
     over = canvas.y - np.float32(skull.middle + p)

@@ -12,17 +12,9 @@ from monai_dental.phantom.strokes import Points, bone_webs, paint_areas, paint_l
 def find_air(canvas: Canvas, skull: Skull, draws: Values) -> Field:
     """Return the part of the soft tissue that is air, or beside the neck."""
     (
-        behind,
-        below_jaw,
-        upper,
-        depth,
-        tongue_front,
-        tongue_back,
-        tongue_tip,
-        tongue_depth,
-        mouth_depth,
-        *_,
-    ) = draws
+        behind, below_jaw, upper, depth, tongue_front, tongue_back, tongue_tip, tongue_depth,
+        mouth_depth, *_,
+    ) = draws  # fmt: skip
     gx, gy = skull.gonion
     palate = skull.palate
     pharynx: Points = (

@@ -50,19 +50,9 @@ class Skull:
 def draw_skull(generator: np.random.Generator) -> Skull:
     """Return the landmarks of a head."""
     (
-        middle,
-        chin,
-        smile,
-        gonion_x,
-        gonion_y,
-        condyle_x,
-        condyle_y,
-        palate,
-        wide_right,
-        high_right,
-        wide_left,
-        high_left,
-    ) = generator.uniform(-1, 1, 12)
+        middle, chin, smile, gonion_x, gonion_y, condyle_x, condyle_y, palate, wide_right,
+        high_right, wide_left, high_left,
+    ) = generator.uniform(-1, 1, 12)  # fmt: skip
     chin = 42.0 + 3.0 * chin
     return Skull(
         middle=float(3.5 + 3.0 * middle),
