@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from monai_dental.bundle.find import load_config, load_weights
+from monai_dental.bundle.find import checked_device, load_config, load_weights
 from monai_dental.errors import BundleError
 from monai_dental.filters import blend, checked_strength
 from monai_dental.inference.backends import run_by
@@ -61,7 +61,7 @@ class Denoiser:
         if backend != "torch" and device is None:
             device = "cpu"
         if device is not None:
-            parser["device"] = _checked_device(device)
+            parser["device"] = checked_device(device)
         self._device: torch.device = parser.get_parsed_content("device")
         self._before = Compose(parser.get_parsed_content("array_transforms"))
         self._after = Compose(parser.get_parsed_content("restore_transforms"))
@@ -114,12 +114,3 @@ class Denoiser:
             ValueError: `strength` is not in [0, 1].
         """
         return replace(self.derivation, strength=strength)
-
-
-def _checked_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise BundleError(f"{name}: no such device here; need cpu, or cuda with a GPU") from error
-    return device

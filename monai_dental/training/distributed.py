@@ -20,7 +20,6 @@ from torch import distributed
 from torch.utils.data import Dataset, DistributedSampler
 
 from monai_dental.errors import BundleError
-from monai_dental.training.handlers import outputs_of
 
 _PR_SET_PDEATHSIG = 1
 
@@ -70,6 +69,12 @@ def local_batch_size(batch_size: int) -> int:
     if batch_size % count:
         raise BundleError(f"batch_size {batch_size}: need a multiple of the {count} processes")
     return batch_size // count
+
+
+def outputs_of(engine: Engine) -> list[dict[str, Any]]:
+    """Return the decollated outputs of an engine's iteration, one dictionary for each image."""
+    output: Any = engine.state.output
+    return list(output)
 
 
 class SeededSampler(DistributedSampler[Any]):

@@ -119,6 +119,7 @@ def test_best_strength_is_that_of_other_images(paths, tmp_path, monkeypatch, few
         """But from the last two images, which are scored, what there is."""
 
         inferer = None
+        derivation = SimpleNamespace(weights_digest="ab" * 32)
 
         def __init__(self, folder):
             self.noisy = [Noise(0.05).add(clean, number) for number, clean in enumerate(cleans)]
@@ -130,7 +131,6 @@ def test_best_strength_is_that_of_other_images(paths, tmp_path, monkeypatch, few
 
     cleans = [read_radiograph(path).pixels for path in paths]
     monkeypatch.setattr(accuracy, "Denoiser", TakesOffTwiceTheNoise)
-    monkeypatch.setattr(accuracy, "_settings", lambda data, bundles: {"seed": 0})
 
     rows = measure_accuracy(paths, ["dae"], tmp_path, noises=[Noise(0.05)], peers=[])
 
