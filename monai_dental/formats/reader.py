@@ -112,8 +112,7 @@ class RadiographReader(ImageReader):
         if self.max_frames is not None and radiograph.frames > self.max_frames:
             needed = "a single frame" if self.max_frames == 1 else f"at most {self.max_frames}"
             raise UnsupportedImageError(
-                f"{radiograph.source or 'radiograph'}: (0028,0008) Number of Frames is "
-                f"{radiograph.frames}; need {needed}"
+                f"{radiograph.source or 'radiograph'}: has {radiograph.frames} frames; need {needed}"
             )
         return radiograph
 
