@@ -119,7 +119,7 @@ def _check_component(key: str, value: object, default: object) -> None:
     name = str(default["_target_"]).rpartition(".")[2]
     raise BundleError(
         f"--{key} {value}: the config has a component here ({name}); need another one, "
-        '"{\'_target_\': …}", a list, or an expression'
+        "\"{'_target_': …}\", a list, or an expression"
     )
 
 

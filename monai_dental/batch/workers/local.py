@@ -6,12 +6,9 @@ concerns no other.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import warnings
@@ -26,9 +23,7 @@ from monai_dental.batch.source import Instance
 from monai_dental.batch.workers.protocol import Limits, WorkerLostError
 from monai_dental.errors import MonaiDentalError, WorkerError, unforeseen
 from monai_dental.process.machine import memory_mb, usable_cores
-from monai_dental.process.pool import start_pool
-
-_PR_SET_PDEATHSIG = 1
+from monai_dental.process.pool import end_with_parent, start_pool
 
 
 class LocalWorker:
@@ -157,8 +152,7 @@ def _loaded() -> Engine:
 
 def _die_with(parent: int) -> None:
     """End this process as soon as its parent has ended, be it by SIGKILL."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux
+    end_with_parent()
     if os.getppid() != parent:
         os._exit(1)
     process = multiprocessing.parent_process()
