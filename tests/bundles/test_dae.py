@@ -92,6 +92,7 @@ def test_whole_config_trains_once(phantoms, tmp_path, monkeypatch, parse):
     runs = []
     monkeypatch.setattr("monai.engines.Trainer.run", lambda self: runs.append(self))
     monkeypatch.setattr("monai_dental.benchmark.plots.plot_training", lambda output_dir: None)
+    monkeypatch.setattr("monai_dental.training.resume.BestWeights.require", lambda self: None)
 
     parser.get_parsed_content()
 
