@@ -6,11 +6,12 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from monai_dental.bundle.find import checked_device
-from monai_dental.errors import BundleError
+from monai_dental.errors import BundleError, MissingPackageError
 
 _RUN_ARGUMENTS = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking",
@@ -50,12 +51,15 @@ def check_overrides(arguments: Sequence[str]) -> None:
             their components, is a path that MONAI would read as something else, is not such a
             number or component as the config has there, or a device that is not there, or no epoch
             of a training would be validated.
+        MissingPackageError: `--tracking mlflow`, and MLflow is not installed.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigParser
 
     given = _named_arguments(arguments)
     given = {**_read_json(given.pop("args_file", None)), **given}
+    if given.get("tracking") == "mlflow" and find_spec("mlflow") is None:
+        raise MissingPackageError("--tracking mlflow needs two packages: pip install mlflow pandas")
     if "config_file" not in given:
         return
     files = DefaultParseValue(given["config_file"])

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from monai_dental.bundle.overrides import check_overrides, is_true
-from monai_dental.errors import BundleError
+from monai_dental.errors import BundleError, MissingPackageError
 
 
 @pytest.fixture
@@ -105,6 +105,16 @@ def test_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
         check_overrides([*arguments, "cuda:99"])
     check_overrides([*arguments, "cpu"])
     check_overrides([*arguments, "$torch.device('cuda:99')"])
+
+
+def test_tracking_without_mlflow_says_how_to_get_it(config, monkeypatch):
+    arguments = ["run", "training", "--config_file", config, "--tracking", "mlflow"]
+    monkeypatch.setattr("monai_dental.bundle.overrides.find_spec", lambda name: None)
+
+    with pytest.raises(MissingPackageError, match="--tracking mlflow .*pip install mlflow pandas"):
+        check_overrides(arguments)
+    monkeypatch.setattr("monai_dental.bundle.overrides.find_spec", lambda name: "there")
+    check_overrides(arguments)
 
 
 def test_training_that_would_validate_no_epoch_is_refused(tmp_path):
