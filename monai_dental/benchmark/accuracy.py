@@ -161,7 +161,7 @@ def measure_accuracy(
     tasks = [_Task(data, noise, name, make) for name, make in makers.items() for noise in noises]
     rows: list[Row] = []
     with process_pool(jobs, torch.set_num_threads, 1) as pool:
-        for done, part in enumerate(pool.map(_score, tasks), 1):
+        for done, part in enumerate(pool.map(_score, tasks).result(), 1):
             rows += part
             if progress is not None:
                 progress(done, len(tasks))
@@ -295,7 +295,7 @@ def _makers(bundles: Sequence[str], peers: Collection[str], *, variants: bool) -
 
 def _score(task: _Task) -> list[Row]:
     """Return the scores of a method at one noise, from an earlier run if there are any."""
-    done = task.data.output_dir / f"{task.noise.name}, {task.method.replace('/', '_')}.json"
+    done = task.data.output_dir / f"{task.noise.name}, {_file_stem(task.method)}.json"
     if done.is_file():
         rows: list[Row] = json.loads(done.read_text(encoding="utf-8"))
         return rows
@@ -314,6 +314,14 @@ def _score(task: _Task) -> list[Row]:
         })  # fmt: skip
     write_atomically(done, json.dumps(rows).encode())
     return rows
+
+
+def _file_stem(method: str) -> str:
+    """Return a name for a method's files; one that is a path would be more than one folder."""
+    if "/" not in method:
+        return method
+    digest = hashlib.sha256(method.encode(errors="surrogateescape")).hexdigest()[:16]
+    return f"{Path(method).name} {digest}"
 
 
 def _nothing(data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:

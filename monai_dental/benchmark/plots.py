@@ -12,10 +12,11 @@ import torch
 from ignite.engine import Engine, Events
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from monai_dental.metrics import psnr
-from monai_dental.training.handlers import outputs_of
+from monai_dental.training.distributed import outputs_of
 
 COLUMNS = 5
 _ROWS = {"label": "original", "image": "noisy", "pred": "denoised", "median": "median 5 × 5"}
@@ -178,7 +179,19 @@ def plot_training(output_dir: str) -> None:
         output_dir: Output folder of a training.
     """
     with (Path(output_dir) / "history.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        figure = draw_training(list(csv.DictReader(file)))
+    _save(figure, Path(output_dir) / "figures" / "training.png")
+
+
+def draw_training(rows: Sequence[Mapping[str, str]]) -> Figure:
+    """Draw loss and PSNR per epoch.
+
+    Args:
+        rows: Lines of a history: `epoch`, `loss`, `val_loss`, and where there are any `val_psnr`.
+
+    Returns:
+        The figure.
+    """
     has_psnr = bool(rows) and "val_psnr" in rows[0]  # not where there is no clean image
     figure = Figure(figsize=(9 if has_psnr else 5, 3.6), layout="constrained")
     losses, *others = figure.subplots(1, 2 if has_psnr else 1, squeeze=False)[0]
@@ -191,7 +204,8 @@ def plot_training(output_dir: str) -> None:
         decibels.set(xlabel="epoch", ylabel="validation PSNR in dB (data range 1)")
     for axis in (losses, *others):
         axis.grid(alpha=0.3)
-    _save(figure, Path(output_dir) / "figures" / "training.png")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
 
 
 def _curve(rows: Sequence[Mapping[str, str]], field: str) -> tuple[list[int], list[float]]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from monai_dental.errors import DatasetError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder
-from monai_dental.training.handlers import outputs_of
+from monai_dental.training.distributed import outputs_of
 
 PUBLISHED_PEAK = 255.0
 

@@ -112,12 +112,12 @@ def measure_speed(
             name: stack.enter_context(process_pool(1, _start, maker, noisy, threads))
             for name, maker in makers.items()
         }
-        memory = {name: worker.submit(_first_call).result() for name, worker in workers.items()}
+        memory = {name: worker.schedule(_first_call).result() for name, worker in workers.items()}
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in memory}
         for _ in range(rounds):
             for name, taken in times.items():
                 if not taken or taken[-1][0] < _LONG_S:
-                    taken.append(workers[name].submit(_call).result())
+                    taken.append(workers[name].schedule(_call).result())
     rows = {name: _row(name, noisy.size, times[name], memory[name]) for name in makers}
     for bundle, backend in product(bundles, backends):
         row, ceiling = rows[f"{bundle}, {backend}"], rows[f"{bundle}{_CONVOLUTIONS}"]

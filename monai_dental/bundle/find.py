@@ -99,6 +99,22 @@ def load_config(
     return parser
 
 
+def checked_device(name: str) -> torch.device:
+    """Return a device that is there.
+
+    Raises:
+        BundleError: It is not.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise BundleError(f"{name}: no such device here; need cpu, or cuda with a GPU") from error
+    return device
+
+
 def require_weights(path: str) -> None:
     """Check that a file of weights is there.
 

@@ -1,38 +1,24 @@
-"""The command line of `python -m monai.bundle run`, which MONAI does not check."""
+"""The overrides of `python -m monai.bundle run`, which MONAI does not check."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from monai_dental.errors import BundleError, plain_cause
+from monai_dental.bundle.find import checked_device
+from monai_dental.errors import BundleError, MissingPackageError
 
 _RUN_ARGUMENTS = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking",
     "args_file", "workflow_name", "workflow_type", "properties_path",
 }  # fmt: skip
+_REFERENCES = ("@", "$", "%")
 _ZERO_FOR_NONE = {"cache_mb", "figure_count", "halo", "num_workers"}
-
-
-def check_command_line() -> None:
-    """Check the command line of `python -m monai.bundle run`, and end it plainly where it fails.
-
-    A bundle calls this first (`initialize`). Errors of this package then end the run with their
-    message as the last line, not above a page of traceback; of other errors the last line is what
-    they began with. Under another program nothing is done.
-
-    Raises:
-        BundleError: An override does not fit the config; see `check_overrides`.
-    """
-    if Path(sys.argv[0]).parts[-3:] == ("monai", "bundle", "__main__.py"):
-        sys.excepthook = _show_plainly
-        check_overrides(sys.argv[1:])
 
 
 def is_true(value: bool | str) -> bool:
@@ -62,14 +48,18 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
     Raises:
         BundleError: An override is neither an id of the config files nor an argument of one of
-            their components, is a path that MONAI would read as something else, or is not such a
-            number as the config has there, or no epoch of a training would be validated.
+            their components, is a path that MONAI would read as something else, is not such a
+            number or component as the config has there, or a device that is not there, or no epoch
+            of a training would be validated.
+        MissingPackageError: `--tracking mlflow`, and MLflow is not installed.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigParser
 
     given = _named_arguments(arguments)
     given = {**_read_json(given.pop("args_file", None)), **given}
+    if given.get("tracking") == "mlflow" and find_spec("mlflow") is None:
+        raise MissingPackageError("--tracking mlflow needs two packages: pip install mlflow pandas")
     if "config_file" not in given:
         return
     files = DefaultParseValue(given["config_file"])
@@ -80,7 +70,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
         if key not in _RUN_ARGUMENTS and key not in parser and not _has_component(parser, key)
     ]
     for key, value in given.items():
-        is_plain = str(value)[:1] not in ("@", "$", "%")
+        is_plain = str(value)[:1] not in _REFERENCES
         if key.endswith(("_dir", "_path")) and is_plain and "#" in str(value):
             raise BundleError(f"--{key} {value}: MONAI's configs cannot hold a path with # in it")
     if unknown:
@@ -88,6 +78,9 @@ def check_overrides(arguments: Sequence[str]) -> None:
     for key, value in given.items():
         if key in parser:
             _check_number(key, value, _followed(parser, key))
+            _check_component(key, value, _followed(parser, key))
+    if str(given.get("device", "$"))[:1] not in _REFERENCES:
+        checked_device(str(given["device"]))
     _check_interval(
         {key: given.get(key, parser.get(key)) for key in ("val_interval", "max_epochs")}
     )
@@ -107,7 +100,7 @@ def _check_number(key: str, value: object, default: object) -> None:
 
     if not isinstance(default, int | float) or isinstance(default, bool):
         return
-    if str(value)[:1] in ("@", "$", "%"):
+    if str(value)[:1] in _REFERENCES:
         return
     number = DefaultParseValue(value) if isinstance(value, str) else value
     is_count = isinstance(default, int)
@@ -116,6 +109,22 @@ def _check_number(key: str, value: object, default: object) -> None:
     if isinstance(number, bool) or not isinstance(number, kinds) or not least <= number < math.inf:
         kind = "a whole number" if is_count else "a number"
         raise BundleError(f"--{key} {value}: need {kind} of at least {least}, such as {default}")
+
+
+def _check_component(key: str, value: object, default: object) -> None:
+    """Check that `value` can stand for `default`, if that is a component."""
+    from fire.parser import DefaultParseValue
+
+    if not isinstance(default, dict) or "_target_" not in default:
+        return
+    given = DefaultParseValue(value) if isinstance(value, str) else value
+    if isinstance(given, dict | list) or str(value)[:1] in _REFERENCES:
+        return
+    name = str(default["_target_"]).rpartition(".")[2]
+    raise BundleError(
+        f"--{key} {value}: the config has a component here ({name}); need another one, "
+        "\"{'_target_': …}\", a list, or an expression"
+    )
 
 
 def _check_interval(values: Mapping[str, object]) -> None:
@@ -154,23 +163,3 @@ def _has_component(parser: Any, key: str) -> bool:
     """Return whether `key` could be a further argument of a component of the config."""
     parent = key.replace("#", "::").rpartition("::")[0]
     return bool(parent) and parent in parser and "_target_" in parser[parent]
-
-
-def _show_plainly(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-) -> None:
-    if issubclass(kind, KeyboardInterrupt):  # Python then ends by SIGINT: 130 in a shell
-        sys.stderr.write("interrupted; what is written is complete\n")
-        return
-    cause: BaseException | None = plain_cause(error)
-    if cause is None:
-        sys.__excepthook__(kind, error, traceback)
-        cause = _first_cause(error)
-    sys.stderr.write(f"error: {cause}\n" if str(cause) else f"error: {type(cause).__name__}\n")
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Return what all began with: MONAI says of most errors only which expression they were in."""
-    while (earlier := error.__cause__) is not None:
-        error = earlier
-    return error

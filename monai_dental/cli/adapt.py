@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
 
 from monai_dental.bundle.find import DEFAULT_BUNDLE
 from monai_dental.cli.arguments import Subparsers, path, positive
@@ -47,7 +51,7 @@ def adapt(arguments: argparse.Namespace) -> int:
     images, reasons = readable_images(arguments.images)
     for reason in reasons:
         print(printable(f"left out: {reason}"))
-    with progress_bar("adapting", 0, unit="epoch") as progress:
+    with progress_bar("adapting", 0, unit="epoch") as progress, _quiet():
         result = adapt(
             bundle,
             images,
@@ -63,3 +67,16 @@ def adapt(arguments: argparse.Namespace) -> int:
         print("no epoch did better than the bundle's own weights, which are kept")
     print(printable(f"{result.image_count} images, {len(reasons)} left out: {arguments.output}"))
     return 1 if reasons else 0
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what MONAI logs and warns of from the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logging.disable(disabled)

@@ -69,7 +69,7 @@ def add(commands: Subparsers) -> None:
     add_model(command)
     command.add_argument(
         "--workers", metavar="N", type=positive,
-        help="worker processes (default: one a core, as far as memory goes)",
+        help="worker processes (default: one for each core, as far as memory goes; one on a GPU)",
     )  # fmt: skip
     command.add_argument(
         "--compress", choices=_COMPRESSIONS, default="none",
@@ -156,8 +156,8 @@ def batch(arguments: argparse.Namespace) -> int:
         if arguments.engine == "ray" and not arguments.dry_run:
             from monai_dental.batch.workers.ray import connect_ray
 
-            is_on_gpus = not (arguments.device or "").startswith("cpu")
-            cluster = stack.enter_context(connect_ray(arguments.ray_address, is_on_gpus))
+            is_for_cpu = (arguments.device or "").startswith("cpu") or arguments.backend != "torch"
+            cluster = stack.enter_context(connect_ray(arguments.ray_address, not is_for_cpu))
             for name in ("input", "output", "masks"):  # elsewhere the current folder is another
                 if (folder := getattr(arguments, name)) is not None:
                     setattr(arguments, name, folder.absolute())
@@ -243,13 +243,15 @@ def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Ba
     from monai_dental.batch.workers.local import default_workers
     from monai_dental.batch.workers.protocol import Limits
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
+    from monai_dental.inference.backends import runs_on_gpu
     from monai_dental.process.machine import memory_mb, usable_cores
 
     work = _work_folder(arguments)
     target = _make_target(arguments)
     source = _make_source(arguments, work)
     if cluster is None:
-        workers = arguments.workers or default_workers(len(source))
+        is_on_gpu = runs_on_gpu(arguments.device, arguments.backend)
+        workers = arguments.workers or default_workers(len(source), is_on_gpu=is_on_gpu)
         memory, threads = memory_mb() * 3 // 4 // workers, max(1, usable_cores() // workers)
     else:
         workers = arguments.workers or cluster.default_workers(len(source))

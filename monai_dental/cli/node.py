@@ -207,10 +207,12 @@ def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
     from monai_dental.batch.dicom import DicomJob
     from monai_dental.batch.workers.local import Limits, default_workers
     from monai_dental.dicom.select import SHIPPED_RULES, read_rules
+    from monai_dental.inference.backends import runs_on_gpu
     from monai_dental.node.spool import DerivedFolder
     from monai_dental.process.machine import memory_mb, usable_cores
 
-    workers = settings.workers or default_workers(usable_cores())
+    is_on_gpu = runs_on_gpu(settings.device, settings.backend)
+    workers = settings.workers or default_workers(usable_cores(), is_on_gpu=is_on_gpu)
     job = DicomJob(
         bundle,
         read_rules(settings.rules or SHIPPED_RULES, all_xray=settings.all_xray),

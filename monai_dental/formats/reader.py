@@ -110,11 +110,9 @@ class RadiographReader(ImageReader):
     def _load(self, item: Path | Radiograph) -> Radiograph:
         radiograph = item if isinstance(item, Radiograph) else read_radiograph(item)
         if self.max_frames is not None and radiograph.frames > self.max_frames:
+            name = radiograph.source or "radiograph"
             needed = "a single frame" if self.max_frames == 1 else f"at most {self.max_frames}"
-            raise UnsupportedImageError(
-                f"{radiograph.source or 'radiograph'}: (0028,0008) Number of Frames is "
-                f"{radiograph.frames}; need {needed}"
-            )
+            raise UnsupportedImageError(f"{name}: has {radiograph.frames} frames; need {needed}")
         return radiograph
 
 

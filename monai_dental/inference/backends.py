@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_dental.errors import MissingPackageError, extra_needed
@@ -14,10 +15,32 @@ if TYPE_CHECKING:
 
 BACKENDS = ("torch", "openvino")
 
+_ABSENT = object()
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either below Windows
+
 
 def installed_backends() -> list[str]:
     """Return those of `BACKENDS` whose package is there."""
     return [name for name in BACKENDS if importlib.util.find_spec(name)]
+
+
+def runs_on_gpu(device: str | None, backend: str = "torch") -> bool:
+    """Return whether a bundle is going to run on a GPU.
+
+    torch is imported only where there may be a GPU.
+
+    Args:
+        device: As `Denoiser` takes it; None for the config's own, a GPU where torch finds one.
+        backend: One of `BACKENDS`.
+    """
+    if device is not None or backend != "torch":
+        return device is not None and not device.startswith("cpu")
+    if sys.platform == "linux" and not any(Path(driver).exists() for driver in _GPU_DRIVERS):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def run_by(backend: str, network: nn.Module, precision: str = "auto") -> Callable[..., Tensor]:
@@ -77,12 +100,22 @@ class _OpenVinoNetwork:
 
 
 def _import_openvino() -> Any:
-    """Return the package, without what reports its use to its maker over the network."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # not importable
+    """Return the package, without what reports its use to its maker over the network.
+
+    It looks for that while it is imported, and never after.
+    """
+    telemetry = sys.modules.get("openvino_telemetry", _ABSENT)
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # not importable
     try:
         import openvino
+        import openvino.tools.ovc.convert_impl
     except ImportError as error:
         raise MissingPackageError(
             f"backend openvino needs the package openvino: {extra_needed('openvino')}"
         ) from error
+    finally:
+        if telemetry is _ABSENT:
+            del sys.modules["openvino_telemetry"]
+        else:
+            sys.modules["openvino_telemetry"] = telemetry  # type: ignore[assignment]
     return openvino

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from numpy.typing import NDArray
 
-from monai_dental.bundle.find import load_config, load_weights
+from monai_dental.bundle.find import checked_device, load_config, load_weights
 from monai_dental.errors import BundleError
 from monai_dental.filters import blend, checked_strength
 from monai_dental.inference.backends import run_by
@@ -61,7 +61,7 @@ class Denoiser:
         if backend != "torch" and device is None:
             device = "cpu"
         if device is not None:
-            parser["device"] = _checked_device(device)
+            parser["device"] = checked_device(device)
         self._device: torch.device = parser.get_parsed_content("device")
         self._before = Compose(parser.get_parsed_content("array_transforms"))
         self._after = Compose(parser.get_parsed_content("restore_transforms"))
@@ -81,7 +81,7 @@ class Denoiser:
         Args:
             pixels: (H, W) or (frames, H, W), in [0, 1]; floating-point numbers of any precision.
             strength: Share of the network's correction that is applied: 0 returns the pixels as
-                they are, 1 the network's result.
+                they are, but for the clipping, 1 the network's result.
 
         Returns:
             Denoised pixels of the same shape, clipped to [0, 1].
@@ -98,7 +98,7 @@ class Denoiser:
         if pixels.ndim not in (2, 3):
             raise ValueError(f"pixels have shape {pixels.shape}; need (H, W) or (frames, H, W)")
         if checked_strength(strength) == 0:
-            return np.array(pixels, dtype=np.float32)
+            return blend(pixels, pixels, 0)  # without running the network
         frames = pixels[None] if pixels.ndim == 2 else pixels
         data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
         with torch.inference_mode():
@@ -114,12 +114,3 @@ class Denoiser:
             ValueError: `strength` is not in [0, 1].
         """
         return replace(self.derivation, strength=strength)
-
-
-def _checked_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise BundleError(f"{name}: no such device here; need cpu, or cuda with a GPU") from error
-    return device

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai_dental.bundle.find import find_bundle, read_metadata, shipped_bundles
+from monai_dental.errors import BundleError
 
 _WEIGHTS = Path("models", "model.pt")
+_ORIGIN = "adapted_from"  # a file in the folder of what was trained
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,24 @@ class Model:
     def folder(self) -> Path:
         """The bundle that the next inference runs."""
         return self.trained if self.trained.is_dir() else self.original
+
+    def check_origin(self) -> None:
+        """Check that what a training has left was made of this bundle, not of a namesake.
+
+        Raises:
+            BundleError: It was made of a bundle in another folder.
+        """
+        note = self.trained / _ORIGIN
+        origin = note.read_text("utf-8") if note.is_file() else str(self.original)
+        if origin != str(self.original):
+            raise BundleError(
+                f"{self.trained}: adapted from {origin}, not from {self.original}; rename one of "
+                "the two bundles, or remove what was adapted"
+            )
+
+    def note_origin(self, folder: Path) -> None:
+        """Tell in a bundle that a training has made which one it was made of."""
+        (folder / _ORIGIN).write_text(str(self.original), encoding="utf-8")
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -71,12 +92,18 @@ def find_models(names: str | None, trained_dir: Path) -> dict[str, Model]:
         trained_dir: Folder for what trainings make, a folder for each model.
 
     Raises:
-        BundleError: There is no such bundle.
+        BundleError: There is no such bundle, two have one name, or what was trained under a name
+            was made of another bundle.
     """
     wanted = [name.strip() for name in names.split(",")] if names else shipped_bundles()
-    models = {}
+    models: dict[str, Model] = {}
     for name in wanted:
         bundle = find_bundle(name)
-        short = Path(name).name
+        short = Path(os.path.abspath(name)).name  # of "." and "x/.." too; not of a link's target
+        if short in models and models[short].original != bundle:
+            raise BundleError(
+                f"{bundle} and {models[short].original}: both are called {short}; rename a folder"
+            )
         models[short] = Model(short, bundle, trained_dir / short)
+        models[short].check_origin()
     return models

@@ -158,6 +158,7 @@ class AdaptTask(TrainTask):
         )
         _LOGGER.info(f"validation loss {result.loss_before} before, {result.loss_after} after")
         if result.loss_after < result.loss_before:
+            self._model.note_origin(fresh)
             _replace(trained, fresh)
         else:
             _LOGGER.info("no epoch did better; the weights stay as they are")

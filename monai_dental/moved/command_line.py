@@ -1,5 +1,5 @@
-"""Moved to `monai_dental.bundle.overrides`."""
+"""Moved to `monai_dental.cli.monai_bundle`."""
 
 from monai_dental.moved import lead
 
-lead(__name__, "monai_dental.bundle.overrides")
+lead(__name__, "monai_dental.cli.monai_bundle")

@@ -61,7 +61,8 @@ def draw_jaw(
         is_upper: Maxilla or mandible.
         bone_loss: Distance in mm from its healthy height of the crest.
     """
-    draws, bumps = generator.random(3), generator.standard_normal(20)
+    deep, thick, dense = generator.random(3)
+    bumps = generator.standard_normal(20)
     crest: list[tuple[float, float]] = []
     for tooth in teeth:
         depth = tooth.crown_length + 1.4 + bone_loss
@@ -76,9 +77,9 @@ def draw_jaw(
     return Jaw(
         is_upper=is_upper,
         crest=tuple(sorted(knots)),
-        depth=float(9.0 + 3.0 * draws[0] if is_posterior else 7.5 + 2.0 * draws[0]),
-        plates=float(1.0 + 0.7 * draws[1] if is_upper else 1.5 + 1.1 * draws[1]),
-        density=float(0.26 + 0.16 * draws[2]),
+        depth=float(9.0 + 3.0 * deep if is_posterior else 7.5 + 2.0 * deep),
+        plates=float(1.0 + 0.7 * thick if is_upper else 1.5 + 1.1 * thick),
+        density=float(0.26 + 0.16 * dense),
     )
 
 

@@ -20,21 +20,21 @@ def draw_exposed_area(
         size: Rows and columns.
         field: Height and width in mm.
     """
-    draws = generator.random(6)
+    kind, turn, shift, corner, _, _ = generator.random(6)
     rows, columns = size
     y = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) * np.float32(field[0] / rows)
     x = (np.arange(columns, dtype=np.float32) + 0.5) * np.float32(field[1] / columns)
     x, y = x - np.float32(field[1] / 2), y - np.float32(field[0] / 2)
-    if draws[0] < 0.05:
+    if kind < 0.05:
         # A cylindrical beam of 60 mm (IEC 60601-2-65), missing a corner or a side by some
         # millimetres.
-        angle = 2 * np.pi * draws[1]
-        reach = 0.5 * min(field) * (0.75 + 0.3 * draws[2])
+        angle = 2 * np.pi * turn
+        reach = 0.5 * min(field) * (0.75 + 0.3 * shift)
         center = (reach - 30.0) * np.cos(angle), (reach - 30.0) * np.sin(angle)
         inside = 30.0 - np.hypot(x - np.float32(center[0]), y - np.float32(center[1]))
         penumbra = 0.5
-    elif draws[0] < 0.12:
-        radius = 2.0 + 2.0 * draws[3]
+    elif kind < 0.12:
+        radius = 2.0 + 2.0 * corner
         margin = 0.3
         beyond_x = np.maximum(np.abs(x) - np.float32(field[1] / 2 - margin - radius), 0)
         beyond_y = np.maximum(np.abs(y) - np.float32(field[0] / 2 - margin - radius), 0)

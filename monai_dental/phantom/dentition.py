@@ -142,16 +142,16 @@ def draw_cusps(
     generator: np.random.Generator, tooth_class: ToothClass
 ) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]:
     """Return the relief in mm of the buccal and the lingual half of a crown, typical depths."""
-    j = generator.uniform(-0.25, 0.25, 8)
+    first, second, third, fourth, fifth, sixth, seventh, eighth = generator.uniform(-0.25, 0.25, 8)
     if tooth_class is ToothClass.INCISOR:
-        edge = ((-1.0, 0.7 + j[0]), (-0.75, 0.1), (0.0, 0.0), (0.75, 0.05), (1.0, 0.4 + j[1]))
+        edge = ((-1.0, 0.7 + first), (-0.75, 0.1), (0.0, 0.0), (0.75, 0.05), (1.0, 0.4 + second))
         return edge, edge
     if tooth_class is ToothClass.CANINE:
-        edge = ((-1.0, 2.6 + j[0]), (-0.5, 1.2), (0.05, 0.0), (0.5, 0.9), (1.0, 2.0 + j[1]))
+        edge = ((-1.0, 2.6 + first), (-0.5, 1.2), (0.05, 0.0), (0.5, 0.9), (1.0, 2.0 + second))
         return edge, edge
     if tooth_class is ToothClass.PREMOLAR:
-        buccal = ((-1.0, 2.1 + j[0]), (-0.5, 1.0), (0.0, 0.0), (0.5, 0.9), (1.0, 2.0 + j[1]))
-        low = 1.3 + 2 * j[2]
+        buccal = ((-1.0, 2.1 + first), (-0.5, 1.0), (0.0, 0.0), (0.5, 0.9), (1.0, 2.0 + second))
+        low = 1.3 + 2 * third
         lingual = (
             (-1.0, 1.0 + low),
             (-0.5, 0.6 + low),
@@ -161,17 +161,17 @@ def draw_cusps(
         )
         return buccal, lingual
     buccal = (
-        (-1.0, 1.5 + j[0]),
-        (-0.55, 0.15 + 0.5 * abs(j[1])),
-        (0.0 + 0.3 * j[2], 1.25 + j[3]),
+        (-1.0, 1.5 + first),
+        (-0.55, 0.15 + 0.5 * abs(second)),
+        (0.0 + 0.3 * third, 1.25 + fourth),
         (0.52, 0.0),
-        (1.0, 1.3 + j[4]),
+        (1.0, 1.3 + fifth),
     )
-    low = 0.5 + j[5]
+    low = 0.5 + sixth
     lingual = (
         (-1.0, 1.3 + low),
-        (-0.5 + 0.3 * j[6], low),
-        (0.05, 1.0 + low + j[7]),
+        (-0.5 + 0.3 * seventh, low),
+        (0.05, 1.0 + low + eighth),
         (0.55, 0.1 + low),
         (1.0, 1.2 + low),
     )
@@ -188,26 +188,29 @@ def draw_roots(
     length: float,
 ) -> tuple[Root, ...]:
     """Return the roots of a molar, mesial first; a single root is part of the tooth itself."""
-    j = generator.uniform(-1.0, 1.0, 8)
+    (
+        spreading, mesial_apex, mesial_curve, mesial_length,
+        distal_apex, distal_curve, distal_length, palatal_apex,
+    ) = generator.uniform(-1.0, 1.0, 8)  # fmt: skip
     if TOOTH_CLASSES[position - 1] is not ToothClass.MOLAR:
         return ()
-    spread = (0.36, 0.27, 0.16)[position - 6] + 0.05 * j[0]
+    spread = (0.36, 0.27, 0.16)[position - 6] + 0.05 * spreading
     start = 0.25 * neck
     mesial = Root(
         start=start,
-        apex=spread * neck + 0.3 * j[1],
-        curve=-0.9 + 0.6 * j[2],
+        apex=spread * neck + 0.3 * mesial_apex,
+        curve=-0.9 + 0.6 * mesial_curve,
         half_width=0.27 * neck,
         depth=0.8 * depth,
-        length=length + 0.5 * j[3],
+        length=length + 0.5 * mesial_length,
     )
     distal = Root(
         start=-start,
-        apex=-spread * neck + 0.3 * j[4],
-        curve=-0.2 + 0.6 * j[5],
+        apex=-spread * neck + 0.3 * distal_apex,
+        curve=-0.2 + 0.6 * distal_curve,
         half_width=0.255 * neck,
         depth=0.7 * depth,
-        length=length - 0.5 + 0.6 * j[6],
+        length=length - 0.5 + 0.6 * distal_length,
     )
     if not is_upper:
         return mesial, distal
@@ -217,8 +220,8 @@ def draw_roots(
     )
     palatal = Root(
         start=0.0,
-        apex=0.5 * j[7],
-        curve=0.3 * j[0],
+        apex=0.5 * palatal_apex,
+        curve=0.3 * spreading,
         half_width=0.26 * neck,
         depth=0.4 * depth,
         length=length + 1.0,
@@ -249,12 +252,12 @@ def draw_tooth(
         dimensions * scale * (1 + np.clip(generator.standard_normal(5), -2, 2) * spread)
     )
     tooth_class = TOOTH_CLASSES[position - 1]
-    j = generator.uniform(-1.0, 1.0, 5)
+    height, tipping, hollow, worn, bend = generator.uniform(-1.0, 1.0, 5)
     return Tooth(
         number=number,
         x=x,
-        y=y + 0.35 * j[0],
-        lean=float(np.radians(3.5 * j[1])),
+        y=y + 0.35 * height,
+        lean=float(np.radians(3.5 * tipping)),
         mesial=1 if quadrant in (1, 4) else -1,
         crown_length=float(crown),
         root_length=float(root),
@@ -270,7 +273,7 @@ def draw_tooth(
             length=float(root),
         ),
         cusps=draw_cusps(generator, tooth_class),
-        pulp=float(1.35 - 0.7 * age + 0.1 * j[2]),
-        wear=float(max(0.0, 0.7 * age + 0.2 * j[3] - 0.2)),
-        root_bend=float(-0.9 + 1.2 * j[4]),
+        pulp=float(1.35 - 0.7 * age + 0.1 * hollow),
+        wear=float(max(0.0, 0.7 * age + 0.2 * worn - 0.2)),
+        root_bend=float(-0.9 + 1.2 * bend),
     )

@@ -21,14 +21,15 @@ def add_head(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> No
     """
     # Strengths are path lengths in mm of cortical bone, chosen so that the histograms of the
     # regions are those of real panoramic radiographs.
-    a = generator.uniform(-1, 1, 60)
+    draws = generator.uniform(-1, 1, 60)
+    air, ghosts, base, midface, neck, _ = np.split(draws, [12, 24, 32, 44, 56])
     extent = (canvas.shape[0] * canvas.pitch, canvas.shape[1] * canvas.pitch)
     soft, bone = canvas.layer("soft_tissue"), canvas.layer("cortical_bone")
-    soft *= 1 - np.clip(find_air(canvas, skull, a[:12]), 0, 0.95)
-    bone += _ghosts(canvas, skull, a[12:24])
-    bone += _cranial_base(canvas, generator, extent, skull, a[24:32])
-    bone += _midface(canvas, generator, extent, skull, a[32:44])
-    bone += draw_neck(canvas, generator, extent, skull, a[44:56])
+    soft *= 1 - np.clip(find_air(canvas, skull, air), 0, 0.95)
+    bone += _ghosts(canvas, skull, ghosts)
+    bone += _cranial_base(canvas, generator, extent, skull, base)
+    bone += _midface(canvas, generator, extent, skull, midface)
+    bone += draw_neck(canvas, generator, extent, skull, neck)
     bone += _smears(canvas, generator, extent, skull)
     # Every bone is uneven, also where it is drawn as a plain area.
     texture = smooth_noise(generator, canvas.shape, extent, 0.4)
@@ -36,26 +37,27 @@ def add_head(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> No
     np.maximum(bone, 0, out=bone)
 
 
-def _ghosts(canvas: Canvas, skull: Skull, a: Values) -> Field:
+def _ghosts(canvas: Canvas, skull: Skull, draws: Values) -> Field:
     """Return what is far out of the layer: the spine in front, each ramus over the other side."""
-    spine = 2.8 + 2.0 * a[0]
-    band: Points = ((0, -90), (9 + 2 * a[1], -90), (10 + 2 * a[1], 0), (15 + 4 * a[2], 90), (0, 90))
+    dense, wide, foot, rise, inner, shading, curve, *_ = draws
+    spine = 2.8 + 2.0 * dense
+    band: Points = ((0, -90), (9 + 2 * wide, -90), (10 + 2 * wide, 0), (15 + 4 * foot, 90), (0, 90))
     ghost = paint_areas(canvas, skull.both(band), blur=3.0)
     downwards = smooth_step(canvas.y, -30.0, 60.0)
     result = np.float32(spine) * ghost * (np.float32(0.12) + np.float32(0.5) * downwards)
     gx, gy = skull.gonion
-    rise = 6 + 3 * a[3]
+    rise = 6 + 3 * rise
     ramus: Points = (
         (gx - 10, gy - 6),
-        (54, gy - 4 + 3 * a[4]),
+        (54, gy - 4 + 3 * inner),
         (48, gy - 16),
         (50, -18 - rise),
         (63, -30 - rise),
         (gx, -22),
     )
     shade = paint_areas(canvas, skull.both(ramus), blur=1.6)
-    result += np.float32(4.6 + 1.2 * a[5]) * shade
-    palate: Points = ((0, skull.palate - 5), (40, skull.palate - 4 + a[6]), (64, skull.palate + 4))
+    result += np.float32(4.6 + 1.2 * shading) * shade
+    palate: Points = ((0, skull.palate - 5), (40, skull.palate - 4 + curve), (64, skull.palate + 4))
     line = paint_lines(canvas, skull.both(palate), width=4.0, blur=1.8)
     return np.asarray(result + np.float32(1.6) * line, dtype=np.float32)
 
@@ -65,21 +67,22 @@ def _cranial_base(
     generator: np.random.Generator,
     extent: tuple[float, float],
     skull: Skull,
-    a: Values,
+    draws: Values,
 ) -> Field:
     """Return the temporal bones in the upper corners: dense, with air cells and thin lines."""
+    corner, roof, dip, fall, *_ = draws
     cx, cy = skull.condyle
     base: Points = (
-        (38 + 5 * a[0], -100),
-        (54, cy - 9 + 2 * a[1]),
+        (38 + 5 * corner, -100),
+        (54, cy - 9 + 2 * roof),
         (cx - 24, cy - 6),
-        (cx - 13, cy + 2 + 2 * a[2]),
+        (cx - 13, cy + 2 + 2 * dip),
         (cx - 6, cy - 7),
         (cx + 1, cy - 9.5),
         (cx + 9, cy - 3),
         (cx + 13, cy + 8),
         (cx + 20, cy + 22),
-        (cx + 28, cy + 34 + 6 * a[3]),
+        (cx + 28, cy + 34 + 6 * fall),
         (160, cy + 40),
         (160, -100),
     )
@@ -97,19 +100,20 @@ def _midface(
     generator: np.random.Generator,
     extent: tuple[float, float],
     skull: Skull,
-    a: Values,
+    draws: Values,
 ) -> Field:
     """Return palate, nasal septum and conchae, walls of the sinuses, zygomatic bones."""
+    hard, tip, low, top, bend, lead, side, roof, yoke, fold, foot, tilt = draws
     p = skull.palate
-    palate: Points = ((0, p - 1), (25, p - 0.5 + a[0]), (48, p + 1), (57, p + 3 + a[1]))
-    floor: Points = ((0, p - 4), (22, p - 4.5 + a[2]), (45, p - 3), (57, p - 1))
+    palate: Points = ((0, p - 1), (25, p - 0.5 + hard), (48, p + 1), (57, p + 3 + tip))
+    floor: Points = ((0, p - 4), (22, p - 4.5 + low), (45, p - 3), (57, p - 1))
     lines = skull.both(palate) + skull.both(floor, 0.6)
     result = np.float32(3.6) * paint_lines(canvas, lines, width=1.1, blur=0.35)
-    walls: Points = ((58 + a[3], -100), (57, p - 22), (55 + a[4], p - 8), (49, p + 2), (44, p + 8))
-    front: Points = ((64 + 2 * a[5], -100), (61, p - 20), (60, p - 6), (57, p + 4), (52, p + 10))
-    inner: Points = ((20, -100), (23, p - 20), (24 + a[6], p - 8), (21, p - 3))
-    orbit: Points = ((22, p - 21), (32, p - 25 + 2 * a[7]), (45, p - 22), (57, p - 28))
-    arch: Points = ((58, p - 2), (68, p - 3 + a[8]), (78, p - 11), (90, p - 19))
+    walls: Points = ((58 + top, -100), (57, p - 22), (55 + bend, p - 8), (49, p + 2), (44, p + 8))
+    front: Points = ((64 + 2 * lead, -100), (61, p - 20), (60, p - 6), (57, p + 4), (52, p + 10))
+    inner: Points = ((20, -100), (23, p - 20), (24 + side, p - 8), (21, p - 3))
+    orbit: Points = ((22, p - 21), (32, p - 25 + 2 * roof), (45, p - 22), (57, p - 28))
+    arch: Points = ((58, p - 2), (68, p - 3 + yoke), (78, p - 11), (90, p - 19))
     lines = skull.both(walls) + skull.both(front, 0.7) + skull.both(inner, 0.7)
     lines += skull.both(orbit, 0.7) + skull.both(arch, 0.8)
     result += np.float32(3.0) * paint_lines(canvas, lines, width=0.9, blur=0.3)
@@ -117,9 +121,9 @@ def _midface(
     pillar: Points = ((56, -100), (65, -100), (62, p - 6), (55, p - 4))
     areas = skull.both(zygoma) + skull.both(pillar)
     result += np.float32(2.4) * paint_areas(canvas, areas, blur=0.8)
-    concha: Points = ((5, p - 7), (9, p - 15), (16, p - 15 + 2 * a[9]), (18, p - 8), (11, p - 5))
+    concha: Points = ((5, p - 7), (9, p - 15), (16, p - 15 + 2 * fold), (18, p - 8), (11, p - 5))
     result += np.float32(2.6) * paint_areas(canvas, skull.both(concha), blur=1.0)
-    septum: Points = ((0.3 * a[10], p - 3), (1.5 * a[11], p - 14), (0, -100))
+    septum: Points = ((0.3 * foot, p - 3), (1.5 * tilt, p - 14), (0, -100))
     line = [(1.0, skull.place(1, smooth_line(septum)))]
     result += np.float32(1.8) * paint_lines(canvas, line, width=1.4, blur=0.4)
     over = canvas.y - np.float32(skull.middle + p)

@@ -43,17 +43,17 @@ def draw_mandible(
 ) -> OutlinedJaw:
     """Return the mandible of a row of teeth; its crest goes on to the coronoids and condyles."""
     jaw = draw_jaw(generator, teeth, is_upper=False, bone_loss=bone_loss)
-    a = generator.uniform(-1, 1, 6)
+    coronoid, notch, chin_shift, body_bend, angle_bend, ramus_bend = generator.uniform(-1, 1, 6)
     cx, cy = skull.condyle
     gx, gy = skull.gonion
     molar = _crest_behind(jaw, skull)
     rising: Points = (
         (59.0, molar - 1.0),
         (62.0, -14.0),
-        (64.5, -26.0 + 2 * a[0]),
-        (67.0, -35.0 + 3 * a[0]),
-        (70.0, -34.0 + 3 * a[0]),
-        (cx - 11.0, -26.0 + 2 * a[1]),
+        (64.5, -26.0 + 2 * coronoid),
+        (67.0, -35.0 + 3 * coronoid),
+        (70.0, -34.0 + 3 * coronoid),
+        (cx - 11.0, -26.0 + 2 * notch),
         (cx - 6.0, cy - 1.0),
         (cx - 2.5, cy - 6.0),
         (cx + 1.0, cy - 7.0),
@@ -63,14 +63,14 @@ def draw_mandible(
     inner = [point for point in jaw.crest if abs(point[0]) < 56.0]
     crest = sorted([*inner, *skull.place(-1, rising), *skull.place(1, rising)])
     lower: Points = (
-        (0.0, skull.chin - 1.0 + a[2]),
+        (0.0, skull.chin - 1.0 + chin_shift),
         (14.0, skull.chin),
         (34.0, skull.chin - 3.5),
-        (52.0, 0.55 * (skull.chin + gy) + 3.5 + 1.5 * a[3]),
-        (68.0, gy + 12.0 + 1.5 * a[4]),
+        (52.0, 0.55 * (skull.chin + gy) + 3.5 + 1.5 * body_bend),
+        (68.0, gy + 12.0 + 1.5 * angle_bend),
         (gx - 4.0, gy + 5.0),
         (gx, gy - 2.0),
-        (gx - 0.5 + a[5], -8.0),
+        (gx - 0.5 + ramus_bend, -8.0),
         (0.5 * (gx + cx) + 0.5, -24.0),
         (cx + 3.5, cy + 7.0),
         (cx + 5.2, cy - 1.0),
@@ -99,10 +99,10 @@ def draw_maxilla(
 ) -> OutlinedJaw:
     """Return the alveolar process of the maxilla up to the hard palate."""
     jaw = draw_jaw(generator, teeth, is_upper=True, bone_loss=bone_loss)
-    a = generator.uniform(-1, 1, 2)
+    tuber, alveolus = generator.uniform(-1, 1, 2)
     p = skull.palate
     half: Points = ((0.0, p), (30.0, p + 0.5), (50.0, p + 2.0), (61.0, p + 6.0))
-    half += ((60.5 + 1.5 * a[0], p + 10.0), (58.0 + a[1], -17.0), (54.0, -12.0), (52.0, 30.0))
+    half += ((60.5 + 1.5 * tuber, p + 10.0), (58.0 + alveolus, -17.0), (54.0, -12.0), (52.0, 30.0))
     left, right = (skull.place(side, smooth_line(half)) for side in (1, -1))
     return OutlinedJaw(
         is_upper=True,
@@ -121,25 +121,26 @@ def add_jaw_landmarks(
 
     Sizes are typical.
     """
-    a = generator.uniform(-1, 1, 16)
+    draws = generator.uniform(-1, 1, 16)
     if jaw.is_upper:
-        _add_sinus_floor(canvas, a, skull)
+        _add_sinus_floor(canvas, draws, skull)
     else:
-        _add_cortex(canvas, a, jaw, skull)
-        _add_canal(canvas, a, skull)
+        _add_cortex(canvas, draws[:2], jaw, skull)
+        _add_canal(canvas, draws[2:10], skull)
 
 
-def _add_cortex(canvas: Canvas, a: Values, jaw: OutlinedJaw, skull: Skull) -> None:
+def _add_cortex(canvas: Canvas, draws: Values, jaw: OutlinedJaw, skull: Skull) -> None:
     """Draw the thick lower border, and the thin one of the rami, just inside of the outline."""
+    thick, oblique_line = draws
     distance = jaw.depth_below_crest(canvas)
     low = smooth_step(canvas.y, skull.middle + skull.gonion[1] - 6, skull.middle + 26.0)
-    thickness = np.float32(0.8) + np.float32(CORTEX_MM - 0.8 + 0.6 * a[0]) * low
+    thickness = np.float32(0.8) + np.float32(CORTEX_MM - 0.8 + 0.6 * thick) * low
     inside = distance * (1 / thickness)
     rim = np.exp(-np.square(inside - np.float32(0.55)) * np.float32(4.0)) * (distance > -0.5)
     canvas.layer("cortical_bone")[...] += rim * (np.float32(0.8) + np.float32(1.7) * low)
     gx, gy = skull.gonion
     cx, cy = skull.condyle
-    oblique: Points = ((62, -10), (58, 4), (50, 13 + a[1]), (40, 17))
+    oblique: Points = ((62, -10), (58, 4), (50, 13 + oblique_line), (40, 17))
     lines = [(0.7, skull.place(side, smooth_line(oblique))) for side in (-1, 1)]
     result = 1.0 * paint_lines(canvas, lines, width=1.0, blur=0.5)
     # The angle and the neck of the condyle are stout.
@@ -149,14 +150,15 @@ def _add_cortex(canvas: Canvas, a: Values, jaw: OutlinedJaw, skull: Skull) -> No
     canvas.layer("cortical_bone")[...] += result * smooth_step(distance, 0.0, 2.0)
 
 
-def _add_canal(canvas: Canvas, a: Values, skull: Skull) -> None:
+def _add_canal(canvas: Canvas, draws: Values, skull: Skull) -> None:
     """Draw the mandibular canal from its foramen in the ramus to the mental foramen."""
-    end = skull.chin - 15.0 + 1.5 * a[2]
+    height, lingula_x, lingula_y, rear, middle, strength, mental_x, mental_size = draws
+    end = skull.chin - 15.0 + 1.5 * height
     course: Points = (
-        (72 + a[3], -16 + 3 * a[4]),
+        (72 + lingula_x, -16 + 3 * lingula_y),
         (67, -3),
-        (60, 10 + a[5]),
-        (50, 18 + a[6]),
+        (60, 10 + rear),
+        (50, 18 + middle),
         (40, end + 1.5),
         (31, end + 2.5),
         (26, end),
@@ -164,9 +166,9 @@ def _add_canal(canvas: Canvas, a: Values, skull: Skull) -> None:
     lines = [(1.0, skull.place(side, smooth_line(course))) for side in (-1, 1)]
     inner = paint_lines(canvas, lines, width=CANAL_MM, blur=0.3)
     outer = paint_lines(canvas, lines, width=CANAL_MM + 1.4, blur=0.3)
-    take_bone(canvas, np.float32(0.26 + 0.10 * a[7]) * inner)
+    take_bone(canvas, np.float32(0.26 + 0.10 * strength) * inner)
     canvas.layer("cortical_bone")[...] += np.float32(0.45) * (outer - inner)
-    x, y, r = 25.0 + 2 * a[8], end - 1.0, 1.6 + 0.4 * a[9]
+    x, y, r = 25.0 + 2 * mental_x, end - 1.0, 1.6 + 0.4 * mental_size
     oval: Points = tuple(
         (x + 1.3 * r * np.cos(angle), y + r * np.sin(angle))
         for angle in np.linspace(0, 2 * np.pi, 16, endpoint=False)
@@ -175,18 +177,19 @@ def _add_canal(canvas: Canvas, a: Values, skull: Skull) -> None:
     take_bone(canvas, np.float32(0.3) * paint_areas(canvas, areas, blur=0.35))
 
 
-def _add_sinus_floor(canvas: Canvas, a: Values, skull: Skull) -> None:
+def _add_sinus_floor(canvas: Canvas, draws: Values, skull: Skull) -> None:
     """Thin the bone under the maxillary sinuses, which reach down to the roots of the molars."""
     p = skull.palate
     areas, lines = [], []
-    for side, b in ((-1, a[:8]), (1, a[8:])):
+    for side, of_side in zip((-1, 1), np.split(draws, 2), strict=True):
+        front, width, front_depth, first, second, third, back, _ = of_side
         floor: Points = (
-            (22 + 2 * b[0], p - 2),
-            (27 + b[1], p + 6 + 2 * b[2]),
-            (35, p + 9.5 + 2.5 * b[3]),
-            (41, p + 9.0 + 2.5 * b[4]),
-            (47, p + 10.0 + 2.5 * b[5]),
-            (54 + b[6], p + 6.0),
+            (22 + 2 * front, p - 2),
+            (27 + width, p + 6 + 2 * front_depth),
+            (35, p + 9.5 + 2.5 * first),
+            (41, p + 9.0 + 2.5 * second),
+            (47, p + 10.0 + 2.5 * third),
+            (54 + back, p + 6.0),
             (57, p - 2),
         )
         line = skull.place(side, smooth_line(floor))

@@ -157,24 +157,24 @@ def _frame(generator: np.random.Generator, size: tuple[int, int]) -> Field:
 
 def _add_letters(markings: Markings, generator: np.random.Generator) -> None:
     """Add the letter of the patient's left, right, or both sides, plain or with an outline."""
-    a = generator.random(6)
-    font = FONTS[int(len(FONTS) * a[0])]
-    height = 0.03 + 0.06 * a[1]
-    row = 0.9 if a[2] < 0.7 else 0.5 * a[2]
-    inset = 0.015 + 0.03 * a[3]
-    sides = ("L",) if a[4] < 0.6 else ("R",) if a[4] < 0.75 else ("L", "R")
+    face, size, place, edge, which, outline = generator.random(6)
+    font = FONTS[int(len(FONTS) * face)]
+    height = 0.03 + 0.06 * size
+    row = 0.9 if place < 0.7 else 0.5 * place
+    inset = 0.015 + 0.03 * edge
+    sides = ("L",) if which < 0.6 else ("R",) if which < 0.75 else ("L", "R")
     for letter in sides:
         column = 1 - inset - 0.03 if letter == "L" else inset
-        _add_words(markings, letter, (row, column), height, font=font, is_outlined=a[5] < 0.5)
+        _add_words(markings, letter, (row, column), height, font=font, is_outlined=outline < 0.5)
 
 
 def _add_text(markings: Markings, generator: np.random.Generator) -> None:
     """Add one to three lines of text in a corner, as devices print their settings."""
-    a = generator.random(4)
-    font = FONTS[int(len(FONTS) * a[0])]
-    height = 0.016 + 0.014 * a[1]
-    row = 0.09 if a[2] < 0.5 else 0.85
-    column = 0.02 if a[3] < 0.5 else 0.8
+    face, size, top, side = generator.random(4)
+    font = FONTS[int(len(FONTS) * face)]
+    height = 0.016 + 0.014 * size
+    row = 0.09 if top < 0.5 else 0.85
+    column = 0.02 if side < 0.5 else 0.8
     for line in range(int(generator.integers(1, 4))):
         words = WORDS[int(generator.integers(len(WORDS)))]
         place = row + 1.7 * height * line, column

@@ -65,14 +65,14 @@ def draw_panorama(index: int, size: tuple[int, int]) -> Panorama:
     bone_loss = float(max(0.0, generator.normal(-0.3 + 1.8 * age, 0.8)))
     scale = float(np.clip(generator.normal(1.0, 0.03), 0.93, 1.07))
     tilt = float(np.radians(np.clip(generator.normal(0.0, 0.8), -2, 2)))
-    draws = generator.random(4)
-    zoom = 1 + 0.04 * (2 * draws[0] - 1)
+    enlargement, spacing, layer, brackets = generator.random(4)
+    zoom = 1 + 0.04 * (2 * enlargement - 1)
     pitch = max(zoom * side / pixels for side, pixels in zip(PANORAMIC_FIELD_MM, size, strict=True))
     skull = draw_skull(random_stream(index, "skull"))
     teeth: list[Tooth] = []
     pontics: list[Restoration] = []
     jaws: list[OutlinedJaw] = []
-    gap = float(0.3 + 1.7 * draws[1])
+    gap = float(0.3 + 1.7 * spacing)
     for is_upper, name in ((True, "upper"), (False, "lower")):
         row = _draw_row(
             random_stream(index, f"panoramic {name} teeth"),
@@ -100,11 +100,11 @@ def draw_panorama(index: int, size: tuple[int, int]) -> Panorama:
         teeth=tuple(teeth),
         jaws=tuple(jaws),
         age=age,
-        cheek=float(36.0 + 10.0 * draws[2]),
+        cheek=float(36.0 + 10.0 * layer),
         skull=skull,
         whole_jaws=tuple(jaws),
         bridges=tuple(pontics),
-        has_brackets=bool(draws[3] < 0.12 - 0.12 * age),
+        has_brackets=bool(brackets < 0.12 - 0.12 * age),
         magnification=1.25,
     )
 

@@ -73,20 +73,22 @@ class Technique:
 def draw_technique(index: int) -> Technique:
     """Return the technique of phantom `index`."""
     generator = random_stream(index, "technique")
-    a = generator.random(10)
+    voltage, scatter, down, across, photons, blur, electronic_noise, curve, gamma, margin = (
+        generator.random(10)
+    )
     return Technique(
-        tube_voltage_kv=TUBE_VOLTAGES_KV[int(len(TUBE_VOLTAGES_KV) * a[0])],
-        scatter=float(0.03 + 0.07 * a[1]),
-        falloff=(float(0.12 * (a[2] - 0.5)), float(0.12 * (a[3] - 0.5))),
+        tube_voltage_kv=TUBE_VOLTAGES_KV[int(len(TUBE_VOLTAGES_KV) * voltage)],
+        scatter=float(0.03 + 0.07 * scatter),
+        falloff=(float(0.12 * (down - 0.5)), float(0.12 * (across - 0.5))),
         detector=Detector(
-            photons=float(120 * 10 ** a[4]),
-            blur=float(0.65 + 0.25 * a[5]),
-            electronic_noise=float(0.0005 + 0.0015 * a[6]),
+            photons=float(120 * 10**photons),
+            blur=float(0.65 + 0.25 * blur),
+            electronic_noise=float(0.0005 + 0.0015 * electronic_noise),
             gain=1.0,
         ),
-        curve_kind="log" if a[7] < 0.7 else "root",
-        gamma=float(0.8 + 0.35 * a[8]),
-        margin=(float(0.02 + 0.1 * a[9]), 0.04),
+        curve_kind="log" if curve < 0.7 else "root",
+        gamma=float(0.8 + 0.35 * gamma),
+        margin=(float(0.02 + 0.1 * margin), 0.04),
     )
 
 
@@ -96,19 +98,19 @@ def draw_panoramic_technique(index: int) -> Technique:
     A head takes more out of the beam than a jaw alone does, and the exposure makes up for it.
     """
     generator = random_stream(index, "panoramic technique")
-    a = generator.random(8)
+    voltage, scatter, down, across, photons, blur, electronic_noise, gamma = generator.random(8)
     return Technique(
-        tube_voltage_kv=TUBE_VOLTAGES_KV[1 + int(2 * a[0])],
-        scatter=float(0.03 + 0.03 * a[1]),
-        falloff=(float(0.12 * (a[2] - 0.5)), float(0.12 * (a[3] - 0.5))),
+        tube_voltage_kv=TUBE_VOLTAGES_KV[1 + int(2 * voltage)],
+        scatter=float(0.03 + 0.03 * scatter),
+        falloff=(float(0.12 * (down - 0.5)), float(0.12 * (across - 0.5))),
         detector=Detector(
-            photons=float(500 * 10 ** (0.9 * a[4])),
-            blur=float(0.35 + 0.2 * a[5]),
-            electronic_noise=float(0.0001 + 0.0004 * a[6]),
+            photons=float(500 * 10 ** (0.9 * photons)),
+            blur=float(0.35 + 0.2 * blur),
+            electronic_noise=float(0.0001 + 0.0004 * electronic_noise),
             gain=1.0,
         ),
         curve_kind="log",
-        gamma=float(0.85 + 0.3 * a[7]),
+        gamma=float(0.85 + 0.3 * gamma),
         margin=(0.02, -0.06),
     )
 

@@ -49,17 +49,20 @@ class Skull:
 
 def draw_skull(generator: np.random.Generator) -> Skull:
     """Return the landmarks of a head."""
-    a = generator.uniform(-1, 1, 12)
-    chin = 42.0 + 3.0 * a[1]
+    (
+        middle, chin, smile, gonion_x, gonion_y, condyle_x, condyle_y, palate, wide_right,
+        high_right, wide_left, high_left,
+    ) = generator.uniform(-1, 1, 12)  # fmt: skip
+    chin = 42.0 + 3.0 * chin
     return Skull(
-        middle=float(3.5 + 3.0 * a[0]),
-        smile=float(0.0022 + 0.0014 * a[2]),
+        middle=float(3.5 + 3.0 * middle),
+        smile=float(0.0022 + 0.0014 * smile),
         chin=float(chin),
-        gonion=(float(83.0 + 4.0 * a[3]), float(11.0 + 4.0 * a[4])),
-        condyle=(float(88.0 + 4.0 * a[5]), float(-44.0 + 4.0 * a[6])),
-        palate=float(-32.0 + 2.5 * a[7]),
+        gonion=(float(83.0 + 4.0 * gonion_x), float(11.0 + 4.0 * gonion_y)),
+        condyle=(float(88.0 + 4.0 * condyle_x), float(-44.0 + 4.0 * condyle_y)),
+        palate=float(-32.0 + 2.5 * palate),
         unevenness=(
-            (float(0.03 * a[8]), float(0.03 * a[9])),
-            (float(0.03 * a[10]), float(0.03 * a[11])),
+            (float(0.03 * wide_right), float(0.03 * high_right)),
+            (float(0.03 * wide_left), float(0.03 * high_left)),
         ),
     )

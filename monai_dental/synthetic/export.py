@@ -44,7 +44,7 @@ def write_images(
     parts = [range(first, min(first + NEIGHBORS, count)) for first in range(0, count, NEIGHBORS)]
     paths: list[Path] = []
     with process_pool(min(usable_cores(), len(parts))) as pool:
-        for part in pool.map(partial(_write_part, output_dir, side), parts):
+        for part in pool.map(partial(_write_part, output_dir, side), parts).result():
             paths += part
             if progress is not None:
                 progress(len(paths))

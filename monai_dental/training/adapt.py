@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +142,7 @@ def adapt(
             load = "monai_dental.training.datalists.load_datalist"
             splits = {"_target_": load, "path": str(file)}
             overrides: dict[str, Any] = {} if max_epochs is None else {"max_epochs": max_epochs}
-            with _quiet():
+            with _plain_errors():
                 workflow = ConfigWorkflow(
                     config_file=[str(bundle / "configs" / f"{n}.json") for n in ("train", "adapt")],
                     workflow_type="train", logging_file=False, bundle_root=str(made),
@@ -209,21 +207,15 @@ def _tell_of_change(bundle: Path, image_count: int) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MONAI's warnings from the terminal, and bring this package's errors to the surface."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+def _plain_errors() -> Iterator[None]:
+    """Bring this package's errors to the surface, where MONAI has wrapped them."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
+        yield
     except Exception as error:
         cause = plain_cause(error)
         if cause is None:
             raise
         raise cause from None
-    finally:
-        logging.disable(disabled)
 
 
 def _train(workflow: ConfigWorkflow, progress: Callable[[int, int], None]) -> tuple[float, float]:

@@ -6,10 +6,7 @@ noise that one would take, batch by batch.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,9 +17,7 @@ from torch import distributed
 from torch.utils.data import Dataset, DistributedSampler
 
 from monai_dental.errors import BundleError
-from monai_dental.training.handlers import outputs_of
-
-_PR_SET_PDEATHSIG = 1
+from monai_dental.process.pool import end_with_parent
 
 
 def local_device() -> torch.device:
@@ -38,8 +33,7 @@ def start() -> None:
     This process ends with `torchrun`, be that by SIGKILL: else it would train on, and write beside
     a training that is started again. (On Linux.)
     """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     device = local_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -70,6 +64,12 @@ def local_batch_size(batch_size: int) -> int:
     if batch_size % count:
         raise BundleError(f"batch_size {batch_size}: need a multiple of the {count} processes")
     return batch_size // count
+
+
+def outputs_of(engine: Engine) -> list[dict[str, Any]]:
+    """Return the decollated outputs of an engine's iteration, one dictionary for each image."""
+    output: Any = engine.state.output
+    return list(output)
 
 
 class SeededSampler(DistributedSampler[Any]):

@@ -20,6 +20,8 @@ from torch.optim.swa_utils import AveragedModel
 _MEMORY = 10  # a mean over n steps forgets what is older than the last n / 10
 _NORMS = 10_000  # gradients that are remembered
 
+from monai_dental.training.distributed import is_main_process, outputs_of
+
 
 def negative_metric(name: str) -> Callable[[Engine], float]:
     """Return a score for early stopping that grows as a metric, such as a loss, falls.
@@ -32,12 +34,6 @@ def negative_metric(name: str) -> Callable[[Engine], float]:
         return -float(engine.state.metrics[name])
 
     return score
-
-
-def outputs_of(engine: Engine) -> list[dict[str, Any]]:
-    """Return the decollated outputs of an engine's iteration, one dictionary for each image."""
-    output: Any = engine.state.output
-    return list(output)
 
 
 class AutoClip:
@@ -100,7 +96,7 @@ class History:
     """Write one line of CSV, and log one, for each epoch: mean loss and metrics of the validation.
 
     The fields of an epoch without validation stay empty. A resumed training goes on with the file
-    of the earlier run.
+    of the earlier run. Of several processes that of rank 0 writes.
 
     Attach it to the trainer after its `ValidationHandler`, whose results it reads.
 
@@ -142,7 +138,7 @@ class History:
     def start_epoch(self, engine: Engine) -> None:
         """Begin a new file before the first epoch, with the lines of the epochs that are done."""
         self._losses = []
-        if self._done is not None:
+        if self._done is not None or not is_main_process():
             return
         self._done = engine.state.epoch - 1
         rows = self._read_rows(up_to=self._done) if self._done else []
@@ -155,6 +151,8 @@ class History:
 
     def write_epoch(self, engine: Engine) -> None:
         """Write and log the line of one epoch."""
+        if not is_main_process():
+            return
         epoch, epochs = engine.state.epoch, engine.state.max_epochs or 0
         loss = sum(self._losses) / len(self._losses)
         seconds = time.monotonic() - self._started

@@ -228,9 +228,9 @@ def test_progress_without_a_terminal_is_a_line_now_and_then() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[-1].startswith("2 of 3: 1 derived, 1 failed; ")
     assert lines[-1].endswith(" left")
-    quiet = Progress(3, io.StringIO())
-    quiet.update("derived")
-    assert quiet._stream.getvalue() == ""
+    stream = io.StringIO()
+    Progress(3, stream).update("derived")
+    assert stream.getvalue() == ""
 
 
 def test_real_bundle_from_end_to_end(add_file, rows, outputs, tmp_path, capfd) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from monai_dental.files.lock import hold_lock
 
@@ -43,8 +44,7 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def wait_for_output(tmp_path: Path, process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and not list((tmp_path / "out").glob("*/*/*.dcm")):
-        time.sleep(0.01)
+    wait_until(lambda: list((tmp_path / "out").glob("*/*/*.dcm")), process)
 
 
 def test_bad_files_fail_alone(add_file, batch, rows, outputs, tmp_path, capfd) -> None:
@@ -63,7 +63,7 @@ def test_bad_files_fail_alone(add_file, batch, rows, outputs, tmp_path, capfd) -
     found = {name.removesuffix(".dcm"): row.reason for name, row in rows().items() if row.reason}
     # The fault itself is outside of the package: this is where it came in.
     assert re.fullmatch(
-        r"unforeseen ZeroDivisionError at batch/workers\.py:\d+", found.pop("buggy")
+        r"unforeseen ZeroDivisionError at batch/workers/local\.py:\d+", found.pop("buggy")
     )
     assert found == {
         "poison": "ended its worker process by signal 9, 2 times",

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from monai_dental.dicom import read_dataset, to_radiograph
 
@@ -29,6 +29,12 @@ class Orthanc:
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.call("/system"))
+        except urllib.error.URLError:
+            return False
 
     def call(self, path: str, body: bytes | None = None) -> bytes:
         request = urllib.request.Request(self._url + path, body)
@@ -62,16 +68,7 @@ def orthanc(tmp_path: Path, missing: Callable[[str], NoReturn]) -> Iterator[Orth
         process = subprocess.Popen([program, tmp_path / "orthanc.json"], stdout=log, stderr=log)
     archive = Orthanc(port)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                archive.call("/system")
-                break
-            except urllib.error.URLError:
-                text = (tmp_path / "log").read_text(errors="replace")
-                assert process.poll() is None, text
-                assert time.monotonic() < deadline, text
-                time.sleep(0.05)
+        wait_until(archive.answers, process, timeout_s=60)
         yield archive
     finally:
         process.terminate()

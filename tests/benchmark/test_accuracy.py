@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import nibabel as nib
@@ -44,7 +45,10 @@ def few(monkeypatch):
 
 class SameProcess:
     def __init__(self, *arguments, **settings):
-        self.map = map
+        pass
+
+    def map(self, function, tasks):
+        return SimpleNamespace(result=lambda: map(function, tasks))
 
     def __enter__(self):
         return self
@@ -66,6 +70,25 @@ def test_all_methods_are_scored_on_the_same_noise(paths, tmp_path, few):
     assert noisy == pytest.approx([26.02, 26.02], abs=0.15)  # 20 log10(1 / 0.05)
     with (tmp_path / "scores.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_bundles_whose_paths_look_alike_are_scored_each(paths, tmp_path, few, monkeypatch):
+    for name in ("x/b", "x_b"):
+        shutil.copytree(find_bundle("unet"), tmp_path / name)
+    weights = tmp_path / "x_b" / "models" / "model.pt"
+    changed = {name: value * 0.5 for name, value in torch.load(weights, weights_only=True).items()}
+    torch.save(changed, weights)
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "scores"
+    output.mkdir()
+
+    rows = measure_accuracy(paths, ["./x/b", "./x_b"], output, **{**few, "variants": False})
+
+    scores = {
+        name: [row["psnr"] for row in rows if row["method"] == name] for name in ("./x/b", "./x_b")
+    }
+    assert len(scores["./x/b"]) == len(scores["./x_b"]) == 4
+    assert scores["./x/b"] != scores["./x_b"]
 
 
 def test_bm3d_is_told_the_sigma_of_white_noise_and_tuned_for_the_rest(
@@ -96,6 +119,7 @@ def test_best_strength_is_that_of_other_images(paths, tmp_path, monkeypatch, few
         """But from the last two images, which are scored, what there is."""
 
         inferer = None
+        derivation = SimpleNamespace(weights_digest="ab" * 32)
 
         def __init__(self, folder):
             self.noisy = [Noise(0.05).add(clean, number) for number, clean in enumerate(cleans)]
@@ -107,7 +131,6 @@ def test_best_strength_is_that_of_other_images(paths, tmp_path, monkeypatch, few
 
     cleans = [read_radiograph(path).pixels for path in paths]
     monkeypatch.setattr(accuracy, "Denoiser", TakesOffTwiceTheNoise)
-    monkeypatch.setattr(accuracy, "_settings", lambda data, bundles: {"seed": 0})
 
     rows = measure_accuracy(paths, ["dae"], tmp_path, noises=[Noise(0.05)], peers=[])
 

@@ -10,6 +10,7 @@ from monai_dental.benchmark.plots import (
     DenoisedFigures,
     draw_comparison,
     draw_denoised,
+    draw_training,
     plot_training,
 )
 
@@ -52,6 +53,15 @@ def test_training_is_drawn_from_its_history_with_psnr_where_there_is_one(tmp_pat
     assert figure.std() > 0
     height, width, _ = figure.shape
     assert round(width / height / 1.3) == panels
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4, 40])
+def test_epochs_are_whole_numbers(epochs):
+    rows = [{"epoch": str(n + 1), "loss": "0.5", "val_loss": "0.6"} for n in range(epochs)]
+
+    (axis,) = draw_training(rows).axes
+
+    assert all(tick == int(tick) for tick in axis.get_xticks())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from monai_dental.bundle.overrides import check_overrides, is_true
-from monai_dental.errors import BundleError
+from monai_dental.errors import BundleError, MissingPackageError
 
 
 @pytest.fixture
@@ -85,6 +85,38 @@ def test_number_as_the_config_has_it_is_accepted(numbers, override):
     check_overrides([*numbers, f"--{override}"])
 
 
+@pytest.mark.parametrize("value", ["list.json", "7", "none"])
+def test_word_in_the_place_of_a_component_is_refused(numbers, value):
+    with pytest.raises(BundleError, match=rf"--loader {value}: .* component here \(DataLoader\)"):
+        check_overrides([*numbers, "--loader", value])
+
+
+@pytest.mark.parametrize("value", ["$None", "@seed", "{'_target_': 'Loader'}", "[{'image': 'a'}]"])
+def test_component_may_be_another_one_a_list_or_an_expression(numbers, value):
+    check_overrides([*numbers, "--loader", value])
+
+
+def test_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps({"device": "$torch.device('cpu')"}))
+    arguments = ["run", "training", "--config_file", str(path), "--device"]
+
+    with pytest.raises(BundleError, match="cuda:99: no such device here; need cpu, or cuda with"):
+        check_overrides([*arguments, "cuda:99"])
+    check_overrides([*arguments, "cpu"])
+    check_overrides([*arguments, "$torch.device('cuda:99')"])
+
+
+def test_tracking_without_mlflow_says_how_to_get_it(config, monkeypatch):
+    arguments = ["run", "training", "--config_file", config, "--tracking", "mlflow"]
+    monkeypatch.setattr("monai_dental.bundle.overrides.find_spec", lambda name: None)
+
+    with pytest.raises(MissingPackageError, match="--tracking mlflow .*pip install mlflow pandas"):
+        check_overrides(arguments)
+    monkeypatch.setattr("monai_dental.bundle.overrides.find_spec", lambda name: "there")
+    check_overrides(arguments)
+
+
 def test_training_that_would_validate_no_epoch_is_refused(tmp_path):
     path = tmp_path / "train.json"
     path.write_text(json.dumps({"max_epochs": 480, "val_interval": 5}))
@@ -101,7 +133,7 @@ def test_interrupted_run_ends_with_one_line(tmp_path):
     config = tmp_path / "train.json"
     config.write_text(json.dumps({
         "imports": [
-            "$from monai_dental.bundle.overrides import check_command_line", "$import signal"
+            "$from monai_dental.cli.monai_bundle import check_command_line", "$import signal"
         ],
         "initialize": ["$check_command_line()"],
         "run": ["$signal.raise_signal(signal.SIGINT)"],
@@ -132,7 +164,7 @@ def test_path_that_a_config_cannot_hold_is_refused(tmp_path):
 def test_run_ends_with_what_was_wrong_first(tmp_path):
     config = tmp_path / "train.json"
     config.write_text(json.dumps({
-        "imports": ["$from monai_dental.bundle.overrides import check_command_line"],
+        "imports": ["$from monai_dental.cli.monai_bundle import check_command_line"],
         "tau": 0.5,
         "objective": {"_target_": "monai_dental.transforms.Recorruptd", "keys": "x", "tau": "@tau"},
         "initialize": ["$check_command_line()"],

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 from monai.bundle import ConfigParser
+from monai.transforms import Compose, SpatialPadd
+from waiting import wait_until
 
 from monai_dental.bundle.find import find_bundle
 from monai_dental.phantom import write_phantoms
+from monai_dental.transforms import EstimateNoised
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -55,6 +57,18 @@ def parse(bundle: str) -> Callable[..., ConfigParser]:
         parser.read_config([str(root / "configs" / f"{name}.json") for name in names])
         parser.update({"bundle_root": str(root), **overrides})
         return parser
+
+    return make
+
+
+@pytest.fixture
+def loading() -> Callable[[ConfigParser, str], Compose]:
+    """What of a config's transforms reads and scales an image: loading(parser, "train")."""
+
+    def make(parser: ConfigParser, part: str) -> Compose:
+        transforms = parser.get_parsed_content(f"{part}#preprocessing").transforms
+        ends = (SpatialPadd, EstimateNoised)
+        return Compose(list(takewhile(lambda each: not isinstance(each, ends), transforms)))
 
     return make
 
@@ -102,13 +116,9 @@ def killed_monai_bundle() -> Callable[..., None]:
             **command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
             try:
-                deadline = time.monotonic() + 120
-                while not path.exists() and process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.01)
+                wait_until(path.exists, process)
             finally:
                 process.kill()
-        assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
-        assert path.exists(), "it did not get that far in two minutes"
 
     return run
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
-from monai.transforms import Compose
 
 from monai_dental.bundle.find import find_bundle, load_config
 from monai_dental.errors import BundleError
@@ -97,7 +96,7 @@ def test_killed_adaptation_is_not_taken_up_with_other_settings(workflow, tmp_pat
     make().run()
 
 
-def test_folder_of_dark_images_is_trained_on_at_full_range(parse, tmp_path):
+def test_folder_of_dark_images_is_trained_on_at_full_range(parse, loading, tmp_path):
     # 12 bits in 16, as sensors' exports often are
     stored = np.random.default_rng(0).integers(100, 4000, (40, 40)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "1.png"), stored)
@@ -106,7 +105,7 @@ def test_folder_of_dark_images_is_trained_on_at_full_range(parse, tmp_path):
     for dataset_dir in (str(tmp_path), None):
         parser = parse("train", dataset_dir=dataset_dir)
         for part in ("train", "validate"):
-            load = Compose(parser.get_parsed_content(f"{part}#deterministic_transforms"))
+            load = loading(parser, part)
             image = load({"image": str(tmp_path / "1.png")})["image"]
             ranges.append((float(image.min()), float(image.max())))
 

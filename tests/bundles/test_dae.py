@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose
 
@@ -91,6 +92,7 @@ def test_whole_config_trains_once(phantoms, tmp_path, monkeypatch, parse):
     runs = []
     monkeypatch.setattr("monai.engines.Trainer.run", lambda self: runs.append(self))
     monkeypatch.setattr("monai_dental.benchmark.plots.plot_training", lambda output_dir: None)
+    monkeypatch.setattr("monai_dental.training.resume.BestWeights.require", lambda self: None)
 
     parser.get_parsed_content()
 
@@ -137,6 +139,41 @@ def test_training_leaves_weights_history_and_figure(trained):
     assert float(rows[1]["loss"]) < float(rows[0]["loss"])
     assert cv2.imread(str(trained / "eval" / "figures" / "training.png")) is not None
     assert list((trained / "eval").glob("events.out.tfevents.*"))
+
+
+def test_killed_training_goes_on_and_ends_with_the_very_same_weights(phantoms, tmp_path):
+    def train(folder, killed_in=None):
+        workflow = ConfigWorkflow(
+            config_file=TRAIN, workflow_type="train", logging_file=False, bundle_root=str(ROOT),
+            dataset_dir=str(phantoms / "clean"), validation_count=2, batch_size=1, max_epochs=4,
+            ckpt_dir=str(folder / "models"), output_dir=str(folder / "eval"),
+        )  # fmt: skip
+        workflow.initialize()
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+        if killed_in is not None:
+            trainer.add_event_handler(Events.ITERATION_STARTED(once=2 * killed_in), kill)
+        workflow.run()
+        return (folder / "eval" / "history.csv").read_text()
+
+    def kill():
+        raise KeyboardInterrupt
+
+    def losses(history):
+        return [line.split(",")[:4] for line in history.splitlines()]
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", killed_in=3)
+    resumed = train(tmp_path / "killed")
+
+    assert losses(resumed) == losses(whole)
+    weights, expected = (
+        torch.load(tmp_path / name / "models" / "model.pt", weights_only=True)
+        for name in ("killed", "whole")
+    )
+    for name, value in weights.items():
+        assert torch.equal(value, expected[name]), name
+    assert [path.name for path in (tmp_path / "killed" / "models").iterdir()] == ["model.pt"]
 
 
 def test_evaluating_prints_both_protocols(trained, phantoms, monai_bundle):

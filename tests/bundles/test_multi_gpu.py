@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import TensorDataset
+from waiting import wait_until
 
 from monai_dental.errors import BundleError
 from monai_dental.training import distributed
@@ -70,9 +70,7 @@ def test_two_processes_killed_and_resumed_learn_as_one(bundle, phantoms, tmp_pat
     checkpoint = two / "models" / "checkpoint_model.pt"
 
     process = start(bundle, phantoms, two, processes=2)
-    deadline = time.monotonic() + 300
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(checkpoint.exists, process)
     process.kill()  # its workers, which have sessions of their own, have to end by themselves
     assert process.wait(timeout=60) == -signal.SIGKILL, (two / "log").read_text()[-3000:]
     reached = torch.load(checkpoint, weights_only=True)["epoch"]

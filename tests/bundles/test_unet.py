@@ -12,7 +12,6 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
-from monai.transforms import Compose
 
 from monai_dental.bundle.find import find_bundle
 from monai_dental.inference.denoiser import Denoiser
@@ -135,10 +134,10 @@ def test_only_noisy_images_are_trained_on(parse, phantoms, monkeypatch):
         assert datalist[0] == {"image": str(phantoms / "noisy" / "1.png")}
 
 
-def test_image_reaches_the_network_alike_in_training_and_inference(parse, phantoms):
+def test_image_reaches_the_network_alike_in_training_and_inference(parse, loading, phantoms):
     item = {"image": str(phantoms / "noisy" / "1.png")}
 
-    trained_on = Compose(parse("train").get_parsed_content("train#deterministic_transforms"))(item)
+    trained_on = loading(parse("train"), "train")(item)
     inferred = parse("inference").get_parsed_content("preprocessing")(item)
 
     torch.testing.assert_close(trained_on["image"].as_tensor(), inferred["image"].as_tensor())

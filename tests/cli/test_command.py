@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import monai_dental
+
 
 def test_help_answers_without_torch():
     code = "import sys, monai_dental.cli as cli\ntry: cli.main(['--help'])\n" + (
@@ -18,7 +20,8 @@ def test_help_answers_without_torch():
 def test_module_is_the_command():
     command = [sys.executable, "-m", "monai_dental", "--version"]
 
-    assert subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"0.2.0"
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == monai_dental.__version__
 
 
 def test_reader_that_goes_away_ends_the_command_quietly(tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -64,11 +65,14 @@ def test_frames_become_channels(dicom_file) -> None:
     assert image.meta["spatial_shape"].tolist() == [24, 40]
 
 
-def test_too_many_frames_name_file_and_element(dicom_file) -> None:
+def test_too_many_frames_are_refused_in_words_that_fit_any_format(dicom_file, tmp_path) -> None:
     reader = RadiographReader(max_frames=1)
-    message = r"source\.dcm: \(0028,0008\) Number of Frames is 3; need a single frame"
-    with pytest.raises(UnsupportedImageError, match=message):
-        reader.get_data(reader.read(dicom_file(frames=3)))
+    volume = tmp_path / "volume.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 3), np.float32), np.eye(4)), volume)
+    for path in (dicom_file(frames=3), volume):
+        message = rf"{path.name}: has 3 frames; need a single frame"
+        with pytest.raises(UnsupportedImageError, match=message):
+            reader.get_data(reader.read(path))
 
 
 def test_several_files_are_stacked(picture, radiograph_file) -> None:

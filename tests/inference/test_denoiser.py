@@ -40,6 +40,14 @@ def test_strength_zero_is_identity(denoiser, pixels):
     assert np.array_equal(denoiser.denoise(pixels, strength=0), pixels)
 
 
+@pytest.mark.parametrize("strength", [0, 0.5, 1])
+def test_values_beyond_the_range_are_clipped_at_any_strength(denoiser, pixels, strength):
+    denoised = denoiser.denoise(pixels * 3 - 1, strength)
+
+    assert 0 <= denoised.min() <= denoised.max() <= 1
+    assert denoised.dtype == np.float32
+
+
 def test_strength_is_the_share_of_the_correction(denoiser, pixels):
     half, whole = (denoiser.denoise(pixels, strength) for strength in (0.5, 1.0))
 

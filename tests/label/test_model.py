@@ -25,6 +25,37 @@ def test_names_and_folders_are_taken_with_commas_between(tmp_path):
     assert models["own"].original == own
 
 
+def test_bundle_is_called_after_its_folder_however_that_is_named(tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    shutil.copytree(find_bundle("unet") / "configs", own / "configs")
+    monkeypatch.chdir(own / "configs")
+
+    assert list(find_models("../", tmp_path / "trained")) == ["own"]
+
+
+def test_two_bundles_of_one_name_are_refused(tmp_path):
+    owns = [tmp_path / parent / "own" for parent in "ab"]
+    for own in owns:
+        shutil.copytree(find_bundle("unet") / "configs", own / "configs")
+
+    with pytest.raises(BundleError, match=r"b/own and .*a/own: both are called own; rename"):
+        find_models(",".join(map(str, owns)), tmp_path / "trained")
+    assert list(find_models(f"{owns[0]},{owns[0]}", tmp_path / "trained")) == ["own"]
+
+
+def test_what_was_trained_from_a_namesake_is_not_taken(tmp_path):
+    owns = [tmp_path / parent / "own" for parent in "ab"]
+    for own in owns:
+        shutil.copytree(find_bundle("unet") / "configs", own / "configs")
+    first = find_models(str(owns[0]), tmp_path / "trained")["own"]
+    shutil.copytree(owns[0], first.trained)
+    first.note_origin(first.trained)
+
+    assert find_models(str(owns[0]), tmp_path / "trained")["own"].folder == first.trained
+    with pytest.raises(BundleError, match=r"trained/own: adapted from .*a/own, not from .*b/own"):
+        find_models(str(owns[1]), tmp_path / "trained")
+
+
 def test_unknown_bundle_is_refused(tmp_path):
     with pytest.raises(BundleError, match="mean: no such bundle"):
         find_models("dae,mean", tmp_path)

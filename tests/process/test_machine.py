@@ -64,6 +64,7 @@ def test_limits_of_a_control_group_are_heeded(groups, membership, files):
     assert machine.usable_cores() == 4
     assert machine.memory_mb() == 8 << 10
     assert default_workers(1000) == 4
+    assert default_workers(1000, is_on_gpu=True) == 1
 
 
 def test_less_than_a_core_is_one(groups):

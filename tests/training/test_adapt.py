@@ -220,17 +220,12 @@ def test_mounted_volume_is_refused_before_the_training(tmp_path, bundle, noisy_i
         adapt(bundle, readable_images(noisy_images)[0], tmp_path / "volume")
 
 
-def test_bundle_that_did_not_get_better_does_not_claim_it(
-    tmp_path, bundle, noisy_images, monkeypatch
-):
-    def train_in_vain(workflow, progress):
-        weights = Path(workflow.parser["bundle_root"]) / "models" / "model.pt"
-        weights.parent.mkdir()
-        shutil.copy(bundle / "models" / "model.pt", weights)
-        return 0.5, 0.5
+def test_bundle_that_did_not_get_better_does_not_claim_it(tmp_path, bundle, noisy_images):
+    lazy = shutil.copytree(bundle, tmp_path / "lazy")
+    config = json.loads((lazy / "configs" / "adapt.json").read_text())
+    (lazy / "configs" / "adapt.json").write_text(json.dumps({**config, "learning_rate": 0.0}))
 
-    monkeypatch.setattr("monai_dental.training.adapt._train", train_in_vain)
-    result = adapt(bundle, readable_images(noisy_images)[0], tmp_path / "mine")
+    result = adapt(lazy, readable_images(noisy_images)[0], tmp_path / "mine", max_epochs=1)
 
     assert result.loss_after == result.loss_before
     before, after = (read_metadata(folder) for folder in (bundle, tmp_path / "mine"))

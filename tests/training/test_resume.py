@@ -25,12 +25,13 @@ class Training:
         self.network = torch.nn.Linear(1, 1)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=0.1)
         transform = Compose([RandGaussianNoise(prob=1.0)])
-        self.epochs = []
+        self.epochs, self.drawn = [], []
 
         def step(engine, batch):
             self.epochs.append(engine.state.epoch)
             drawn = transform(torch.rand(4, 1)) + np.random.rand()
             optimizer.zero_grad()
+            self.drawn.append(float(drawn.sum()))
             self.network(drawn).square().mean().backward()
             optimizer.step()
             if engine.state.epoch == killed_in:
@@ -64,6 +65,24 @@ def test_killed_training_ends_with_the_weights_of_an_undisturbed_one(checkpoint,
     assert resumed.epochs == [3, 4, 5]
     assert torch.equal(resumed.network.weight, undisturbed.network.weight)
     assert torch.equal(resumed.network.bias, undisturbed.network.bias)
+
+
+def test_stream_of_random_numbers_goes_on_where_a_kill_left_it(tmp_path):
+    def training(folder, **options):
+        np.random.seed(3)  # as `set_determinism` at the start of each run
+        made = Training(folder, **options)
+        made.resumable.seed = None
+        made.resumable.transform.set_random_state(4)
+        return made
+
+    with pytest.raises(Killed):
+        training(tmp_path, killed_in=3).run()
+    resumed = training(tmp_path).run()
+    undisturbed = training(tmp_path / "other").run()
+
+    assert resumed.epochs == [3, 4, 5]
+    assert torch.equal(resumed.network.weight, undisturbed.network.weight)
+    assert len(set(undisturbed.drawn)) == 5  # no epoch is the one before again
 
 
 def test_each_epoch_has_random_numbers_of_its_own(tmp_path):
@@ -200,6 +219,26 @@ def test_weights_of_an_earlier_training_are_kept_aside(tmp_path):
     assert later.path.read_bytes() != before
 
 
+def test_weights_that_a_bundle_came_with_outlive_any_number_of_trainings(tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "metadata.json").touch()
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "model.pt").write_text("shipped")
+    network = torch.nn.Linear(1, 1)
+
+    for number in range(3):
+        network.weight.data.fill_(number)
+        BestWeights(str(models / "model.pt"), network)(evaluator(0.4))
+
+    kept = {
+        name: torch.load(models / f"{name}.pt", weights_only=True)["weight"].item()
+        for name in ("model", "model.previous")
+    }
+    assert (models / "model.shipped.pt").read_text() == "shipped"
+    assert kept == {"model": 2, "model.previous": 1}
+
+
 def test_weights_of_a_diverged_training_are_never_written(tmp_path):
     best = BestWeights(str(tmp_path / "model.pt"), torch.nn.Linear(1, 1))
 
@@ -214,21 +253,35 @@ def test_weights_of_a_diverged_training_are_never_written(tmp_path):
     assert best.path.is_file()
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_early_stop_that_is_attached_to_the_trainer_heeds_the_evaluator(patience):
+    validation = Engine(lambda engine, batch: None)
+    losses = iter([0.5, 0.4, 0.4, 0.4, 0.4])
+    validation.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda: validation.state.metrics.update(val_loss=next(losses))
+    )
+    trainer = Engine(lambda engine, batch: None)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: validation.run([None]))
+
+    ResumableEarlyStop(patience, evaluator=validation).attach(trainer)
+    trainer.run([None], max_epochs=5)
+
+    assert trainer.state.epoch == 2 + patience
+
+
 def test_early_stop_counts_on_after_a_resume():
-    def handler():
+    def handler(trainer):
         stop = ResumableEarlyStop(patience=3, score_function=negative_metric("val_loss"))
-        stop.set_trainer(trainer=Engine(lambda engine, batch: None))
+        stop.set_trainer(trainer=trainer)  # as configs of version 0.1 do
         return stop
 
-    def stopped(stop):
-        return bool(stop._handler.trainer.should_terminate)
-
-    earlier, later = handler(), handler()
+    killed, resumed = (Engine(lambda engine, batch: None) for _ in range(2))
+    earlier, later = handler(killed), handler(resumed)
     for loss in (0.5, 0.6, 0.6):
         earlier(evaluator(loss))
     later.load_state_dict(earlier.state_dict())
-    assert not stopped(later)
+    assert not resumed.should_terminate
 
     later(evaluator(0.6))
 
-    assert stopped(later)
+    assert resumed.should_terminate

@@ -160,11 +160,11 @@ class Manifest:
         Args:
             name: Its path below the input folder.
         """
-        # File names are bytes; what is no UTF-8 among them is told in escapes.
+        # File names are bytes; those that are not UTF-8 become escapes, which no other name has.
         text = name.as_posix().encode(errors="surrogateescape")
         if self.is_hashed:
             return hashlib.sha256(text).hexdigest()
-        return text.decode(errors="backslashreplace")
+        return text.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
 
     @property
     def source(self) -> Path | None:

@@ -6,16 +6,12 @@ concerns no other.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -27,8 +23,7 @@ from monai_dental.batch.source import Instance
 from monai_dental.batch.workers.protocol import Limits, WorkerLostError
 from monai_dental.errors import MonaiDentalError, WorkerError, unforeseen
 from monai_dental.process.machine import memory_mb, usable_cores
-
-_PR_SET_PDEATHSIG = 1
+from monai_dental.process.pool import end_with_parent, start_pool
 
 
 class LocalWorker:
@@ -92,23 +87,18 @@ class LocalWorker:
         self._pool.join()
 
     def _start(self) -> ProcessPool:
-        pool = ProcessPool(
-            max_workers=1,
-            initializer=_initialize,
-            initargs=(self._job, self._limits, os.getpid()),
-            context=multiprocessing.get_context("spawn"),
-        )
-        with _without_interrupts():
-            _ = pool.active  # starts the process
-        return pool
+        return start_pool(1, _initialize, (self._job, self._limits, os.getpid()))
 
 
-def default_workers(files: int) -> int:
+def default_workers(files: int, *, is_on_gpu: bool = False) -> int:
     """How many workers: one for each core, where there is memory and work for so many.
 
     Args:
         files: Number of files.
+        is_on_gpu: Whether all of them use one GPU, which then has one worker.
     """
+    if is_on_gpu:
+        return 1
     return max(1, min(usable_cores(), memory_mb() // 2048, files))
 
 
@@ -162,8 +152,7 @@ def _loaded() -> Engine:
 
 def _die_with(parent: int) -> None:
     """End this process as soon as its parent has ended, be it by SIGKILL."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux
+    end_with_parent()
     if os.getppid() != parent:
         os._exit(1)
     process = multiprocessing.parent_process()
@@ -192,19 +181,6 @@ def _limit_memory(limit_mb: int | None) -> None:
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start threads and processes that Ctrl-C passes by: it is for this process to end them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cause(code: int) -> str:

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -180,29 +180,44 @@ def connect_ray(address: str | None = None, is_on_gpus: bool = True) -> Iterator
         MissingPackageError: Ray is not installed.
         WorkerError: The cluster is not reached, or does not start.
     """
-    os.environ.update(_QUIET)
-    folder = ""
+    variables, folder = dict(_QUIET), ""
     options: dict[str, Any] = {"address": address or "local"}
     if address is None:
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        os.environ.update(_ALONE | token)
+        variables |= _ALONE
+        variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         folder = tempfile.mkdtemp(prefix="md-ray-")  # short: paths of sockets are limited
         options |= {
             "num_cpus": usable_cores(), "include_dashboard": False, "_node_ip_address": _LOOPBACK,
             "object_store_memory": _OBJECT_STORE, "_temp_dir": f"{folder}/ray",
         }  # fmt: skip
     try:
-        ray = _import_ray()
-        _start_ray(ray, address, options)
-        try:
-            if address is None and ray.nodes()[0]["NodeManagerAddress"] != _LOOPBACK:
-                raise WorkerError("Ray: would answer other machines; import it nowhere before")
-            yield RayCluster(ray, is_on_gpus)
-        finally:
-            ray.shutdown()
+        with _environment(variables):  # Ray reads it as long as it lives
+            ray = _import_ray()
+            _start_ray(ray, address, options)
+            try:
+                if address is None and ray.nodes()[0]["NodeManagerAddress"] != _LOOPBACK:
+                    raise WorkerError("Ray: would answer other machines; import it nowhere before")
+                yield RayCluster(ray, is_on_gpus)
+            finally:
+                ray.shutdown()
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for as long as this lasts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from monai_dental.batch import BatchResults
 from monai_dental.batch.record.manifest import Manifest, Row
@@ -153,9 +153,7 @@ def test_killed_shard_is_done_by_the_same_command(
     for _ in range(int(os.environ.get("MONAI_DENTAL_KILLS", "4")) // 2):
         before = results(tmp_path)
         process = start(tmp_path, "1/2")
-        while process.poll() is None and results(tmp_path) <= before:
-            time.sleep(0.01)
-        assert process.poll() is None, "it ended before it could be killed"
+        wait_until(lambda before=before: results(tmp_path) > before, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
 

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from waiting import wait_until
 
 from monai_dental.batch import Batch, InventorySource, StudyTree
 from monai_dental.batch.record.manifest import Row
@@ -78,8 +78,7 @@ def test_driver_killed_and_resumed_ends_as_a_local_run_with_a_poison_file(
     assert batch(*options, output=tmp_path / "local") == 1
 
     process = start(tmp_path, *options)
-    while process.poll() is None and not list((tmp_path / "out").glob("*/*/*.dcm")):
-        time.sleep(0.01)
+    wait_until(lambda: list((tmp_path / "out").glob("*/*/*.dcm")), process)
     below = descendants(process.pid)
     process.kill()
     _, err = process.communicate(timeout=60)
@@ -91,7 +90,8 @@ def test_driver_killed_and_resumed_ends_as_a_local_run_with_a_poison_file(
         "dashboard/dashboard.py" in args and "--minimal" not in args for args in below.values()
     )
     agents = {pid for pid, args in below.items() if args.strip() in RAY_AGENTS}
-    assert wait_for_end_of({p: args for p, args in below.items() if p not in agents}) == {}
+    others = [pid for pid in below if pid not in agents]
+    wait_until(lambda: not any(map(is_alive, others)), timeout_s=60)
     for pid in filter(is_alive, agents):
         os.kill(pid, signal.SIGKILL)
 
@@ -105,16 +105,6 @@ def test_driver_killed_and_resumed_ends_as_a_local_run_with_a_poison_file(
     assert rows()["poison.dcm"].reason == "ended its worker process by signal 9, 2 times"
     assert "Traceback" not in err
     assert not (tmp_path / "out" / ".parts").exists()
-
-
-def wait_for_end_of(processes: dict[int, str]) -> dict[int, str]:
-    """Those of some processes that have not ended after a minute."""
-    deadline = time.monotonic() + 60
-    while (left := {p: a for p, a in processes.items() if is_alive(p)}) and (
-        time.monotonic() < deadline
-    ):
-        time.sleep(0.1)
-    return left
 
 
 def is_alive(pid: int) -> bool:
