@@ -35,6 +35,12 @@ _MODULES = (
 )
 """A module of this package for each command, with `add(commands)`, in the order of the help."""
 
+_NO_OPENCV = (
+    "OpenCV (cv2) is not in this environment; run pip install --force-reinstall "
+    "opencv-python-headless"
+)
+"""opencv-python and its headless twin own the same files: removing one breaks the other."""
+
 # torch and MONAI take seconds to import: each command imports what it needs.
 
 
@@ -61,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except MonaiDentalError as error:
             sys.stderr.write(f"error: {printable(str(error))}\n")
+            return 2
+        except ModuleNotFoundError as error:
+            if error.name != "cv2":
+                raise
+            sys.stderr.write(f"error: {_NO_OPENCV}\n")
             return 2
         except KeyboardInterrupt:
             sys.stderr.write("interrupted; what is written is complete\n")
