@@ -28,6 +28,7 @@ Step = Callable[[Image], Image]
 
 _LARGEST_BLUR = 3.0  # sigma in pixels
 _PITCHES = (0.5, 2.3)
+_DARK = 0.03  # intensity that even black has, as far as noise is concerned
 _KEPT = 0.25  # standard deviation that every processing leaves at the least, as part of the first
 
 
@@ -72,8 +73,7 @@ def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
         sigma: Standard deviation of its noise at mid-grey, before any processing.
     """
     electronic_share = 0.4 * random.uniform() ** 2
-    slope = float(random.choice((0.0, 1.0, random.uniform(-0.9, 0.95)), p=(0.35, 0.25, 0.4)))
-    curve = 1 + slope * torch.linspace(-1, 1, CURVE_POINTS)  # of a slope of 1: Poisson noise alone
+    curve = _draw_curve(random)
     has_lines = random.uniform() < 0.08
     line_share = random.uniform(0.02, 0.3) if has_lines else 0.0
     return Detector(
@@ -90,6 +90,21 @@ def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
         jpeg_quality=int(random.randint(70, 99)) if random.uniform() < 0.12 else None,
         is_clipped=bool(random.uniform() < 0.6),
     )
+
+
+def _draw_curve(random: np.random.RandomState) -> Tensor:
+    """Draw how the variance depends on the intensity, 1 at mid-grey."""
+    intensities = torch.linspace(0, 1, CURVE_POINTS)
+    kind = random.uniform()
+    if kind < 0.3:
+        return torch.ones(CURVE_POINTS)
+    if kind < 0.5:
+        return 2 * intensities  # Poisson noise
+    if kind < 0.75:
+        return 1 + float(random.uniform(-0.9, 0.95)) * (2 * intensities - 1)
+    # What a display curve, a logarithm for instance, makes of it.
+    steepness = float(random.uniform(-1.3, 1.3))
+    return ((intensities + _DARK) / (0.5 + _DARK)) ** steepness
 
 
 def _draw_kernel(random: np.random.RandomState) -> Tensor:

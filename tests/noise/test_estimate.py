@@ -41,12 +41,6 @@ def clean_phantoms():
     return [clean for clean, _ in exposures()]
 
 
-def lag_1(model):
-    middle = len(model.autocorrelation) // 2
-    beside, below = model.autocorrelation[[middle, middle + 1], [middle + 1, middle]]
-    return (beside + below).item() / 2
-
-
 def common_levels(clean):
     """Return intensities at each of which at least 2 % of the pixels lie."""
     share = torch.histc(clean, 20, 0, 1) / clean.numel()
@@ -62,7 +56,7 @@ def test_white_noise_is_found(sigma, generator):
         found = model.variance(common_levels(clean)).sqrt()
         assert found.mean().item() == pytest.approx(sigma, rel=0.1)
         assert found.numpy() == pytest.approx(sigma, rel=0.15)
-        correlations.append(abs(lag_1(model)))
+        correlations.append(abs(model.lag_one))
         assert model.gain * 0.5 < 0.2 * sigma**2
         assert model.electronic_variance == pytest.approx(sigma**2, rel=0.2)
     # Fine anatomy, where the noise is weak, passes for some correlation.
@@ -89,7 +83,7 @@ def test_blurred_quantum_noise_is_found(sigma, blur, generator):
         # In the dark the white electronic noise is the larger part: one correlation does not fit.
         assert ratio.numpy() == pytest.approx(1, abs=0.3)
         assert model.gain == pytest.approx(gain, rel=0.2)
-        assert lag_1(model) == pytest.approx(lag_1(truth), rel=0.1)
+        assert model.lag_one == pytest.approx(truth.lag_one, rel=0.1)
 
 
 def test_noise_behind_a_display_curve_is_found():
@@ -122,7 +116,7 @@ def test_images_with_the_same_noise_are_measured_together(generator):
     ratio = (model.variance(levels) / truth.variance(levels)).sqrt()
     assert ratio.numpy() == pytest.approx(1, abs=0.1)
     assert model.gain == pytest.approx(truth.gain, rel=0.1)
-    assert lag_1(model) == pytest.approx(lag_1(truth), rel=0.1)
+    assert model.lag_one == pytest.approx(truth.lag_one, rel=0.1)
 
 
 def test_an_estimate_draws_the_noise_it_was_made_from(generator):
@@ -139,7 +133,7 @@ def test_an_estimate_draws_the_noise_it_was_made_from(generator):
     levels = torch.tensor([0.2, 0.5, 0.8])
     ratio = (again.variance(levels) / model.variance(levels)).sqrt()
     assert ratio.numpy() == pytest.approx(1, abs=0.15)
-    assert lag_1(again) == pytest.approx(lag_1(model), rel=0.1)
+    assert again.lag_one == pytest.approx(model.lag_one, rel=0.1)
 
 
 def test_more_noise_gives_a_larger_estimate(generator):
