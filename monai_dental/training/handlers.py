@@ -17,10 +17,10 @@ from monai.engines import IterationEvents
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from monai_dental.training.distributed import is_main_process, outputs_of
+
 _MEMORY = 10  # a mean over n steps forgets what is older than the last n / 10
 _NORMS = 10_000  # gradients that are remembered
-
-from monai_dental.training.distributed import is_main_process, outputs_of
 
 
 def negative_metric(name: str) -> Callable[[Engine], float]:

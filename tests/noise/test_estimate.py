@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from monai_dental.formats import read_radiograph
-
 from monai_dental.noise import (
     NoiseModel,
     add_gaussian_noise,
@@ -195,7 +194,8 @@ def test_the_image_is_left_as_it_was(generator):
 
 def octaves_at(model, clean):
     """Return the standard deviation in each octave, over the pixels of an image."""
-    return torch.stack([interpolate_variance(clean, octave).mean() for octave in model.octaves]).sqrt()
+    variances = [interpolate_variance(clean, octave).mean() for octave in model.octaves]
+    return torch.stack(variances).sqrt()
 
 
 def processed(program, clean, noisy):
