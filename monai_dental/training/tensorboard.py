@@ -50,7 +50,7 @@ class TensorBoard:
         """Begin a file."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(self.log_dir)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(self.log_dir)
 
     def write_iteration(self, engine: Engine) -> None:
         """Write loss and learning rate."""
