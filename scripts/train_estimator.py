@@ -64,7 +64,7 @@ def main() -> int:
     parts = range(arguments.images // IMAGES_PER_FILE)
     make = partial(make_samples, arguments.photographs, arguments.work)
     with process_pool(usable_cores()) as pool:
-        for path in pool.map(make, parts):
+        for path in pool.map(make, parts).result():
             print(path, flush=True)
     network = train([torch.load(make_path(arguments.work, part)) for part in parts])
     content = io.BytesIO()
