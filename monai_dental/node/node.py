@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from monai_dental.batch.job import Job
+from monai_dental.batch.job import Job, Recipe
 from monai_dental.batch.target import ObjectTarget, StoredObject
 from monai_dental.batch.workers.local import Limits
 from monai_dental.errors import unforeseen
@@ -29,6 +29,7 @@ from monai_dental.node.queue import (
     RECEIVED,
     SKIPPED,
     Queue,
+    QueuedInstance,
 )
 from monai_dental.node.receiver import Receiver
 from monai_dental.node.settings import MEBIBYTE, NodeSettings
@@ -115,7 +116,7 @@ class Node:
                 counts=self._counts,
             )
             stack.callback(pool.stop)
-            self._recover(queue, is_new)
+            self._recover(queue, is_new, pool.recipe)
             forwarder = Forwarder(
                 self._target,
                 self._settings.longest_wait,
@@ -127,12 +128,7 @@ class Node:
 
             def is_known(key: str) -> bool:
                 queued = queue.get(key)
-                if queued is None or queued.state == FAILED:
-                    return False
-                is_valid = queued.recipe == pool.recipe.mark(
-                    SKIPPED if queued.state == SKIPPED else DERIVED
-                )
-                return queued.state in (RECEIVED, DERIVED) or is_valid
+                return queued is not None and _is_done(queued, pool.recipe)
 
             def receive(key: str, uid: str) -> None:
                 queue.receive(key, uid)
@@ -182,7 +178,7 @@ class Node:
                     break
             say(logging.INFO, "stopping: no more instances are taken")
 
-    def _recover(self, queue: Queue, is_new: bool) -> None:
+    def _recover(self, queue: Queue, is_new: bool, recipe: Recipe) -> None:
         """Bring spool and queue into agreement after whatever ended the last node."""
         if is_new:  # the queue was lost: of what is derived its file tells all that is needed
             for location in self._spool.derived.locations():
@@ -195,7 +191,10 @@ class Node:
             if queued is None:
                 queue.receive(key, "")
             elif queued.state in (DERIVED, FORWARDED, SKIPPED):
-                self._spool.remove(key)
+                if _is_done(queued, recipe):
+                    self._spool.remove(key)
+                else:  # it came again after the settings had changed, and its row was lost
+                    queue.receive(key, queued.uid)
         for queued in queue.instances(RECEIVED):
             if not self._spool.path(queued.key).is_file():
                 queue.finish(queued.key, FAILED, "is gone from the spool", "")
@@ -208,6 +207,14 @@ class Node:
                     queue.retry(queued.key)
         for location in derived - {queued.output for queued in queue.instances(DERIVED, FAILED)}:
             self._spool.remove_derived(location)
+
+
+def _is_done(queued: QueuedInstance, recipe: Recipe) -> bool:
+    """Whether an instance that comes again needs no more than what was done with it."""
+    if queued.state in (RECEIVED, DERIVED):
+        return True
+    mark = recipe.mark(SKIPPED if queued.state == SKIPPED else DERIVED)
+    return queued.state != FAILED and queued.recipe == mark
 
 
 def _say_kind(arguments: Any) -> None:

@@ -120,19 +120,26 @@ class Queue:
     def receive(self, key: str, uid: str) -> None:
         """Note an instance whose bytes are in the spool, to be denoised.
 
-        This row alone may be lost to a power cut: the file tells the same.
+        A new row alone may be lost to a power cut: the file in the spool tells the same. A row that
+        changes may not: the older one says that the file is of no use any more.
         """
+        now = time.time()
         with self._lock, database_errors(self._path):
             self._connection.execute("PRAGMA synchronous = NORMAL")
             try:
-                self._change(
+                added = self._connection.execute(
                     "INSERT INTO instances (key, state, uid, changed) VALUES (?, ?, ?, ?) "
-                    "ON CONFLICT (key) DO UPDATE SET state = excluded.state, reason = '', "
-                    "attempts = 0, changed = excluded.changed WHERE state != 'derived'",
-                    *(key, RECEIVED, uid, time.time()),
-                )
+                    "ON CONFLICT (key) DO NOTHING",
+                    (key, RECEIVED, uid, now),
+                ).rowcount
             finally:
                 self._connection.execute("PRAGMA synchronous = FULL")
+            if not added:
+                self._change(
+                    "UPDATE instances SET state = ?, reason = '', attempts = 0, changed = ? "
+                    "WHERE key = ? AND state != 'derived'",
+                    *(RECEIVED, now, key),
+                )
 
     def adopt(self, stored: StoredObject) -> None:
         """Note a derived instance of which nothing else is known, to be forwarded."""

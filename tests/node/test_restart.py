@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, dcmread, dcmwrite
 from pynetdicom import AE, build_context
+from waiting import wait_until
 
 from monai_dental.batch.job import Recipe, Result
 from monai_dental.batch.target import StoredObject
@@ -23,7 +25,7 @@ from monai_dental.node.denoise import DenoisePool
 from monai_dental.node.forward import Forwarder
 from monai_dental.node.health import Health
 from monai_dental.node.log import Counts
-from monai_dental.node.queue import FAILED, FORWARDED, QUEUE, Queue
+from monai_dental.node.queue import FAILED, FORWARDED, QUEUE, SKIPPED, Queue
 from monai_dental.node.receiver import Receiver
 from monai_dental.node.settings import NodeSettings
 from monai_dental.node.spool import DerivedFolder, Spool
@@ -96,6 +98,50 @@ def test_second_node_on_a_spool_is_refused(tmp_path, capfd) -> None:
         assert main(["node", "--spool", str(tmp_path), *options]) == 2
 
     assert "another run is writing here" in capfd.readouterr().err
+
+
+def test_instance_whose_row_a_power_cut_took_is_done_again(make_node, make_file) -> None:
+    """It was skipped under older settings, came again, and only its file reached the disk."""
+    node = make_node(NOWHERE)
+    node.start()
+    path = make_file(0, Modality="US")
+    assert send(node.port, path) == 0x0000
+    node.wait_for(lambda metrics: metrics["skipped_total"] == 1)
+    assert node.signal(signal.SIGTERM) == 0
+    queue = Queue(node.spool, is_writable=True)
+    (skipped,) = queue.instances(SKIPPED)
+    queue.finish(skipped.key, SKIPPED, skipped.reason, "older settings")
+    queue.close()
+    dcmwrite(node.spool / "received" / f"{skipped.key}.dcm", dcmread(path))
+
+    node.start()
+
+    node.wait_for(lambda metrics: metrics["skipped_total"] == 1)
+    assert not list(node.spool.rglob("*.dcm"))
+
+
+def test_row_that_changes_is_on_the_disk_before_success(tmp_path, monkeypatch) -> None:
+    """Without its file in the way of loss, as a new one has it: the older row would win."""
+    statements: list[str] = []
+    connect = sqlite3.connect
+
+    def connect_traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr("monai_dental.node.queue.sqlite3.connect", connect_traced)
+    queue = Queue(tmp_path, is_writable=True)
+    queue.receive("a" * 64, "")
+    queue.finish("a" * 64, FAILED, "broken", "")
+    statements.clear()
+
+    queue.receive("a" * 64, "")
+
+    queue.close()
+    change = next(n for n, text in enumerate(statements) if text.startswith("UPDATE"))
+    levels = [text for text in statements[:change] if "synchronous" in text]
+    assert levels[-1].endswith("FULL")
 
 
 @pytest.fixture
@@ -184,13 +230,12 @@ class Stuck:
 
 def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("monai_dental.node.denoise.LocalWorker", Stuck)
-    monkeypatch.setattr("monai_dental.node.denoise._PAUSE_S", 0.01)
     spool = Spool(tmp_path / "spool", 10 << 20)
     spool.prepare()
     queue = Queue(tmp_path / "spool", is_writable=True)
     queue.receive(f"{1:064}", "")
     common = {"spool": spool, "queue": queue, "counts": Counts()}
-    pool = DenoisePool(None, None, 2, **common)
+    pool = DenoisePool(None, None, 2, **common, pause_s=0.01)
     forwarder = Forwarder(Archive(), 0.01, **common, on_room=lambda: None)
 
     def problems() -> list[str]:
@@ -198,14 +243,12 @@ def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -
         return Health({}, counts, 0, 1, False, 0, forwarder.failures, pauses).problems
 
     def wait_for(problem: str | None) -> None:
-        for _ in range(3000):
+        def is_so() -> bool:
             found = problems()
-            if found == [] if problem is None else len(found) == 1 and problem in found[0]:
-                return
-            pause.wait(0.01)
-        pytest.fail(f"waited in vain for {problem}: {problems()}")
+            return found == [] if problem is None else len(found) == 1 and problem in found[0]
 
-    pause = threading.Event()
+        wait_until(is_so)
+
     pool.start()
     wait_for("denoising pauses: derived: cannot be written: No space left on device")
     Stuck.is_mended.set()
@@ -259,9 +302,7 @@ def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[.
         )
         archive.forwarder = forwarder
         forwarder.start()
-        pause = threading.Event()
-        while sum(queue.counts()[state] for state in (FORWARDED, FAILED)) < count:
-            pause.wait(0.01)
+        wait_until(lambda: sum(queue.counts()[each] for each in (FORWARDED, FAILED)) == count)
         forwarder.stop(10)
         assert archive.is_closed
         states = {job.output_uid: job.state for job in queue.instances(FORWARDED, FAILED)}

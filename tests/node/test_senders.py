@@ -21,6 +21,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
+from waiting import wait_until
 
 from monai_dental.node.queue import QUEUE, Queue
 
@@ -49,12 +50,7 @@ def lines(node: Any) -> Callable[[], list[str]]:
 
 
 def wait_until_said(lines: Callable[[], list[str]], text: str) -> None:
-    pause = threading.Event()
-    for _ in range(600):
-        if any(text in line for line in lines()):
-            return
-        pause.wait(0.05)
-    raise AssertionError(lines())
+    wait_until(lambda: any(text in line for line in lines()))
 
 
 def associate(node: Any, path: Path, title: str = "SENDER", called: str = "DENOISE") -> Association:
@@ -294,6 +290,4 @@ def send_begun_object(association: Association, size: int) -> None:
     parts = list(message.encode_msg(context.context_id, 1024))
     for part in parts[:-1]:
         association.dul.send_pdu(part)
-    pause = threading.Event()
-    while not association.dul.to_provider_queue.empty():
-        pause.wait(0.01)
+    wait_until(association.dul.to_provider_queue.empty)

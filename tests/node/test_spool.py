@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from monai_dental.batch.job import Recipe, Result
 from monai_dental.errors import OutputError
@@ -57,14 +58,11 @@ def denoise(spool: Spool, queue: Queue, instance: Any, monkeypatch: pytest.Monke
             pass
 
     monkeypatch.setattr("monai_dental.node.denoise.LocalWorker", Same)
-    monkeypatch.setattr("monai_dental.node.denoise._PAUSE_S", 0.01)
 
     def run() -> None:
-        pool = DenoisePool(None, None, 1, spool=spool, queue=queue, counts=Counts())
+        pool = DenoisePool(None, None, 1, spool=spool, queue=queue, counts=Counts(), pause_s=0.01)
         pool.start()
-        pause = threading.Event()
-        while any(spool.keys()):
-            pause.wait(0.01)
+        wait_until(lambda: not any(spool.keys()))
         pool.stop()
 
     return run
