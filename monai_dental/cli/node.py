@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,7 +127,7 @@ def node(arguments: argparse.Namespace) -> int:
         made.check()
         print("the settings are good")
         return 0
-    with _log_on_stderr(), _stops() as stops:
+    with _closed_process(), _log_on_stderr(), _stops() as stops:
         made.run(stops, lambda words: print(words, flush=True))
     return 0
 
@@ -233,6 +235,7 @@ def _make_target(
 ) -> tuple[DimseTarget | DicomwebTarget, Commitments | None]:
     from monai_dental.errors import AddressError
     from monai_dental.node.log import say
+    from monai_dental.node.spool import DerivedFolder
     from monai_dental.pacs.address import DimseAddress, is_pacs, parse_address, with_tls
     from monai_dental.pacs.dicomweb.target import DicomwebTarget
     from monai_dental.pacs.dimse.commitment import Commitments
@@ -243,11 +246,15 @@ def _make_target(
     address = with_tls(parse_address(text if is_pacs(text) else f"dimse://{text}"), settings.tls)
     if address.query:
         raise AddressError(f"{address}: has a query; need an address to forward to, without one")
+    spool = DerivedFolder(settings.spool)
     patience = Patience(attempts=3, longest_pause_s=2.0)  # beyond that the node has its own
     if isinstance(address, DimseAddress):
         commitments = Commitments(address.called_ae_title, say=partial(say, logging.INFO))
-        return DimseTarget(address, settings.ae_title, patience, commitments), commitments
-    return DicomwebTarget(address, patience), None
+        target = DimseTarget(
+            address, settings.ae_title, patience, commitments, scratch=spool.scratch
+        )
+        return target, commitments
+    return DicomwebTarget(address, patience, scratch=spool.scratch), None
 
 
 @contextmanager
@@ -261,6 +268,30 @@ def _log_on_stderr() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+@contextmanager
+def _closed_process() -> Iterator[None]:
+    """Let this process tell nobody what it handles: it is patient data."""
+    from monai_dental.pacs.quiet import quiet_libraries
+
+    quiet_libraries()
+    umask, hook = os.umask(0o077), threading.excepthook
+    threading.excepthook = _say_kind
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        os.umask(umask)
+
+
+def _say_kind(arguments: threading.ExceptHookArgs) -> None:
+    """Say that a thread ended, by kind and place of the error alone; for `threading.excepthook`."""
+    from monai_dental.errors import unforeseen
+    from monai_dental.node.log import say
+
+    if arguments.exc_value is not None:
+        say(logging.ERROR, f"a thread ended: {unforeseen(arguments.exc_value)}")
 
 
 @contextmanager

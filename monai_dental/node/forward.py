@@ -7,8 +7,6 @@ import random
 import threading
 from collections.abc import Callable
 
-from monai_dental.batch.target import ObjectTarget
-from monai_dental.dicom.read import read_dataset
 from monai_dental.errors import (
     CorruptImageError,
     MonaiDentalError,
@@ -18,10 +16,12 @@ from monai_dental.errors import (
 from monai_dental.node.log import Counts, say
 from monai_dental.node.queue import FAILED, Queue, QueuedInstance
 from monai_dental.node.spool import Spool
+from monai_dental.pacs.parcel import ParcelTarget, pack_file
 
 _FIRST_WAIT_S = 1.0
 _LOOK_S = 1.0
 _REFUSALS = 20  # in about an hour, with pauses of up to 300 s
+_ENDS = 2  # as of a batch's workers
 _REFUSED = 5  # an archive that refuses so many different instances on end is at fault itself
 
 
@@ -35,8 +35,11 @@ class Forwarder:
     one was taken, the archive is at fault: refusals do not count until it takes one, and it is
     waited for as if it were away.
 
+    An instance that was on its way when the process ended goes last; where the process ends with it
+    again, it fails.
+
     Args:
-        target: Where they go; `store` raises, or has proven that the instance is there.
+        target: Where they go; `send` raises, or has proven that the instance is there.
         longest_wait: Seconds.
         spool: Where they are.
         queue: Which they are.
@@ -46,7 +49,7 @@ class Forwarder:
 
     def __init__(
         self,
-        target: ObjectTarget,
+        target: ParcelTarget,
         longest_wait: float,
         *,
         spool: Spool,
@@ -75,6 +78,12 @@ class Forwarder:
 
     def start(self) -> None:
         """Begin."""
+        for queued in self._queue.suspects():
+            if queued.ends >= _ENDS:
+                self._fail(queued, f"ended the node's process {_ENDS} times while it was forwarded")
+            else:
+                said = "the node's process ended while it was forwarded; it goes last now"
+                say(logging.WARNING, f"instance {queued.output_uid}: {said}")
         self._queue.forward_now()
         self._thread.start()
 
@@ -87,6 +96,7 @@ class Forwarder:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
+        self._queue.end_well()
 
     def _serve(self) -> None:
         while not self._stopped.is_set():
@@ -114,7 +124,7 @@ class Forwarder:
         """Make one attempt; whether it, and with it the target, is well."""
         path = self._spool.derived.path(queued.output)
         try:
-            content = path.read_bytes()
+            parcel = pack_file(path)
         except FileNotFoundError:
             if self._queue.is_forwarded(queued.output_uid):
                 self._queue.forward(queued.output_uid)
@@ -123,8 +133,12 @@ class Forwarder:
             return True
         except OSError as error:
             return self._wait(queued, f"{path}: cannot be read: {error.strerror}")
+        except CorruptImageError as error:
+            self._fail(queued, f"cannot be forwarded: {error}")
+            return True
+        self._queue.begin(queued.key)
         try:
-            self._target.store(read_dataset(path, content))
+            proof = self._target.send(parcel)
         except CorruptImageError as error:
             self._fail(queued, f"cannot be forwarded: {error}")
             return True
@@ -143,7 +157,7 @@ class Forwarder:
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
             return self._wait(queued, unforeseen(error))
-        self._queue.forward(queued.output_uid)
+        self._queue.forward(queued.output_uid, proof)
         self._spool.remove_derived(queued.output)
         self._counts.add("forwarded")
         if self._failures:

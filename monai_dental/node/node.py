@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from monai_dental.batch.job import Job, Recipe
-from monai_dental.batch.target import ObjectTarget, StoredObject
+from monai_dental.batch.target import StoredObject
 from monai_dental.batch.workers.local import Limits
-from monai_dental.errors import unforeseen
 from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.files.lock import hold_lock
 from monai_dental.node.denoise import DenoisePool
@@ -35,6 +31,7 @@ from monai_dental.node.receiver import Receiver
 from monai_dental.node.settings import MEBIBYTE, NodeSettings
 from monai_dental.node.spool import Spool
 from monai_dental.pacs.dimse.commitment import Commitments
+from monai_dental.pacs.parcel import ParcelTarget
 
 LOCK = "node.lock"
 _REMEMBERED_S = 30 * 86400.0
@@ -66,7 +63,7 @@ class Node:
         limits: Limits,
         *,
         workers: int,
-        target: ObjectTarget,
+        target: ParcelTarget,
         commitments: Commitments | None = None,
         is_failed_left: bool = False,
     ) -> None:
@@ -96,10 +93,6 @@ class Node:
         Raises:
             MonaiDentalError: It cannot start.
         """
-        warnings.simplefilter("ignore")  # pydicom's quote values of elements
-        for name in ("pydicom", "pynetdicom"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        threading.excepthook = _say_kind
         with ExitStack() as stack:
             self._spool.make()
             stack.enter_context(hold_lock(self._settings.spool / LOCK))
@@ -215,8 +208,3 @@ def _is_done(queued: QueuedInstance, recipe: Recipe) -> bool:
         return True
     mark = recipe.mark(SKIPPED if queued.state == SKIPPED else DERIVED)
     return queued.state != FAILED and queued.recipe == mark
-
-
-def _say_kind(arguments: Any) -> None:
-    """Say that a thread ended, by kind and place of the error alone; for `threading.excepthook`."""
-    say(logging.ERROR, f"a thread ended: {unforeseen(arguments.exc_value)}")

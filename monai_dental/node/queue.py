@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ RECEIVED, DERIVED, FORWARDED = "received", "derived", "forwarded"
 SKIPPED, FAILED = "skipped", "failed"
 STATES = (RECEIVED, DERIVED, FORWARDED, SKIPPED, FAILED)
 
-_VERSION = 1
+_SUSPECT_WAIT_S = 15.0
+_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS instances (
     key TEXT PRIMARY KEY,
@@ -32,15 +34,24 @@ CREATE TABLE IF NOT EXISTS instances (
     output_stamp TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0,
-    changed REAL NOT NULL
+    changed REAL NOT NULL,
+    begun INTEGER NOT NULL DEFAULT 0,
+    ends INTEGER NOT NULL DEFAULT 0,
+    proof TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS instances_by_state ON instances (state, due, changed);
 CREATE INDEX IF NOT EXISTS instances_by_output ON instances (output_uid);
 """
 _COLUMNS = (
     "key, state, reason, uid, recipe, output, output_uid, output_digest, output_stamp, attempts, "
-    "due, changed"
+    "due, changed, ends, proof"
 )
+_ADDED = {
+    "begun": "INTEGER NOT NULL DEFAULT 0",
+    "ends": "INTEGER NOT NULL DEFAULT 0",
+    "proof": "TEXT NOT NULL DEFAULT ''",
+}
+"""Columns that version 1 did not have."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class QueuedInstance:
         attempts: How often the archive refused it.
         due: When it is forwarded at the earliest, in seconds since the epoch.
         changed: When it came into its state, in seconds since the epoch.
+        ends: How often the process ended while it was being forwarded.
+        proof: What proved that it has arrived; see `monai_dental.pacs.parcel`.
     """
 
     key: str
@@ -75,6 +88,8 @@ class QueuedInstance:
     attempts: int
     due: float
     changed: float
+    ends: int
+    proof: str
 
 
 class Queue:
@@ -101,12 +116,22 @@ class Queue:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.executescript(_SCHEMA)
-                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-                if not version:
-                    self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+                self._upgrade()
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version != _VERSION:
             raise OutputError(f"{self._path}: made by another version of monai_dental")
+
+    def _upgrade(self) -> None:
+        """Add what an older version did not have."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            return
+        rows = self._connection.execute("PRAGMA table_info(instances)").fetchall()
+        there = {row[1] for row in rows}
+        for column, kind in _ADDED.items():
+            if column not in there:
+                self._connection.execute(f"ALTER TABLE instances ADD COLUMN {column} {kind}")
+        self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def close(self) -> None:
         """Close it; what the journal holds goes into the one file."""
@@ -124,16 +149,13 @@ class Queue:
         changes may not: the older one says that the file is of no use any more.
         """
         now = time.time()
-        with self._lock, database_errors(self._path):
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            try:
+        with self._lock:
+            with self._lightly(), database_errors(self._path):
                 added = self._connection.execute(
                     "INSERT INTO instances (key, state, uid, changed) VALUES (?, ?, ?, ?) "
                     "ON CONFLICT (key) DO NOTHING",
                     (key, RECEIVED, uid, now),
                 ).rowcount
-            finally:
-                self._connection.execute("PRAGMA synchronous = FULL")
             if not added:
                 self._change(
                     "UPDATE instances SET state = ?, reason = '', attempts = 0, changed = ? "
@@ -178,7 +200,8 @@ class Queue:
         """
         now = time.time()
         where = "state = 'derived' AND (due <= ? OR due > ?) ORDER BY due, changed LIMIT 1"
-        return next(self._select(where, now, now + longest_wait), None)
+        longest = max(longest_wait, _SUSPECT_WAIT_S)
+        return next(self._select(where, now, now + longest), None)
 
     def postpone(self, key: str, attempts: int, seconds: float, reason: str) -> None:
         """Note why an instance could not be forwarded, and when that is tried again.
@@ -190,23 +213,53 @@ class Queue:
             reason: Why.
         """
         self._change(
-            "UPDATE instances SET attempts = ?, due = ?, reason = ? WHERE key = ?",
+            "UPDATE instances SET attempts = ?, due = ?, reason = ?, begun = 0 WHERE key = ?",
             *(attempts, time.time() + seconds, reason, key),
         )
 
     def forward_now(self) -> None:
-        """Let none wait to be forwarded."""
-        self._change("UPDATE instances SET due = 0 WHERE state = 'derived'")
+        """Let none wait to be forwarded, but those that a process ended with."""
+        self._change("UPDATE instances SET due = 0 WHERE state = 'derived' AND ends = 0")
 
-    def forward(self, output_uid: str) -> None:
+    def begin(self, key: str) -> None:
+        """Note that an instance is being forwarded, until it is noted what became of it.
+
+        A power cut may take this note: it is about what ends the process.
+        """
+        with self._lightly():
+            self._change("UPDATE instances SET begun = 1 WHERE key = ?", key)
+
+    def end_well(self) -> None:
+        """Note that the process ends of itself: no instance is at fault."""
+        self._change("UPDATE instances SET begun = 0 WHERE begun")
+
+    def suspects(self) -> list[QueuedInstance]:
+        """What was being forwarded when the last process ended, which is counted now.
+
+        Each waits a little, so that others leave first.
+        """
+        with self._lock:
+            begun = [each.key for each in self._select("begun AND state = 'derived'")]
+            self._change(
+                "UPDATE instances SET begun = 0, ends = ends + 1, due = ? "
+                "WHERE begun AND state = 'derived'",
+                time.time() + _SUSPECT_WAIT_S,
+            )
+            return [found for key in begun if (found := self.get(key)) is not None]
+
+    def forward(self, output_uid: str, proof: str = "") -> None:
         """Note that a derived instance has been proven to have arrived.
 
         Of two instances that led to the same one, both are noted.
+
+        Args:
+            output_uid: Its SOP Instance UID.
+            proof: What proved it.
         """
         self._change(
-            "UPDATE instances SET state = 'forwarded', reason = '', changed = ? "
-            "WHERE output_uid = ? AND state = 'derived'",
-            *(time.time(), output_uid),
+            "UPDATE instances SET state = 'forwarded', reason = '', changed = ?, proof = ?, "
+            "begun = 0, ends = 0 WHERE output_uid = ? AND state = 'derived'",
+            *(time.time(), proof, output_uid),
         )
 
     def is_forwarded(self, output_uid: str) -> bool:
@@ -224,7 +277,8 @@ class Queue:
             recipe: Digest of the settings that led to it.
         """
         self._change(
-            "UPDATE instances SET state = ?, reason = ?, recipe = ?, changed = ? WHERE key = ?",
+            "UPDATE instances SET state = ?, reason = ?, recipe = ?, changed = ?, begun = 0, "
+            "ends = 0 WHERE key = ?",
             *(state, reason, recipe, time.time(), key),
         )
 
@@ -264,6 +318,16 @@ class Queue:
     def _change(self, statement: str, *values: object) -> None:
         with self._lock, database_errors(self._path):
             self._connection.execute(statement, values)
+
+    @contextmanager
+    def _lightly(self) -> Iterator[None]:
+        """Make changes that a power cut may take."""
+        with self._lock, database_errors(self._path):
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                yield
+            finally:
+                self._connection.execute("PRAGMA synchronous = FULL")
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(

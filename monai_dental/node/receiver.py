@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from pydicom.uid import UID
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
-from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -25,17 +23,18 @@ from monai_dental.node.log import Counts, say
 from monai_dental.node.receiver_limits import (
     BoundedHandler,
     BoundedServer,
-    OversizedDataset,
+    inflated_size,
     peer_of,
 )
 from monai_dental.node.settings import MEBIBYTE, NodeSettings
-from monai_dental.node.spool import Spool
+from monai_dental.node.spool import IncomingFile, Spool
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
+from monai_dental.pacs.dimse.streams import TooLargeError, close_connection
 
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.
 PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0110, 0xA700
-_PREAMBLE = bytes(128) + b"DICM"
+_META = 132 + 12
 _TIMEOUT_S = 60.0
 _REQUEST_TIMEOUT_S = 30.0
 
@@ -100,7 +99,6 @@ class Receiver:
         Raises:
             PacsError: The address or port cannot be used.
         """
-        _config.LOG_HANDLER_LEVEL = "none"
         entity = AE(self._settings.ae_title)
         entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -133,6 +131,7 @@ class Receiver:
                 f"{self._settings.host}:{self._settings.port}: cannot listen there: "
                 f"{error.strerror or type(error).__name__}"
             ) from error
+        server.open_sink = self._open_sink
         server.max_object = self._settings.max_object * MEBIBYTE
         server.max_connections = 2 * self._settings.associations + 8
         server.timeout_s = self._timeout_s
@@ -153,8 +152,8 @@ class Receiver:
             association.abort(block=False)
         for association in associations:
             association.join(1.0)
-            if association.is_alive() and association.dul.socket is not None:
-                association.dul.socket._shutdown_socket()  # in mid-PDU it reads nothing else
+            if association.is_alive():
+                close_connection(association)  # in mid-PDU it reads nothing else
 
     def _offer(self, event: Any) -> None:
         """Accept storage from whom may send, and reports from whom may report."""
@@ -188,6 +187,9 @@ class Receiver:
             self._storing += 1
         try:
             return self._take(event)
+        except TooLargeError:
+            self._refuse(event, f"an object beyond max-object, {self._settings.max_object} MiB")
+            return OUT_OF_RESOURCES
         except OutputError as error:  # a full spool, a full or broken disk
             self._refuse(event, str(error))
             return OUT_OF_RESOURCES
@@ -200,28 +202,40 @@ class Receiver:
                 self._is_idle.notify_all()
 
     def _take(self, event: Any) -> int:
-        dataset = event.request.DataSet
-        if isinstance(dataset, OversizedDataset):
-            self._refuse(event, f"an object beyond max-object, {self._settings.max_object} MiB")
-            return OUT_OF_RESOURCES
-        meta = event.file_meta
-        meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-        meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-        head = _PREAMBLE + encode_file_meta(meta)
+        dataset = event.assoc.dimse.take(event)
+        if dataset.error is not None:
+            raise dataset.error
+        incoming: IncomingFile = dataset.sink
         uid = str(event.request.AffectedSOPInstanceUID)
-        with dataset.getbuffer() as content:
-            digest = hashlib.sha256(
-                f"{event.request.AffectedSOPClassUID}\0{uid}\0{meta.TransferSyntaxUID}\0".encode()
-            )
-            digest.update(content)
-            key = digest.hexdigest()
+        key = incoming.key
+        try:
             if self._is_known(key):
                 self._counts.add("known")
                 return SUCCESS
-            self._spool.write(key, (head, content))
+            if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
+                self._check_inflated(incoming)
+            incoming.keep()
+        finally:
+            incoming.discard()
         self._on_received(key, uid if is_uid(uid) else "")
         self._counts.add("received")
         return SUCCESS
+
+    def _check_inflated(self, incoming: IncomingFile) -> None:
+        """Refuse a deflated dataset that is larger than it may be once it is inflated (PS3.5 A.5).
+
+        Raises:
+            TooLargeError: It is.
+        """
+        limit = self._settings.max_object * MEBIBYTE
+        with incoming.open() as stream:
+            head = stream.read(_META)  # up to what File Meta Information Group Length counts
+            stream.seek(_META + int.from_bytes(head[-4:], "little"))
+            if inflated_size(stream, limit) > limit:
+                raise TooLargeError("inflates beyond the limit")
+
+    def _open_sink(self, head: bytes, names: tuple[str, str, str]) -> IncomingFile:
+        return self._spool.begin(head, "".join(f"{name}\0" for name in names).encode())
 
     def _refuse(self, event: Any, reason: str) -> None:
         self._counts.add("refused")
@@ -242,8 +256,9 @@ class Receiver:
         say(logging.WARNING, f"{peer_of(event.assoc)}: association rejected: {reason}")
 
     def _on_aborted(self, event: Any) -> None:
+        where = "" if event.assoc.dimse.message is None else " in mid-object, which is not kept"
+        event.assoc.dimse.drop()
         if self._is_stopping:
             return
         self._counts.add("broken")
-        where = "" if event.assoc.dimse.message is None else " in mid-object, which is not kept"
         say(logging.WARNING, f"{peer_of(event.assoc)}: association broke off{where}")

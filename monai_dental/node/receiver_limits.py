@@ -7,43 +7,33 @@ connections. Here each of these has a limit.
 
 from __future__ import annotations
 
-import io
 import logging
 import socket
 import socketserver
 import sys
 import threading
+import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.transport import (
-    AssociationSocket,
-    RequestHandler,
-    ThreadedAssociationServer,
-)
+from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
 from monai_dental.errors import unforeseen
 from monai_dental.node.log import say
+from monai_dental.pacs.dimse.streams import C_STORE_REQUEST, HandlerOfConnection, StreamingDimse
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.pdu_primitives import P_DATA
 
+    from monai_dental.pacs.dimse.streams import Sink
+
 _HEADER = 6  # bytes before what a PDU's length counts (PS3.8 9.3.1)
 _ASSOCIATE_RQ = 1
 _LONGEST_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ, which Maximum Length Received does not bound
+_CHUNK = 1 << 16
 _LONGEST_COMMAND = 1 << 16
-_C_STORE = 0x0001  # the Command Field of its request (PS3.7 9.3.1)
 _INVALID_PDU = "Evt19"  # of the state machine in PS3.8 9.2: ends the association by A-ABORT
-
-
-class OversizedDataset(io.BytesIO):
-    """A dataset beyond the limit: what comes of it is read and forgotten."""
-
-    def write(self, content: Any, /) -> int:
-        """Forget it."""
-        return len(content)
 
 
 class BoundedSocket(AssociationSocket):
@@ -88,17 +78,22 @@ class BoundedSocket(AssociationSocket):
         raise ConnectionError(reason)
 
 
-class BoundedDimse(DIMSEServiceProvider):
-    """DIMSE messages of bounded length, one at a time.
+class BoundedDimse(StreamingDimse):
+    """DIMSE messages of bounded length, one at a time, whose instances go to the disk.
 
     Args:
         association: The association.
-        max_object: Longest dataset, in bytes; of a longer one nothing is kept.
+        open_sink: As of `StreamingDimse`.
+        max_bytes: Longest dataset; of a longer one nothing is kept.
     """
 
-    def __init__(self, association: Association, max_object: int) -> None:
-        super().__init__(association)
-        self._max_object = max_object
+    def __init__(
+        self,
+        association: Association,
+        open_sink: Callable[[bytes, tuple[str, str, str]], Sink],
+        max_bytes: int,
+    ) -> None:
+        super().__init__(association, open_sink, max_bytes)
         self._reports = 0
         self._reports_lock = threading.Lock()
 
@@ -125,15 +120,12 @@ class BoundedDimse(DIMSEServiceProvider):
         message = self.message
         if message is not None:
             size = sum(len(value) for _, value in primitive.presentation_data_value_list)
-            if message.encoded_command_set.tell() + size > _LONGEST_COMMAND + self._max_object:
+            if message.encoded_command_set.tell() + size > _LONGEST_COMMAND + self.max_bytes:
                 self._end("sent a command set without end")
                 return
-            dataset = message.data_set
-            length = 0 if dataset is None else dataset.tell()
-            if message.command_set.get("CommandField") == _C_STORE:
-                if length + size > self._max_object:
-                    message.data_set = OversizedDataset()
-            elif length > _LONGEST_COMMAND:
+            is_instance = message.command_set.get("CommandField") == C_STORE_REQUEST
+            length = 0 if message.data_set is None else message.data_set.tell()
+            if not is_instance and length > _LONGEST_COMMAND:
                 self._end("sent another message than an instance without end")
                 return
         super().receive_primitive(primitive)
@@ -143,14 +135,15 @@ class BoundedDimse(DIMSEServiceProvider):
         self.dul.event_queue.put(_INVALID_PDU)
 
 
-class BoundedHandler(RequestHandler):
+class BoundedHandler(HandlerOfConnection):
     """Makes the association of a connection, with the bounds of this module."""
 
     server: BoundedServer
 
-    def _create_association(self) -> Association:
-        association = super()._create_association()
-        association.dimse = BoundedDimse(association, self.server.max_object)
+    def prepare(self, association: Association) -> None:
+        """Bound it."""
+        server = self.server
+        association.dimse = BoundedDimse(association, server.open_sink, server.max_object)
         first = association.dul.event_queue.get_nowait()  # of the socket that is replaced
         assert first == "Evt5"
         association.dul.socket = None
@@ -158,7 +151,6 @@ class BoundedHandler(RequestHandler):
         bounded.max_pdu = self.server.ae.maximum_pdu_size
         bounded.on_refused = self.server.on_refused
         association.set_socket(bounded)
-        return association
 
 
 class BoundedServer(ThreadedAssociationServer):
@@ -166,6 +158,7 @@ class BoundedServer(ThreadedAssociationServer):
 
     daemon_threads = True
     request_queue_size = 64
+    open_sink: Callable[[bytes, tuple[str, str, str]], Sink]
     max_object: int
     max_connections: int
     timeout_s: float
@@ -223,6 +216,28 @@ class BoundedServer(ThreadedAssociationServer):
         """Listen no more."""
         socketserver.BaseServer.shutdown(self)
         self.server_close()
+
+
+def inflated_size(stream: BinaryIO, limit: int) -> int:
+    """How many bytes a deflated stream (RFC 1951) holds, up to one beyond a limit.
+
+    Args:
+        stream: The stream; one that is broken counts as far as it can be read.
+        limit: The limit.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    size = 0
+    waiting = b""
+    while size <= limit and not inflater.eof:
+        waiting = waiting or stream.read(_CHUNK)
+        if not waiting:
+            break
+        try:
+            size += len(inflater.decompress(waiting, _CHUNK))
+        except zlib.error:
+            break
+        waiting = inflater.unconsumed_tail
+    return min(size, limit + 1)
 
 
 def peer_of(association: Association) -> str:

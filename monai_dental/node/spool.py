@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset
 
@@ -22,6 +25,7 @@ from monai_dental.files.digests import stamp_of
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
 _FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk
+_OWNER_ALONE = 0o600
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -99,26 +103,53 @@ class Spool:
         except OSError as error:
             raise _error(self.folder, error) from error
 
-    def write(self, key: str, chunks: Sequence[bytes | memoryview]) -> None:
-        """Write what was received; when this returns it is on the disk.
+    def begin(self, head: bytes, seed: bytes) -> IncomingFile:
+        """Begin to write what is received.
 
         Args:
-            key: SHA-256 of it.
-            chunks: Its bytes, piece by piece.
+            head: What its file begins with.
+            seed: What its key depends on, beside what is written.
+        """
+        return IncomingFile(self, self.folder / _PARTS / f"{secrets.token_hex(8)}.part", head, seed)
+
+    def reserve(self, part: Path, size: int) -> None:
+        """Count a file that is being written as so large.
 
         Raises:
-            OutputError: There is no room, or it cannot be written.
+            OutputError: There is no room for it.
         """
-        path = self.path(key)
-        part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
-        self._reserve(part, sum(len(chunk) for chunk in chunks))
-        try:
-            with open_atomically(path, part=part, place=self._place) as stream:
-                stream.writelines(chunks)
-        finally:
-            with self._lock:
-                self._count(part, 0)
-        _flush_folder(path.parent)
+        with self._lock:
+            before = self._sizes.get(part, 0)
+            is_disk_full = _free_bytes(self.folder) < size - before + _FREE_BYTES
+            self._is_refusing = is_disk_full or self._used + size - before > self.limit
+            if is_disk_full:
+                raise OutputError(f"{self.folder}: its disk is full")
+            if self._is_refusing:
+                raise OutputError(
+                    f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
+                    "more is taken until some is forwarded"
+                )
+            self._sizes[part] = size
+            self._used += size - before
+
+    def place(self, part: Path, path: Path) -> None:
+        """Give a file that was written its name, and count it under that.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        with self._lock:
+            part.replace(path)
+            self._used -= self._sizes.pop(path, 0)
+            self._sizes[path] = self._sizes.pop(part, 0)
+
+    def drop(self, part: Path) -> None:
+        """Remove a file that will not be whole; nothing where it is gone."""
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        with self._lock:
+            # It was not there for long: room for others is no larger than before it came.
+            self._used -= self._sizes.pop(part, 0)
 
     def path(self, key: str) -> Path:
         """Where the instance of a digest is, or would be."""
@@ -154,25 +185,6 @@ class Spool:
                 raise _error(path, error) from error
             self._count(path, 0)
 
-    def _reserve(self, part: Path, size: int) -> None:
-        with self._lock:
-            is_disk_full = _free_bytes(self.folder) < size + _FREE_BYTES
-            self._is_refusing = is_disk_full or self._used + size > self.limit
-            if is_disk_full:
-                raise OutputError(f"{self.folder}: its disk is full")
-            if self._is_refusing:
-                raise OutputError(
-                    f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
-                    "more is taken until some is forwarded"
-                )
-            self._count(part, size)
-
-    def _place(self, part: Path, path: Path) -> None:
-        with self._lock:
-            part.replace(path)
-            self._used -= self._sizes.pop(path, 0)
-            self._sizes[path] = self._sizes.pop(part, 0)
-
     def _count(self, path: Path, size: int) -> None:
         """Count a file as so large, however often it is told; within the lock."""
         freed = self._sizes.pop(path, 0) - size
@@ -180,6 +192,92 @@ class Spool:
             self._sizes[path] = size
         self._used -= freed
         self._is_refusing = self._is_refusing and freed <= 0
+
+
+class IncomingFile:
+    """A file of the spool that is being received; a `Sink`.
+
+    Args:
+        spool: The spool.
+        part: Where it is until it is whole.
+        head: What it begins with.
+        seed: See `Spool.begin`.
+    """
+
+    def __init__(self, spool: Spool, part: Path, head: bytes, seed: bytes) -> None:
+        self._spool, self._part = spool, part
+        self._size = 0
+        self._digest = hashlib.sha256(seed)
+        self._error: OutputError | None = None
+        self._stream: BinaryIO | None = None
+        # Whatever becomes of the association, nothing stays.
+        self._remove = weakref.finalize(self, spool.drop, part)
+        try:
+            self._stream = open(part, "xb", opener=_open_for_owner)  # noqa: SIM115
+        except OSError as error:
+            self._error = _error(part, error)
+        self._write(head)
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the seed and of what was written."""
+        return self._digest.hexdigest()
+
+    def write(self, content: bytes | memoryview, /) -> None:
+        """Take a piece; what goes wrong with it `keep` tells, as only then it matters."""
+        self._digest.update(content)
+        self._write(content)
+
+    def keep(self) -> None:
+        """Bring the file to its place; when this returns it is on the disk.
+
+        Raises:
+            OutputError: There was no room, or it cannot be written.
+        """
+        if self._error is None and self._stream is not None:
+            path = self._spool.path(self.key)
+            try:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+                self._stream.close()
+                self._spool.place(self._part, path)
+                _flush_folder(path.parent)
+            except OSError as error:
+                self._error = _error(path, error)
+        self.discard()
+        if self._error is not None:
+            raise self._error
+
+    def open(self) -> BinaryIO:
+        """What was written so far, head and all.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if self._stream is not None and not self._stream.closed:
+            self._stream.flush()
+        return self._part.open("rb")
+
+    def discard(self) -> None:
+        """Forget what is not kept."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+        self._remove()
+
+    def _write(self, content: bytes | memoryview) -> None:
+        if self._error is not None or self._stream is None:
+            return
+        self._size += len(content)
+        try:
+            self._spool.reserve(self._part, self._size)
+            self._stream.write(content)
+        except OSError as error:
+            self._error = _error(self._part, error)
+        except OutputError as error:
+            self._error = error
+        if self._error is not None:
+            self.discard()
 
 
 @dataclass(frozen=True)
@@ -191,6 +289,11 @@ class DerivedFolder:
     """
 
     folder: Path
+
+    @property
+    def scratch(self) -> Path:
+        """Where files may lie for a moment: what a kill leaves there the next node removes."""
+        return self.folder / _PARTS
 
     def prepare(self) -> None:
         """Nothing: the spool has made and checked its folders."""
@@ -205,7 +308,7 @@ class DerivedFolder:
         path = self.path(location)
         content = encode_dataset(derived)
         part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
-        with open_atomically(path, part=part) as stream:
+        with open_atomically(path, part=part, mode=_OWNER_ALONE) as stream:
             stream.write(content)
         try:
             _flush_folder(path.parent)
@@ -229,6 +332,10 @@ class DerivedFolder:
         for path in (self.folder / _DERIVED).iterdir():
             if path.suffix == ".dcm" and is_uid(path.stem):
                 yield path.name
+
+
+def _open_for_owner(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW, _OWNER_ALONE)
 
 
 def _free_bytes(folder: Path) -> int:

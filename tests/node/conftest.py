@@ -76,6 +76,13 @@ class NodeProcess:
         return (self._folder / "log").read_text()
 
     @property
+    def peak_mb(self) -> int:
+        """The most memory that its main process has had, in MiB."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) >> 10  # type: ignore[index]
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -97,7 +97,7 @@ def test_endless_report_ends_its_association(node) -> None:
 
 def test_second_report_before_the_first_is_answered_ends_the_association(caplog) -> None:
     association = MagicMock()
-    dimse = BoundedDimse(association, max_object=1)
+    dimse = BoundedDimse(association, MagicMock(), 1)
     for _ in range(3):
         dimse.begin_report()
         dimse.end_report()

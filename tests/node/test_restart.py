@@ -17,7 +17,6 @@ from pynetdicom import AE, build_context
 from waiting import wait_until
 
 from monai_dental.batch.job import Recipe, Result
-from monai_dental.batch.target import StoredObject
 from monai_dental.cli import main
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.files.lock import hold_lock
@@ -29,6 +28,7 @@ from monai_dental.node.queue import FAILED, FORWARDED, QUEUE, SKIPPED, Queue
 from monai_dental.node.receiver import Receiver
 from monai_dental.node.settings import NodeSettings
 from monai_dental.node.spool import DerivedFolder, Spool
+from monai_dental.pacs.parcel import COPY, Parcel
 
 NOWHERE = "ARCHIVE@127.0.0.1:1"
 
@@ -272,12 +272,12 @@ class Archive:
         self.taken: list[str] = []
         self.forwarder: Any = None
 
-    def store(self, derived: Dataset) -> StoredObject:
+    def send(self, parcel: Parcel) -> str:
         answer = self._answers.pop(0) if self._answers else None
         if answer is not None:
             raise answer
-        self.taken.append(str(derived.SOPInstanceUID))
-        return StoredObject("", self.taken[-1], "", "")
+        self.taken.append(parcel.key.sop_instance_uid)
+        return COPY
 
     def close(self) -> None:
         self.is_closed = True
@@ -336,9 +336,9 @@ def test_archive_that_refuses_all_is_waited_for(forward, caplog) -> None:
     class Refusing(Archive):
         failures = 0
 
-        def store(self, derived: Dataset) -> StoredObject:
+        def send(self, parcel: Parcel) -> str:
             self.failures = max(self.failures, self.forwarder.failures)
-            return super().store(derived)
+            return super().send(parcel)
 
     archive = Refusing(*[PacsError("the PACS refuses it: status 0110")] * 150)
 
@@ -358,10 +358,10 @@ def test_few_instances_that_are_all_refused_come_to_an_end(forward) -> None:
 
 def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplog) -> None:
     class Refusing(Archive):
-        def store(self, derived: Dataset) -> StoredObject:
-            if derived.SOPInstanceUID == "1.2.3.1":
+        def send(self, parcel: Parcel) -> str:
+            if parcel.key.sop_instance_uid == "1.2.3.1":
                 raise PacsError("the PACS refuses it: status C000")
-            return super().store(derived)
+            return super().send(parcel)
 
     states, counts = forward(Refusing())
 
@@ -369,3 +369,46 @@ def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplo
     assert counts["retries"] == 19
     assert (tmp_path / "spool" / "derived" / "1.2.3.1.dcm").is_file()
     assert "1.2.3.1: failed: cannot be forwarded: the PACS refuses it" in caplog.text
+
+
+def test_instance_that_ended_the_process_goes_last_and_the_second_time_fails(
+    tmp_path, dicom_dataset, caplog
+) -> None:
+    spool = Spool(tmp_path / "spool", 10 << 20)
+    spool.prepare()
+    for number in (1, 2):
+        stored = DerivedFolder(spool.folder).store(dicom_dataset(SOPInstanceUID=f"1.2.3.{number}"))
+        queue = Queue(spool.folder, is_writable=True)
+        queue.receive(f"{number:064}", "")
+        queue.derive(f"{number:064}", "", stored)
+        queue.close()
+
+    def start(archive: Archive) -> tuple[Forwarder, Queue]:
+        queue = Queue(spool.folder, is_writable=True)
+        forwarder = Forwarder(
+            archive, 0.01, spool=spool, queue=queue, counts=Counts(), on_room=lambda: None
+        )
+        return forwarder, queue
+
+    queue = Queue(spool.folder, is_writable=True)
+    queue.begin(f"{1:064}")  # and the process ends
+    queue.close()
+    archive = Archive()
+    forwarder, queue = start(archive)
+    forwarder.start()
+    wait_until(lambda: archive.taken)
+    assert archive.taken == ["1.2.3.2"]
+    assert "the node's process ended while it was forwarded; it goes last now" in caplog.text
+    forwarder.stop(10)
+    queue.begin(f"{1:064}")
+    queue.close()
+
+    forwarder, queue = start(Archive())
+    forwarder.start()
+    forwarder.stop(10)
+
+    (failed,) = queue.instances(FAILED)
+    assert failed.output_uid == "1.2.3.1"
+    assert failed.reason == "ended the node's process 2 times while it was forwarded"
+    assert spool.derived.path(failed.output).is_file()
+    queue.close()

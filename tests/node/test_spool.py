@@ -18,7 +18,7 @@ from monai_dental.node.log import Counts
 from monai_dental.node.queue import DERIVED, FAILED, Queue
 from monai_dental.node.spool import Spool
 
-FIRST, SECOND = (f"{number:064x}" for number in (1, 2))
+FIRST, SECOND = "first", "second"
 
 
 @pytest.fixture
@@ -68,9 +68,18 @@ def denoise(spool: Spool, queue: Queue, instance: Any, monkeypatch: pytest.Monke
     return run
 
 
-def receive(spool: Spool, queue: Queue, key: str) -> None:
-    spool.write(key, [bytes(1000)])
+def write(spool: Spool, name: str) -> str:
+    """Receive 1000 bytes; their key."""
+    incoming = spool.begin(b"", name.encode())
+    incoming.write(bytes(1000))
+    incoming.keep()
+    return incoming.key
+
+
+def receive(spool: Spool, queue: Queue, name: str) -> str:
+    key = write(spool, name)
     queue.receive(key, "")
+    return key
 
 
 def on_disk(spool: Spool) -> int:
@@ -79,16 +88,16 @@ def on_disk(spool: Spool) -> int:
 
 def test_instance_that_is_sent_again_counts_once(spool, queue, denoise) -> None:
     for _ in range(3):  # its forwarding fails, so that its sender sends it again
-        receive(spool, queue, FIRST)
+        key = receive(spool, queue, FIRST)
         denoise()
-        queue.finish(FIRST, FAILED, "the PACS refuses it", "")
+        queue.finish(key, FAILED, "the PACS refuses it", "")
 
     assert spool.used == on_disk(spool) > 0
 
 
 def test_instance_that_comes_in_two_transfer_syntaxes_counts_once(spool, queue, denoise) -> None:
-    for key in (FIRST, SECOND):
-        receive(spool, queue, key)
+    for name in (FIRST, SECOND):
+        receive(spool, queue, name)
         denoise()
     (location,) = spool.derived.locations()
 
@@ -123,12 +132,13 @@ def test_instance_that_two_senders_bring_at_once_counts_once(spool, monkeypatch)
         flush(descriptor)
 
     monkeypatch.setattr("monai_dental.files.atomic.os.fsync", meet)
-    senders = [threading.Thread(target=spool.write, args=(FIRST, [bytes(1000)])) for _ in "ab"]
+    senders = [threading.Thread(target=write, args=(spool, FIRST)) for _ in "ab"]
     for each in senders:
         each.start()
     for each in senders:
         each.join()
 
     assert spool.used == on_disk(spool) == 1000
-    spool.remove(FIRST)
+    (key,) = spool.keys()
+    spool.remove(key)
     assert spool.used == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -156,7 +157,9 @@ class DimseClient:
             raise PacsError(f"cannot be fetched by C-GET: {error}") from None
         stream.seek(0)
         stream.truncate()
-        stream.write(content)
+        with content:
+            content.seek(0)
+            shutil.copyfileobj(content, stream)
 
     def close(self) -> None:
         """Release the associations."""
@@ -181,13 +184,12 @@ class DimseClient:
             if not all(value.isascii() for value in keys.values()):
                 identifier.SpecificCharacterSet = "ISO_IR 192"
 
-            def find() -> list[dict[str, str]]:
-                return [
-                    {keyword: str(match.get(keyword) or "") for keyword in wanted}
-                    for match in self._scu.find(identifier)
-                ]
+        def find() -> list[dict[str, str]]:
+            found = list(self._scu.find(identifier))
+            with quiet_pydicom():
+                return [{each: str(match.get(each) or "") for each in wanted} for match in found]
 
-            return persist(find, self._address, self._patience)
+        return persist(find, self._address, self._patience)
 
 
 def _split(query: dict[str, str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
