@@ -172,10 +172,13 @@ def batch(arguments: argparse.Namespace) -> int:
 def _check_places(arguments: argparse.Namespace) -> None:
     from monai_dental.errors import AddressError, WorkerError
     from monai_dental.pacs.address import with_tls
+    from monai_dental.pacs.quiet import quiet_libraries
     from monai_dental.pacs.tls import TlsFiles
 
     if arguments.ray_address is not None and arguments.engine != "ray":
         raise WorkerError("--ray-address: of no use here; need --engine ray with it")
+    if not all(isinstance(each, Path) for each in (arguments.input, arguments.output)):
+        quiet_libraries()
     is_spread = arguments.engine == "ray" or arguments.shard.count > 1
     for each in (arguments.input, arguments.output):
         if is_spread and not isinstance(each, Path):

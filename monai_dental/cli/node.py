@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -276,6 +277,7 @@ def _closed_process() -> Iterator[None]:
     from monai_dental.pacs.quiet import quiet_libraries
 
     quiet_libraries()
+    warnings.simplefilter("ignore")
     umask, hook = os.umask(0o077), threading.excepthook
     threading.excepthook = _say_kind
     try:

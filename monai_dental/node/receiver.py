@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
@@ -19,6 +20,7 @@ from monai_dental.dicom.identity import (
     is_uid,
 )
 from monai_dental.errors import OutputError, PacsError, unforeseen
+from monai_dental.node.lobby import TIMEOUT_S, Lobby
 from monai_dental.node.log import Counts, say
 from monai_dental.node.receiver_limits import (
     BoundedHandler,
@@ -31,12 +33,17 @@ from monai_dental.node.spool import IncomingFile, Spool
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
 from monai_dental.pacs.dimse.streams import TooLargeError, close_connection
 
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.
 PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0110, 0xA700
 _META = 132 + 12
+_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)  # transient, by the presentation layer (PS3.8 9.3.4)
+_REPORTS = 4  # associations beside those of senders, for the archive to report on
+_REJECTED = 16  # those that are being told that there are too many
 _TIMEOUT_S = 60.0
-_REQUEST_TIMEOUT_S = 30.0
 
 
 class Receiver:
@@ -76,6 +83,7 @@ class Receiver:
         self._settings, self._spool, self._counts = settings, spool, counts
         self._is_known, self._on_received = is_known, on_received
         self._timeout_s = timeout_s
+        self._reporting: WeakSet[Association] = WeakSet()
         self._storing = 0
         self._is_idle = threading.Condition()
         self._is_stopping = False
@@ -104,9 +112,10 @@ class Receiver:
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.require_called_aet = True
         entity.require_calling_aet = [*self._settings.allow, *self._reporters]
-        entity.maximum_associations = self._settings.associations
+        # `_offer` counts: the archive's reports have a few of their own.
+        entity.maximum_associations = self._settings.associations + _REPORTS + _REJECTED
         entity.maximum_pdu_size = self._settings.max_pdu
-        entity.acse_timeout = _REQUEST_TIMEOUT_S
+        entity.acse_timeout = TIMEOUT_S
         entity.network_timeout = self._timeout_s
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._offer),
@@ -121,7 +130,6 @@ class Receiver:
             server: BoundedServer = entity.make_server(
                 (self._settings.host, self._settings.port),
                 contexts=[build_context(Verification)],
-                ssl_context=self._tls,
                 evt_handlers=handlers,
                 server_class=BoundedServer,  # type: ignore[assignment]
                 request_handler=BoundedHandler,
@@ -133,7 +141,9 @@ class Receiver:
             ) from error
         server.open_sink = self._open_sink
         server.max_object = self._settings.max_object * MEBIBYTE
-        server.max_connections = 2 * self._settings.associations + 8
+        server.max_connections = self._settings.associations + _REPORTS + _REJECTED
+        timeout_s = min(self._timeout_s, TIMEOUT_S)
+        server.lobby, server.requests = Lobby(self._tls, timeout_s, self._count_rejected), {}
         server.timeout_s = self._timeout_s
         server.on_refused = self._count_rejected
         self._server = server
@@ -158,6 +168,11 @@ class Receiver:
     def _offer(self, event: Any) -> None:
         """Accept storage from whom may send, and reports from whom may report."""
         title = event.assoc.requestor.primitive.calling_ae_title.strip()
+        if self._is_one_too_many(event.assoc, title):
+            event.assoc.acse.send_reject(*_LIMIT_EXCEEDED)
+            self._on_rejected(event)
+            event.assoc.kill()
+            return
         contexts = [build_context(Verification)]
         if title in self._settings.allow:
             contexts += self._storage
@@ -166,6 +181,19 @@ class Receiver:
             commitment.scu_role = commitment.scp_role = True  # who commits calls, as SCP
             contexts.append(commitment)
         event.assoc.acceptor.supported_contexts = contexts
+
+    def _is_one_too_many(self, association: Association, title: str) -> bool:
+        """Whether as many associations are there as may be, of its kind."""
+        assert self._server is not None
+        is_report = title in self._reporters and title not in self._settings.allow
+        if is_report:
+            self._reporting.add(association)
+        same = [
+            each
+            for each in self._server.active_associations
+            if (each in self._reporting) == is_report
+        ]
+        return len(same) > (_REPORTS if is_report else self._settings.associations)
 
     def _count_reports(self, event: Any) -> None:
         """Bound reports, each of which pynetdicom gives a thread, to one at a time."""

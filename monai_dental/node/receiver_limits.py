@@ -26,11 +26,10 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.pdu_primitives import P_DATA
 
+    from monai_dental.node.lobby import Lobby
     from monai_dental.pacs.dimse.streams import Sink
 
-_HEADER = 6  # bytes before what a PDU's length counts (PS3.8 9.3.1)
-_ASSOCIATE_RQ = 1
-_LONGEST_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ, which Maximum Length Received does not bound
+_LONGEST_REQUEST = 1 << 20  # more than max-pdu: some count a PDU's header differently
 _CHUNK = 1 << 16
 _LONGEST_COMMAND = 1 << 16
 _INVALID_PDU = "Evt19"  # of the state machine in PS3.8 9.2: ends the association by A-ABORT
@@ -41,16 +40,25 @@ class BoundedSocket(AssociationSocket):
 
     max_pdu: int
     on_refused: Callable[[], None]
-    _is_begun = False
+    begun = b""
+    """What was read of it before it became an association's."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether something can be read."""
+        return bool(self.begun) or super().ready
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read so many bytes, fewer where the connection ends before.
 
         Raises:
-            OSError: There are more than the limit, the peer speaks no DICOM, or it fell silent.
+            OSError: There are more than the limit, or the peer fell silent.
         """
         if nr_bytes > self.max_pdu + _LONGEST_REQUEST:
             self._refuse(f"announced a PDU of {nr_bytes} bytes; max-pdu is {self.max_pdu}")
+        if self.begun:
+            read, self.begun = self.begun[:nr_bytes], self.begun[nr_bytes:]
+            return bytearray(read)
         connection = self.socket
         if connection is None:
             return bytearray()
@@ -63,18 +71,11 @@ class BoundedSocket(AssociationSocket):
             done += count
         view.release()
         del content[done:]
-        if not self._is_begun:
-            self._is_begun = True
-            length = int.from_bytes(content[2:_HEADER], "big")
-            if done and (content[0] != _ASSOCIATE_RQ or length > _LONGEST_REQUEST):
-                self._refuse("sent no A-ASSOCIATE-RQ: speaks no DICOM, or TLS where none is")
         return content
 
     def _refuse(self, reason: str) -> None:
         say(logging.WARNING, f"{peer_of(self.assoc)} {reason}; its connection is closed")
         self.on_refused()
-        # The thread of an association waits for the request that will not come.
-        self.assoc.dul.to_user_queue.put(None)
         raise ConnectionError(reason)
 
 
@@ -150,6 +151,7 @@ class BoundedHandler(HandlerOfConnection):
         bounded = BoundedSocket(association, client_socket=self.request)
         bounded.max_pdu = self.server.ae.maximum_pdu_size
         bounded.on_refused = self.server.on_refused
+        bounded.begun = self.server.requests.pop(self.request)
         association.set_socket(bounded)
 
 
@@ -163,48 +165,32 @@ class BoundedServer(ThreadedAssociationServer):
     max_connections: int
     timeout_s: float
     on_refused: Callable[[], None]
-    _handshakes = 0
-    _count_lock = threading.Lock()
+    lobby: Lobby
+    requests: dict[socket.socket, bytes]
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept a connection; the handshake of TLS is for its own thread."""
+        """Accept a connection; all that comes is for its own thread."""
         assert self.socket is not None
         connection, address = self.socket.accept()
-        connection.settimeout(self.timeout_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, address
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether there is room for one more connection.
-
-        Up to the limit of associations those above are told so; this bounds the rest.
-        """
-        if self._handshakes + len(self.active_associations) < self.max_connections:
-            return True
-        say(logging.WARNING, f"peer {client_address[0]}: too many connections; this one is closed")
-        self.on_refused()
-        return False
-
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection."""
-        if self.ssl_context is None:
-            super().finish_request(request, client_address)
+        """Serve a connection, once it has asked for an association."""
+        admitted = self.lobby.admit(request, client_address[0])
+        if admitted is None:
             return
-        with self._count_lock:
-            self._handshakes += 1
-        try:
-            request = self.ssl_context.wrap_socket(request, server_side=True)
-            request.settimeout(self.timeout_s)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or type(error).__name__
-            say(logging.WARNING, f"peer {client_address[0]}: no TLS: {reason}; connection closed")
+        connection, begun = admitted
+        connection.settimeout(self.timeout_s)
+        # Up to the limit of associations those above are told so; this bounds the rest.
+        if len(self.active_associations) >= self.max_connections:
+            host = client_address[0]
+            say(logging.WARNING, f"peer {host}: too many associations; its connection is closed")
             self.on_refused()
-            self.shutdown_request(request)
+            self.shutdown_request(connection)
             return
-        finally:
-            with self._count_lock:
-                self._handshakes -= 1
-        super().finish_request(request, client_address)
+        self.requests[connection] = begun
+        super().finish_request(connection, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say that a connection failed, by kind and place of the error alone."""

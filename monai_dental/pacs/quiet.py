@@ -13,7 +13,7 @@ def quiet_libraries() -> None:
     tell of each retry with the query. For a program's entry alone: a library does not change its
     process.
     """
-    warnings.simplefilter("ignore")
+    warnings.filterwarnings("ignore", module=r"(pydicom|pynetdicom)\b")
     for name in ("pydicom", "pynetdicom", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
