@@ -26,7 +26,7 @@ from monai_dental.node.health import Health
 from monai_dental.node.log import Counts
 from monai_dental.node.queue import FAILED, FORWARDED, QUEUE, SKIPPED, Queue
 from monai_dental.node.receiver import Receiver
-from monai_dental.node.settings import NodeSettings
+from monai_dental.node.settings import make_settings
 from monai_dental.node.spool import DerivedFolder, Spool
 from monai_dental.pacs.parcel import COPY, Parcel
 
@@ -154,7 +154,10 @@ def receiver(tmp_path: Path) -> Any:
         spool = Spool(tmp_path / "spool", 10 << 20)
         spool.prepare()
         receiver = Receiver(
-            NodeSettings(NOWHERE, ("SENDER",), host="127.0.0.1", port=0, **settings), spool,
+            make_settings(
+                {"forward": NOWHERE, "allow": ("SENDER",), "host": "127.0.0.1", "port": 0,
+                 **settings}
+            ), spool,
             is_known=lambda key: False, on_received=lambda key, uid: None, counts=Counts(),
             timeout_s=timeout_s,
         )  # fmt: skip
