@@ -185,5 +185,6 @@ class Forwarder:
         say(logging.ERROR, f"instance {queued.output_uid}: failed: {reason}")
 
     def _pause(self, attempts: int) -> float:
+        # By hand: tenacity waits in its process, but these waits are in the queue and outlive it.
         longest = min(self._longest_wait, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 30))
         return longest * random.uniform(0.5, 1.0)

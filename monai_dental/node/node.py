@@ -150,10 +150,11 @@ class Node:
 
             words = []
             if self._settings.health_port is not None:
-                health = HealthServer(self._settings.health_port, look)
+                host = self._settings.health_host
+                health = HealthServer(host, self._settings.health_port, look)
                 health.start()
                 stack.callback(health.stop)
-                words.append(f"health at http://127.0.0.1:{health.port}/health")
+                words.append(f"health at http://{host}:{health.port}/health")
             receiver.start()
             stack.callback(forwarder.stop, _LAST_FORWARD_S)
             stack.callback(receiver.stop)

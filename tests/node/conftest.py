@@ -109,7 +109,7 @@ class NodeProcess:
         """All numbers, without the common prefix."""
         lines = [line for line in self.get("/metrics").splitlines() if not line.startswith("#")]
         pairs = (line.removeprefix("monai_dental_node_").rsplit(" ", 1) for line in lines)
-        return {name: int(value) for name, value in pairs}
+        return {name: int(float(value)) for name, value in pairs}
 
     def wait_for(self, check: Callable[[dict[str, int]], bool]) -> dict[str, int]:
         """Wait until the metrics are so."""

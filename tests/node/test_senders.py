@@ -291,3 +291,12 @@ def send_begun_object(association: Association, size: int) -> None:
     for part in parts[:-1]:
         association.dul.send_pdu(part)
     wait_until(association.dul.to_provider_queue.empty)
+
+
+def test_health_and_metrics_are_where_the_settings_say(make_node) -> None:
+    node = make_node(NOWHERE, "--health-host", "127.0.0.2")
+    node.start()
+
+    assert node.get("/health") == "ok\n"
+    assert "# TYPE monai_dental_node_received_total counter" in node.get("/metrics")
+    assert node.get("/metrics").count("\nmonai_dental_node_instances{") == 5

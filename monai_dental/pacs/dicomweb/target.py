@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -136,11 +135,8 @@ class DicomwebTarget:
         return dict(_failures(answer)).get(parcel.key.sop_instance_uid)
 
     def _prove(self, parcel: Parcel) -> None:
-        for pause in self._patience.pauses():  # an archive may index what it took only later
-            time.sleep(pause)
-            if self._has(parcel.key):
-                break
-        else:
+        # An archive may index what it took only later.
+        if not self._patience.until(lambda: self._has(parcel.key)):
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
         with tempfile.TemporaryFile(dir=self._scratch) as copy:
             fetch(self._open(), parcel.key, copy, _GROWTH * parcel.size + _MARGIN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,11 +141,10 @@ class DimseTarget:
     def _prove(self, parcel: Parcel) -> str:
         syntaxes = {parcel.transfer_syntax_uid, *NATIVE}
         contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
-        for pause in self._patience.pauses():  # an archive may index what it took only later
-            time.sleep(pause)
-            if self._persist(lambda: _has(self._query_scu, parcel.key, contexts)):
-                break
-        else:
+        # An archive may index what it took only later.
+        if not self._patience.until(
+            lambda: self._persist(lambda: _has(self._query_scu, parcel.key, contexts))
+        ):
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
         max_bytes = _GROWTH * parcel.size + _MARGIN
         try:
@@ -178,21 +176,18 @@ def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience)
         PacsError: It refuses.
     """
     breaks = 0
-    error: PacsError | None = None
-    for pause in patience.pauses():
-        time.sleep(pause)
-        try:
-            return action()
-        except BusyError as busy:
-            error = busy
-        except NoRoomError as full:
-            error = PacsUnavailableError(str(full))
-        except BrokenOffError as broken:
-            breaks += 1
-            error = FaultError(f"{address}: {broken}, {breaks} times")
-            if breaks == _BREAKS:
-                break
-    raise error or PacsUnavailableError(f"{address}: was not asked")
+
+    def is_worth_it(error: BaseException) -> bool:
+        nonlocal breaks
+        breaks += isinstance(error, BrokenOffError)
+        return isinstance(error, (BusyError, NoRoomError, BrokenOffError)) and breaks < _BREAKS
+
+    try:
+        return patience.persist(action, is_worth_it)
+    except NoRoomError as full:
+        raise PacsUnavailableError(str(full)) from None
+    except BrokenOffError as broken:
+        raise FaultError(f"{address}: {broken}, {breaks} times") from None
 
 
 def _has(scu: QueryScu, key: InstanceKey, contexts: list[tuple[str, str]] | None = None) -> bool:
