@@ -1,4 +1,4 @@
-"""The commands `node` and `node-status`."""
+"""The commands `node`, `node-status` and `node-redo`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -30,11 +31,18 @@ if TYPE_CHECKING:
     from monai_dental.pacs.dimse.commitment import Commitments
     from monai_dental.pacs.dimse.target import DimseTarget
 
+_PROOFS = {
+    "commitment": "storage commitment",
+    "copy": "the same pixels, given back",
+    "listed": "a search that shows it",
+    "status": "the status Success alone",
+    "": "what an older version did not record",
+}
 _PACKAGES = ("pynetdicom", "requests", "pydantic_settings", "prometheus_client", "tenacity")
 
 
 def add(commands: Subparsers) -> None:
-    """Add the two commands."""
+    """Add the three commands."""
     command = commands.add_parser(
         "node",
         help="receive radiographs from a PACS, denoise them, forward them",
@@ -67,6 +75,25 @@ def add(commands: Subparsers) -> None:
     )
     command.set_defaults(command=node_status)
     command.add_argument("spool", metavar="DIR", type=path, help="spool folder of the node")
+
+    command = commands.add_parser(
+        "node-redo",
+        help="let a node do instances again",
+        description="Let a node, which may be running, do instances again: what failed and is "
+        "still in the spool at once; what was forwarded or skipped when its sender sends it again. "
+        "All conditions that are given must hold. Exit status 0 if there is such an instance, "
+        "else 1.",
+    )
+    command.set_defaults(command=node_redo)
+    command.add_argument("spool", metavar="DIR", type=path, help="spool folder of the node")
+    command.add_argument(
+        "--instance", metavar="UID", help="SOP Instance UID, of the original or what was derived"
+    )
+    command.add_argument("--study", metavar="UID", help="Study Instance UID; of what was forwarded")
+    command.add_argument(
+        "--since", metavar="TIME", type=_time,
+        help="what was done since: 2026-01-31, or 2026-01-31T08:00",
+    )  # fmt: skip
 
 
 def node(arguments: argparse.Namespace) -> int:
@@ -110,6 +137,8 @@ def node_status(arguments: argparse.Namespace) -> int:
             print(printable(f"skipped {count}: {reason}"))
         for job in queue.instances(FAILED):
             print(printable(f"failed: instance {job.uid or job.key}: {job.reason}"))
+        for proof, count in sorted(queue.proofs().items()):
+            print(f"forwarded {count}: proven by {_PROOFS.get(proof, proof)}")
         for job in queue.instances(DERIVED):
             if job.reason:
                 print(printable(f"waits: instance {job.output_uid}: {job.reason}"))
@@ -118,6 +147,33 @@ def node_status(arguments: argparse.Namespace) -> int:
         queue.close()
     print(", ".join(f"{count} {state}" for state, count in counts.items()))
     return 1 if counts[FAILED] or counts[RECEIVED] or counts[DERIVED] else 0
+
+
+def node_redo(arguments: argparse.Namespace) -> int:
+    """Let a node do instances again."""
+    from monai_dental.errors import DatasetError
+    from monai_dental.node.queue import Queue
+
+    wanted = (arguments.instance, arguments.study, arguments.since)
+    if wanted == (None, None, None):
+        raise DatasetError("node-redo: need --instance, --study or --since")
+    Queue(arguments.spool).close()  # refuses a folder that is no spool
+    queue = Queue(arguments.spool, is_writable=True)
+    try:
+        at_once, when_sent = queue.redo(*wanted)
+    finally:
+        queue.close()
+    print(f"{at_once} done again now, {when_sent} when they are sent again")
+    return 0 if at_once or when_sent else 1
+
+
+def _time(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; need 2026-01-31 or 2026-01-31T08:00"
+        ) from None
 
 
 def _add_settings_when_parsed(command: argparse.ArgumentParser) -> None:
@@ -235,6 +291,7 @@ def _make_target(
     from monai_dental.pacs.dicomweb.target import DicomwebTarget
     from monai_dental.pacs.dimse.commitment import Commitments
     from monai_dental.pacs.dimse.target import DimseTarget
+    from monai_dental.pacs.parcel import COMMITMENT
     from monai_dental.pacs.retry import Patience
 
     text = settings.forward
@@ -246,10 +303,13 @@ def _make_target(
     if isinstance(address, DimseAddress):
         commitments = Commitments(address.called_ae_title, say=partial(say, logging.INFO))
         target = DimseTarget(
-            address, settings.ae_title, patience, commitments, scratch=spool.scratch
-        )
+            address, settings.ae_title, patience, commitments,
+            scratch=spool.scratch, proof=settings.proof,
+        )  # fmt: skip
         return target, commitments
-    return DicomwebTarget(address, patience, scratch=spool.scratch), None
+    if settings.proof == COMMITMENT:
+        raise AddressError(f"{address}: DICOMweb has no storage commitment; need another proof")
+    return DicomwebTarget(address, patience, scratch=spool.scratch, proof=settings.proof), None
 
 
 @contextmanager

@@ -7,9 +7,11 @@ import random
 import threading
 from collections.abc import Callable
 
+from monai_dental.batch.target import StoredObject
 from monai_dental.errors import (
     CorruptImageError,
     MonaiDentalError,
+    PacsError,
     PacsUnavailableError,
     unforeseen,
 )
@@ -102,7 +104,10 @@ class Forwarder:
         while not self._stopped.is_set():
             try:
                 queued = self._queue.next_derived(self._longest_wait)
-                if queued is None:
+                if queued is None and (resent := self._queue.next_resent()) is not None:
+                    if not self._ask_for(resent):
+                        self._stopped.wait(self._pause(self._failures))
+                elif queued is None:
                     self._stopped.wait(_LOOK_S / 4)
                 elif self._forward(queued):
                     self._on_room()
@@ -157,13 +162,31 @@ class Forwarder:
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
             return self._wait(queued, unforeseen(error))
-        self._queue.forward(queued.output_uid, proof)
+        self._queue.forward(queued.output_uid, proof, str(parcel.key))
         self._spool.remove_derived(queued.output)
         self._counts.add("forwarded")
         if self._failures:
             say(logging.INFO, "forwarding goes on")
         self._failures = 0
         self._refused.clear()
+        return True
+
+    def _ask_for(self, queued: QueuedInstance) -> bool:
+        """Ask for an instance that was forwarded and whose original came again; whether one can."""
+        stored = StoredObject(queued.place, queued.output_uid, queued.output_digest, "")
+        try:
+            is_there = self._target.find(stored) is not None
+        except PacsUnavailableError as error:
+            return self._wait(queued, str(error))
+        except PacsError:  # it cannot be asked: to send it once more does no harm
+            is_there = False
+        if is_there:
+            self._queue.confirm(queued.key)
+            self._spool.remove(queued.key)
+        else:
+            self._queue.denoise_again(queued.key)
+            say(logging.WARNING, f"instance {queued.output_uid}: the archive lost it; made again")
+        self._on_room()
         return True
 
     def _wait(self, queued: QueuedInstance, reason: str) -> bool:

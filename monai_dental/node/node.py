@@ -121,10 +121,18 @@ class Node:
 
             def is_known(key: str) -> bool:
                 queued = queue.get(key)
-                return queued is not None and _is_done(queued, pool.recipe)
+                return (
+                    queued is not None
+                    and queued.state != FORWARDED
+                    and _is_done(queued, pool.recipe)
+                )
 
             def receive(key: str, uid: str) -> None:
-                queue.receive(key, uid)
+                queued = queue.get(key)
+                if queued is not None and queued.place and _is_done(queued, pool.recipe):
+                    queue.resend(key)  # the archive is asked whether it still has what was made
+                else:
+                    queue.receive(key, uid)
                 pool.wake()
 
             receiver = Receiver(
@@ -185,7 +193,9 @@ class Node:
             if queued is None:
                 queue.receive(key, "")
             elif queued.state in (DERIVED, FORWARDED, SKIPPED):
-                if _is_done(queued, recipe):
+                if queued.resent:
+                    pass  # the archive has not been asked yet
+                elif _is_done(queued, recipe):
                     self._spool.remove(key)
                 else:  # it came again after the settings had changed, and its row was lost
                     queue.receive(key, queued.uid)

@@ -32,6 +32,9 @@ COMMITMENT, COPY, LISTED, STATUS = "commitment", "copy", "listed", "status"
 """What a proof can be: the PACS commits itself; gives the same pixels back; shows the instance to a
 search; answered the request with Success, no more."""
 
+ASK_BACK = "ask-back"
+"""The proof that is wanted where nothing else is said: `COMMITMENT`, else `COPY`, else `LISTED`."""
+
 _COPY = Path("copy")  # read_dataset wants a name for its messages, which are not shown
 _NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _META = 132 + 12  # before what File Meta Information Group Length counts (PS3.10 7.1)
@@ -163,6 +166,9 @@ class ParcelTarget(Protocol):
             UnsendableError: No PACS could take the instance.
             PacsError: The PACS refuses the instance, or does not keep it.
         """
+
+    def find(self, stored: StoredObject) -> StoredObject | None:
+        """Ask whether the PACS still has an instance; see `ObjectTarget.find`."""
 
     def close(self) -> None:
         """End what is open."""

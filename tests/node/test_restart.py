@@ -290,13 +290,18 @@ class Archive:
 def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[..., Any]:
     """Forward instances to an archive; the states that they end in, by UID."""
 
-    def run(archive: Archive, count: int = 2) -> tuple[dict[str, str], dict[str, int]]:
+    def run(
+        archive: Archive, count: int = 2, broken: int = 0
+    ) -> tuple[dict[str, str], dict[str, int]]:
         spool = Spool(tmp_path / "spool", 10 << 20)
         spool.prepare()
         queue, counts = Queue(tmp_path / "spool", is_writable=True), Counts()
         for number in range(1, count + 1):
             stored = DerivedFolder(spool.folder).store(
-                dicom_dataset(SOPInstanceUID=f"1.2.3.{number}")
+                dicom_dataset(
+                    SOPInstanceUID=f"1.2.3.{number}",
+                    **({"StudyInstanceUID": "not.a.uid"} if number <= broken else {}),
+                )
             )
             queue.receive(f"{number:064}", "")
             queue.derive(f"{number:064}", "", stored)
@@ -357,6 +362,19 @@ def test_few_instances_that_are_all_refused_come_to_an_end(forward) -> None:
     states, _ = forward(Archive(*[PacsError("the PACS refuses it: status C000")] * 100), 4)
 
     assert set(states.values()) == {"failed"}
+
+
+def test_instance_that_no_archive_could_take_is_not_sent(forward, caplog) -> None:
+    archive = Archive()
+
+    states, counts = forward(archive, 7, broken=6)
+
+    assert archive.taken == ["1.2.3.7"]
+    assert [uid for uid, state in states.items() if state == "forwarded"] == ["1.2.3.7"]
+    assert counts["failed"] == 6
+    assert counts["retries"] == 0
+    assert archive.forwarder.failures == 0
+    assert "cannot be forwarded: (0020,000D) Study Instance UID is missing or no UID" in caplog.text
 
 
 def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplog) -> None:

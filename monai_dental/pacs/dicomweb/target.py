@@ -21,7 +21,7 @@ from monai_dental.pacs.dicomweb.http import (
     NotThereError,
     chunks,
 )
-from monai_dental.pacs.parcel import COPY, InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.parcel import ASK_BACK, COPY, STATUS, InstanceKey, Parcel, check_copy, pack
 from monai_dental.pacs.retry import BRIEF, Patience, Streak
 
 OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
@@ -47,6 +47,7 @@ class DicomwebTarget:
         patience: How long we go on where the service does not answer.
         tokens: Environment variables; the first one that is set holds the bearer token.
         scratch: Folder for what is fetched to be compared; None for the system's own.
+        proof: What proves that an instance has arrived: `ASK_BACK` or `STATUS`.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class DicomwebTarget:
         tokens: tuple[str, ...] = OUTPUT_TOKENS,
         *,
         scratch: Path | None = None,
+        proof: str = ASK_BACK,
     ) -> None:
-        self.address, self._scratch = address, scratch
+        self.address, self._scratch, self._proof = address, scratch, proof
         self._patience, self._tokens = patience or Patience(), tokens
         self._client: HttpClient | None = None
         self._streak = Streak()
@@ -104,6 +106,8 @@ class DicomwebTarget:
                 raise PacsError(
                     f"{parcel.name}: the PACS refuses it: (0008,1197) Failure Reason {reason:04X}"
                 )
+            if self._proof == STATUS:
+                return STATUS
             self._prove(parcel)
         return COPY
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydicom import Dataset
 
@@ -22,10 +22,12 @@ from monai_dental.pacs.dimse.commitment import Commitments, StoppedError
 from monai_dental.pacs.dimse.query_scu import QueryScu, make_identifier
 from monai_dental.pacs.dimse.store_scu import StoreScu
 from monai_dental.pacs.parcel import (
+    ASK_BACK,
     COMMITMENT,
     COPY,
     LISTED,
     NATIVE,
+    STATUS,
     InstanceKey,
     Parcel,
     check_copy,
@@ -46,8 +48,8 @@ class DimseTarget:
 
     An instance is stored when the PACS commits itself to keep it, where reports of that can come
     to us; else when it shows it to a C-FIND and gives the same pixels back by C-GET. Where it
-    offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no proof: an
-    archive may say so and keep what it had under that UID.
+    offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no proof, unless
+    `proof` says so: an archive may say so and keep what it had under that UID.
 
     It survives pickling, less the commitments; each process has associations of its own, and each
     is for one thread.
@@ -58,6 +60,7 @@ class DimseTarget:
         patience: How long we go on where the PACS does not answer.
         commitments: Takes the PACS' reports of storage commitment; None where nobody listens.
         scratch: Folder for what is fetched to be compared; None for the system's own.
+        proof: What proves that an instance has arrived: `ASK_BACK`, `COMMITMENT` or `STATUS`.
     """
 
     def __init__(
@@ -67,7 +70,9 @@ class DimseTarget:
         patience: Patience | None = None,
         commitments: Commitments | None = None,
         scratch: Path | None = None,
+        proof: str = ASK_BACK,
     ) -> None:
+        self._scratch, self._proof = scratch, proof
         self.address = address
         self._title, self._patience = calling_ae_title, patience or Patience()
         self._commitments = commitments
@@ -77,7 +82,8 @@ class DimseTarget:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the associations behind."""
-        return DimseTarget, (self.address, self._title, self._patience)
+        made = (self.address, self._title, self._patience, None, self._scratch, self._proof)
+        return DimseTarget, made
 
     def prepare(self) -> None:
         """Check that the PACS is there and lets us in; within a second or so.
@@ -109,8 +115,12 @@ class DimseTarget:
         """Send an instance, and see that it has arrived; see `ParcelTarget.send`."""
         with self._streak.watch(parcel.key.sop_instance_uid):
             self._persist(lambda: self._store_scu.store(parcel))
+            if self._proof == STATUS:
+                return STATUS
             if self._is_committed(parcel):
                 return COMMITMENT
+            if self._proof == COMMITMENT:
+                self._refuse_uncommitted(parcel)
             return self._prove(parcel)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
@@ -138,13 +148,27 @@ class DimseTarget:
             return False
         return parcel.key.sop_instance_uid in committed
 
+    def _refuse_uncommitted(self, parcel: Parcel) -> NoReturn:
+        if self._commitments is None or self._commitments.is_paused:
+            raise PacsUnavailableError(
+                f"{self.address}: makes no storage commitment; need it, or another proof"
+            )
+        raise PacsError(f"{parcel.name}: the PACS does not commit itself to keep it")
+
     def _prove(self, parcel: Parcel) -> str:
         syntaxes = {parcel.transfer_syntax_uid, *NATIVE}
         contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
-        # An archive may index what it took only later.
-        if not self._patience.until(
-            lambda: self._persist(lambda: _has(self._query_scu, parcel.key, contexts))
-        ):
+        try:
+            # An archive may index what it took only later.
+            is_shown = self._patience.until(
+                lambda: self._persist(lambda: _has(self._query_scu, parcel.key, contexts))
+            )
+        except NotOfferedError:  # no instance is at fault
+            raise PacsUnavailableError(
+                f"{self.address}: takes instances, and offers {self._title} neither storage "
+                "commitment nor C-FIND; need one of them as proof, or proof = status of a node"
+            ) from None
+        if not is_shown:
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
         max_bytes = _GROWTH * parcel.size + _MARGIN
         try:

@@ -15,7 +15,10 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
+from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
 from monai_dental.pacs.dimse.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from monai_dental.pacs.dimse.target import DimseTarget
+from monai_dental.pacs.parcel import pack
 
 
 def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:
@@ -185,6 +188,24 @@ def test_search_has_to_do_where_fetching_is_not_offered(pacs, target, instance) 
     pacs.entity.remove_supported_context(STUDY_ROOT_GET)
 
     assert target(pacs.start()).store(instance(1))
+
+
+@pytest.mark.parametrize("proof", ["status", "ask-back", "commitment"])
+def test_archive_that_can_only_store_is_enough_where_that_is_said(
+    pacs, instance, patience, proof
+) -> None:
+    for uid in (STUDY_ROOT_FIND, STUDY_ROOT_GET, STORAGE_COMMITMENT):
+        pacs.entity.remove_supported_context(uid)
+    commitments = Commitments("FAKE", wait_s=0.1, pause_s=3600)
+    to = DimseTarget(pacs.start(), "TESTER", patience, commitments, proof=proof)
+
+    if proof == "status":
+        assert to.send(pack(instance())) == "status"
+    else:  # the archive is at fault, no instance: none fails of it, and /health tells
+        said = {"ask-back": "neither storage commitment nor C-FIND", "commitment": "makes no"}
+        with pytest.raises(PacsUnavailableError, match=said[proof]):
+            to.send(pack(instance()))
+    to.close()
 
 
 def test_archive_that_cannot_be_asked_is_not_one_that_is_away(pacs, target) -> None:
