@@ -106,6 +106,8 @@ def node(arguments: argparse.Namespace) -> int:
     settings = make_settings(given, arguments.config)
     job, limits, workers = _make_job(settings)
     target, commitments = _make_target(settings)
+    from monai_dental.errors import PacsError
+    from monai_dental.node.check import check_forward
     from monai_dental.node.node import Node
 
     made = Node(
@@ -118,8 +120,15 @@ def node(arguments: argparse.Namespace) -> int:
         is_failed_left=arguments.retry_failed,
     )
     if arguments.check_config:
+        check_forward(target.address, settings)
         made.check()
         print("the settings are good")
+        try:
+            target.prepare()
+        except PacsError as error:  # it may come back: a node waits for it
+            print(printable(f"the archive does not answer, and would be waited for: {error}"))
+        finally:
+            target.close()
         return 0
     with _closed_process(), _log_on_stderr(), _stops() as stops:
         made.run(stops, lambda words: print(words, flush=True))

@@ -13,6 +13,7 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.batch.workers.local import Limits
 from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.files.lock import hold_lock
+from monai_dental.node.check import check_backend, check_device, check_ports
 from monai_dental.node.denoise import DenoisePool
 from monai_dental.node.forward import Forwarder
 from monai_dental.node.health import Health, HealthServer
@@ -82,6 +83,10 @@ class Node:
         if self._settings.tls is not None:
             self._settings.tls.server_context()
         self._spool.check()
+        check_ports(self._settings)
+        check_backend(self._settings.backend)
+        if self._settings.device is not None:
+            check_device(self._settings.device)
 
     def run(self, stops: SimpleQueue[int], on_ready: Callable[[str], None]) -> None:
         """Serve.

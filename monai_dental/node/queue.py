@@ -60,14 +60,25 @@ class Queue:
         self._lock = threading.RLock()
         if not is_writable and not self._path.is_file():
             raise OutputError(f"{folder}: no {QUEUE} here; need the spool of a node")
-        with database_errors(self._path):
+        try:
             self._connection = self._connect()
             if is_writable:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.executescript(SCHEMA)
                 self._upgrade()
+                (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise sqlite3.DatabaseError("database disk image is malformed")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError as error:  # it is locked, closed to us, or the disk is full
+            raise OutputError(f"{self._path}: cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise OutputError(
+                f"{self._path}: is damaged: {error}; stop the node and move {QUEUE}, {QUEUE}-wal "
+                f"and {QUEUE}-shm away: what lies in the spool is then queued anew, and what was "
+                "forwarded or skipped is forgotten"
+            ) from error
         if version != VERSION:
             raise OutputError(f"{self._path}: made by another version of monai_dental")
 

@@ -20,6 +20,7 @@ from monai_dental.dicom.identity import (
     is_uid,
 )
 from monai_dental.errors import OutputError, PacsError, unforeseen
+from monai_dental.node.incoming import IncomingFile
 from monai_dental.node.lobby import TIMEOUT_S, Lobby
 from monai_dental.node.log import Counts, say
 from monai_dental.node.receiver_limits import (
@@ -29,7 +30,7 @@ from monai_dental.node.receiver_limits import (
     peer_of,
 )
 from monai_dental.node.settings import MEBIBYTE, NodeSettings
-from monai_dental.node.spool import IncomingFile, Spool
+from monai_dental.node.spool import Spool
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
 from monai_dental.pacs.dimse.streams import TooLargeError, close_connection
 

@@ -7,12 +7,11 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import threading
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from pydicom import Dataset
 
@@ -22,10 +21,16 @@ from monai_dental.dicom.identity import is_uid
 from monai_dental.errors import OutputError
 from monai_dental.files.atomic import open_atomically
 from monai_dental.files.digests import stamp_of
+from monai_dental.node.incoming import (
+    OWNER_ALONE,
+    IncomingFile,
+    close_to_others,
+    flush_folder,
+    spool_error,
+)
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
 _FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk
-_OWNER_ALONE = 0o600
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -71,37 +76,69 @@ class Spool:
             raise OutputError(f"{self.folder}: cannot be written: {place} is no folder")
         if not os.access(place, os.W_OK | os.X_OK):
             raise OutputError(f"{self.folder}: cannot be written: {place} is closed to this user")
+        if self.folder.is_dir():
+            self._check_own()
 
     def make(self) -> None:
-        """Make the folder, for nobody else to read.
+        """Make the folder, or take one that is there, for nobody else to read.
 
         Raises:
-            OutputError: It cannot be made.
+            OutputError: It cannot be made, is another user's, or holds a link.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._check_own()
+            self.folder.chmod(0o700)
         except OSError as error:
-            raise _error(self.folder, error) from error
+            raise spool_error(self.folder, error) from error
 
     def prepare(self) -> None:
         """Make the folders in it, for nobody else to read, and remove what was half written.
 
         Raises:
-            OutputError: They cannot be made or written.
+            OutputError: They cannot be made or written, are another user's, or links.
         """
         try:
             for name in (_PARTS, _RECEIVED, _DERIVED):
                 (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._check_own()
+            for name in (_PARTS, _RECEIVED, _DERIVED):
+                (self.folder / name).chmod(0o700)
             for part in (self.folder / _PARTS).iterdir():
                 part.unlink()
             probe = self.folder / _PARTS / secrets.token_hex(8)
             probe.touch(exist_ok=False)
             probe.unlink()
+            for place in (self.folder, self.folder / _RECEIVED, self.folder / _DERIVED):
+                for file in place.iterdir():
+                    close_to_others(file)
             places = (self.folder / _RECEIVED, self.folder / _DERIVED)
             self._sizes = {file: file.stat().st_size for each in places for file in each.iterdir()}
             self._used = sum(self._sizes.values())
         except OSError as error:
-            raise _error(self.folder, error) from error
+            raise spool_error(self.folder, error) from error
+
+    def _check_own(self) -> None:
+        """Refuse what somebody else could have put here, or could take away.
+
+        The folder itself may be a link, as systemd makes one of a StateDirectory.
+
+        Raises:
+            OSError: It cannot be read.
+            OutputError: Something is another user's, or a link.
+        """
+        for path in (self.folder, *self.folder.iterdir()):
+            status = path.stat() if path == self.folder else path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                raise OutputError(
+                    f"{path}: is a link, which a node does not follow; need a spool folder that "
+                    "nothing else uses"
+                )
+            if status.st_uid != os.geteuid():
+                raise OutputError(
+                    f"{path}: belongs to another user; need a spool folder of the user that the "
+                    "node runs as"
+                )
 
     def begin(self, head: bytes, seed: bytes) -> IncomingFile:
         """Begin to write what is received.
@@ -182,7 +219,7 @@ class Spool:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise _error(path, error) from error
+                raise spool_error(path, error) from error
             self._count(path, 0)
 
     def _count(self, path: Path, size: int) -> None:
@@ -192,92 +229,6 @@ class Spool:
             self._sizes[path] = size
         self._used -= freed
         self._is_refusing = self._is_refusing and freed <= 0
-
-
-class IncomingFile:
-    """A file of the spool that is being received; a `Sink`.
-
-    Args:
-        spool: The spool.
-        part: Where it is until it is whole.
-        head: What it begins with.
-        seed: See `Spool.begin`.
-    """
-
-    def __init__(self, spool: Spool, part: Path, head: bytes, seed: bytes) -> None:
-        self._spool, self._part = spool, part
-        self._size = 0
-        self._digest = hashlib.sha256(seed)
-        self._error: OutputError | None = None
-        self._stream: BinaryIO | None = None
-        # Whatever becomes of the association, nothing stays.
-        self._remove = weakref.finalize(self, spool.drop, part)
-        try:
-            self._stream = open(part, "xb", opener=_open_for_owner)  # noqa: SIM115
-        except OSError as error:
-            self._error = _error(part, error)
-        self._write(head)
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of the seed and of what was written."""
-        return self._digest.hexdigest()
-
-    def write(self, content: bytes | memoryview, /) -> None:
-        """Take a piece; what goes wrong with it `keep` tells, as only then it matters."""
-        self._digest.update(content)
-        self._write(content)
-
-    def keep(self) -> None:
-        """Bring the file to its place; when this returns it is on the disk.
-
-        Raises:
-            OutputError: There was no room, or it cannot be written.
-        """
-        if self._error is None and self._stream is not None:
-            path = self._spool.path(self.key)
-            try:
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
-                self._stream.close()
-                self._spool.place(self._part, path)
-                _flush_folder(path.parent)
-            except OSError as error:
-                self._error = _error(path, error)
-        self.discard()
-        if self._error is not None:
-            raise self._error
-
-    def open(self) -> BinaryIO:
-        """What was written so far, head and all.
-
-        Raises:
-            OSError: It cannot be read.
-        """
-        if self._stream is not None and not self._stream.closed:
-            self._stream.flush()
-        return self._part.open("rb")
-
-    def discard(self) -> None:
-        """Forget what is not kept."""
-        if self._stream is not None:
-            with contextlib.suppress(OSError):
-                self._stream.close()
-        self._remove()
-
-    def _write(self, content: bytes | memoryview) -> None:
-        if self._error is not None or self._stream is None:
-            return
-        self._size += len(content)
-        try:
-            self._spool.reserve(self._part, self._size)
-            self._stream.write(content)
-        except OSError as error:
-            self._error = _error(self._part, error)
-        except OutputError as error:
-            self._error = error
-        if self._error is not None:
-            self.discard()
 
 
 @dataclass(frozen=True)
@@ -308,13 +259,13 @@ class DerivedFolder:
         path = self.path(location)
         content = encode_dataset(derived)
         part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
-        with open_atomically(path, part=part, mode=_OWNER_ALONE) as stream:
+        with open_atomically(path, part=part, mode=OWNER_ALONE) as stream:
             stream.write(content)
         try:
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
             stamp = stamp_of(path.stat())
         except OSError as error:
-            raise _error(path, error) from error
+            raise spool_error(path, error) from error
         return StoredObject(location, uid, hashlib.sha256(content).hexdigest(), stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
@@ -334,10 +285,6 @@ class DerivedFolder:
                 yield path.name
 
 
-def _open_for_owner(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NOFOLLOW, _OWNER_ALONE)
-
-
 def _free_bytes(folder: Path) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
@@ -348,18 +295,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _flush_folder(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _error(folder, error) from error
-
-
-def _error(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -17,6 +18,7 @@ from monai_dental.node.settings import NodeSettings, make_settings
 from monai_dental.node.settings_pages import as_toml, with_table
 from monai_dental.node.spool import Spool
 
+GOOD = 'forward = "A@127.0.0.1:1"\nallow = ["B"]\nport = 0'
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 
 
@@ -127,10 +129,12 @@ def test_wrong_value_is_told(wrong, message) -> None:
 
 
 def test_command_checks_settings(config, capfd) -> None:
-    path = config('forward = "A@h:1"\nallow = ["B"]')
+    path = config(GOOD)
 
     assert main(["node", "--config", str(path), "--check-config"]) == 0
-    assert capfd.readouterr().out == "the settings are good\n"
+    first, second = capfd.readouterr().out.splitlines()
+    assert first == "the settings are good"
+    assert second.startswith("the archive does not answer, and would be waited for: dimse://A@127.")
 
     assert main(["node", "--config", str(path), "--check-config", "--forward", "A@h"]) == 2
     assert "has no port" in capfd.readouterr().err
@@ -138,10 +142,39 @@ def test_command_checks_settings(config, capfd) -> None:
     assert "forward is missing; need --forward" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"--device": "banana"}, "device: banana: no such device here; need cpu, or cuda with"),
+        ({"--device": "cuda:99"}, "device: cuda:99: no such device here"),
+        ({"--host": "192.0.2.1"}, "port: 192.0.2.1:0: cannot listen there: Cannot assign"),
+        ({"--port": "TAKEN"}, "cannot listen there: Address already in use"),
+        ({"--health-port": "TAKEN"}, "health-port: 127.0.0.1:"),
+        ({"--port": "FREE", "--health-port": "FREE"}, "port and health-port are both"),
+        ({"--forward": "A@no-such-host.invalid:104"}, "no-such-host.invalid: no IP address is"),
+        ({"--forward": "dicomweb+https://no-such-host.invalid:1/x"}, "no IP address is known"),
+        ({"--forward": "A@localhost:FREE", "--port": "FREE"}, "is this node itself; need the"),
+        ({"--forward": "dicomweb+http://127.0.0.1:1/x", "--proof": "commitment"}, "has no storage"),
+    ],
+)
+def test_check_tries_what_the_node_will_do(config, free_port, capfd, wrong, message) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = {"TAKEN": str(taken.getsockname()[1]), "FREE": str(free_port)}
+        given = []
+        for option, value in wrong.items():
+            for name, port in ports.items():
+                value = value.replace(name, port)
+            given += [option, value]
+
+        assert main(["node", "--config", str(config(GOOD)), "--check-config", *given]) == 2
+
+    assert message in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("place", ["file", "file/deep/spool"])
 def test_spool_that_cannot_be_made_is_told(place, config, tmp_path, capfd) -> None:
     (tmp_path / "file").touch()
-    options = ["node", "--config", str(config('forward = "A@h:1"\nallow = ["B"]')), "--spool"]
+    options = ["node", "--config", str(config(GOOD)), "--spool"]
 
     assert main([*options, str(tmp_path / place)]) == 2
     reason = "File exists" if place == "file" else "Not a directory"
@@ -153,7 +186,7 @@ def test_spool_that_cannot_be_made_is_told(place, config, tmp_path, capfd) -> No
 
 
 def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) -> None:
-    options = ["node", "--config", str(config('forward = "A@h:1"\nallow = ["B"]'))]
+    options = ["node", "--config", str(config(GOOD))]
     folder = tmp_path / "deep" / "spool"
 
     assert main([*options, "--spool", str(folder), "--check-config"]) == 0
@@ -164,7 +197,7 @@ def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) 
 
 
 def test_wrong_certificate_file_is_told(config, certificates, capfd) -> None:
-    path = config('forward = "A@h:1"\nallow = ["B"]')
+    path = config(GOOD)
     options = ["node", "--config", str(path), "--check-config"]
     files = {"--tls-cert": "node.crt", "--tls-key": "node.key", "--tls-ca": "ca.crt"}
 

@@ -15,7 +15,7 @@ from monai_dental.batch.job import Recipe, Result
 from monai_dental.errors import OutputError
 from monai_dental.node.denoise import DenoisePool
 from monai_dental.node.log import Counts
-from monai_dental.node.queue import DERIVED, FAILED, Queue
+from monai_dental.node.queue import DERIVED, FAILED, QUEUE, Queue
 from monai_dental.node.spool import Spool
 
 FIRST, SECOND = "first", "second"
@@ -142,3 +142,90 @@ def test_instance_that_two_senders_bring_at_once_counts_once(spool, monkeypatch)
     (key,) = spool.keys()
     spool.remove(key)
     assert spool.used == 0
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_mode & 0o777
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
+def test_spool_that_was_open_is_closed(tmp_path) -> None:
+    folder = tmp_path / "spool"
+    for name in ("received", "derived", ".parts"):
+        (folder / name).mkdir(parents=True)
+    left = folder / "received" / f"{1:064x}.dcm"
+    left.write_bytes(b"MARKER")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o777)
+    before = os.umask(0)
+    try:
+        spool = Spool(folder, 10 << 20)
+        spool.make()
+        spool.prepare()
+        queue = Queue(folder, is_writable=True)
+        receive(spool, queue, FIRST)
+        queue.close()
+    finally:
+        os.umask(before)
+
+    found = modes(folder)
+    assert {mode for name, mode in found.items() if name.endswith(".dcm")} == {0o600}
+    assert {found[name] for name in (".", "received", "derived", ".parts")} == {0o700}
+
+
+@pytest.mark.parametrize("name", [".parts", "received", "derived", "queue.sqlite"])
+def test_link_in_a_spool_is_refused_and_not_followed(tmp_path, name) -> None:
+    folder, target = tmp_path / "spool", tmp_path / "target"
+    folder.mkdir()
+    target.mkdir()
+    (target / "precious").write_bytes(b"")
+    (folder / name).symlink_to(target)
+    spool = Spool(folder, 10 << 20)
+
+    for action in (spool.check, spool.make, spool.prepare):
+        with pytest.raises(OutputError, match=f"{name}: is a link"):
+            action()
+    assert (target / "precious").is_file()
+
+
+def test_link_among_files_is_refused(tmp_path) -> None:
+    spool = Spool(tmp_path / "spool", 10 << 20)
+    spool.prepare()
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"")
+    precious.chmod(0o644)
+    (spool.folder / "derived" / "1.2.3.dcm").symlink_to(precious)
+
+    with pytest.raises(OutputError, match="spool: cannot be written"):
+        spool.prepare()
+    assert precious.stat().st_mode & 0o777 == 0o644
+
+
+def test_spool_of_another_user_is_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "spool").mkdir()
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
+
+    for action in (Spool(tmp_path / "spool", 1).check, Spool(tmp_path / "spool", 1).make):
+        with pytest.raises(OutputError, match="spool: belongs to another user; need"):
+            action()
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, None])
+def test_damaged_queue_is_refused_with_the_way_out(tmp_path, content) -> None:
+    path = tmp_path / QUEUE
+    if content is None:  # one whose pages are damaged
+        queue = Queue(tmp_path, is_writable=True)
+        for number in range(200):
+            queue.receive(f"{number:064x}", "1.2.3")
+        queue.close()
+        whole = path.read_bytes()
+        content = whole[:4096] + bytes(len(whole) - 4096)
+    path.write_bytes(content)
+
+    with pytest.raises(OutputError, match=r"queue\.sqlite: is damaged: .*; stop the node and move"):
+        Queue(tmp_path, is_writable=True)
+
+    path.unlink()
+    Queue(tmp_path, is_writable=True).close()
