@@ -53,6 +53,12 @@ class Health(Collector):
             found.append(f"forwarding failed {self.forward_failures} times in a row")
         return [*found, *self.pauses]
 
+    @property
+    def notes(self) -> list[str]:
+        """What somebody should look at though the node goes on, in words."""
+        failed = self.queue.get("failed", 0)
+        return [f"{failed} instances failed; `monai-dental node-status` tells why"] * (failed > 0)
+
     def metrics(self) -> bytes:
         """All numbers in Prometheus' text format."""
         registry = CollectorRegistry()
@@ -127,8 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             self._answer(200, self.health().metrics(), CONTENT_TYPE_LATEST)
         elif self.path == "/health":
-            problems = self.health().problems
-            said = "\n".join(problems or ["ok"]) + "\n"
+            health = self.health()
+            problems = health.problems
+            said = "\n".join([*(problems or ["ok"]), *health.notes]) + "\n"
             self._answer(503 if problems else 200, said.encode(), _TEXT)
         else:
             self._answer(404, b"need /health or /metrics\n", _TEXT)

@@ -38,6 +38,7 @@ from monai_dental.node.queue import Queue
 from monai_dental.node.receiver import Receiver
 from monai_dental.node.settings import make_settings
 from monai_dental.node.spool import Spool
+from monai_dental.pacs.quiet import quiet_libraries
 from monai_dental.phantom import simulate_exposure
 from monai_dental.phantom.dicom import encode_dicom
 
@@ -122,6 +123,7 @@ def node(folder: Path) -> Iterator[Run]:
 
 def serve(folder: Path, connection: Connection) -> None:
     """Receive until told to end."""
+    quiet_libraries()
     settings = make_settings(
         {
             "forward": "ARCHIVE@127.0.0.1:1",

@@ -80,6 +80,7 @@ def test_failed_instances_are_listed_and_done_again_when_asked_for(
     assert send(node.port, make_file(10, stored=picture(8, rows=31))) == 0x0000  # kills its worker
     assert send(node.port, make_file(20)) == 0x0000
     node.wait_for(lambda metrics: metrics["failed_total"] == 2 and metrics["derived_total"] == 1)
+    assert "2 instances failed; `monai-dental node-status` tells why\n" in node.get("/health")
     node.signal(signal.SIGTERM)
 
     assert main(["node-status", str(node.spool)]) == 1

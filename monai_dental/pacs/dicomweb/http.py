@@ -1,4 +1,8 @@
-"""Requests to a DICOMweb service: patient, authorized, and never larger than expected."""
+"""Requests to a DICOMweb service: patient, authorized, and never larger than expected.
+
+By requests, and not by dicomweb-client, which takes what it stores as bytes and what it retrieves
+as datasets, each whole in memory; sets no limit to an answer; and follows redirections.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +77,7 @@ class HttpClient:
         self, address: DicomwebAddress, patience: Patience, tokens: tuple[str, ...] = (TOKEN,)
     ) -> None:
         require("requests")
-        self._address = address
+        self._address, self._tokens = address, tokens
         self._session = _open_session(address, patience, tokens)
         parts = urllib.parse.urlsplit(address.url)
         self._proxies = {"no_proxy": parts.hostname or ""} if _is_here(parts) else None
@@ -171,7 +175,10 @@ class HttpClient:
             return
         said = f"{self._address}: answers with HTTP status {status}"
         if status in _NO_ENTRY:
-            raise PacsUnavailableError(f"{said}; need a valid token in {TOKEN}")
+            raise PacsUnavailableError(
+                f"{said}; need a valid token in {self._tokens[0]}, or a login for this host in "
+                "~/.netrc"
+            )
         if status in (404, 410):
             raise NotThereError(said)
         if 300 <= status < 400:

@@ -232,7 +232,9 @@ def test_token_comes_from_the_environment(service, target, instance, monkeypatch
 
     for status in (401, 403):
         service.answers["search"] = lambda request, s=status: reply(request, status=s)
-        with pytest.raises(PacsUnavailableError, match="need a valid token") as caught:
+        with pytest.raises(
+            PacsUnavailableError, match="need a valid token in MONAI_DENTAL_OUTPUT_TOKEN, or a"
+        ) as caught:
             target(service.address).prepare()
         assert "other" not in str(caught.value)
 
