@@ -190,7 +190,10 @@ class BoundedServer(ThreadedAssociationServer):
             self.shutdown_request(connection)
             return
         self.requests[connection] = begun
-        super().finish_request(connection, client_address)
+        try:
+            super().finish_request(connection, client_address)
+        finally:
+            self.requests.pop(connection, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say that a connection failed, by kind and place of the error alone."""

@@ -1,8 +1,7 @@
-"""What we ask of an application entity: C-FIND and C-GET (PS3.4 annex C)."""
+"""What we ask of an application entity: C-FIND, C-GET and C-MOVE (PS3.4 annex C)."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,6 +21,7 @@ from monai_dental.pacs.dimse.association import (
     associate,
     format_status,
 )
+from monai_dental.pacs.dimse.listener import Listener, TemporaryFile
 from monai_dental.pacs.parcel import InstanceKey
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 _SUCCESS, _PENDING = 0x0000, (0xFF00, 0xFF01)
 _OUT_OF_RESOURCES = 0xA700
+_DESTINATION_UNKNOWN = 0xA801  # PS3.4 table C.4-2
 _FRAGMENT_MARGIN = 1 << 20  # what a message has beside its data set: command set, PDU headers
 
 
@@ -52,7 +54,7 @@ class QueryScu:
         self._count_received = 0
         self._error: Exception | None = None
         self._dimse: StreamingDimse | None = None
-        self._link = Link(self._open, MAX_CONTEXTS - 3)
+        self._link = Link(self._open, MAX_CONTEXTS - 4)
         self._received: list[BinaryIO] = []
         self._max_bytes = self._message_bytes = 0
         self._is_too_large = False
@@ -97,17 +99,63 @@ class QueryScu:
         except (RuntimeError, ValueError):
             raise BrokenOffError("broke the association off") from None
 
-    def check_get(self) -> None:
-        """Check that it offers C-GET to us at all.
+    def check_fetch(self, *, is_listening: bool) -> None:
+        """Check that it offers to us what instances are fetched by: C-GET or C-MOVE.
+
+        Args:
+            is_listening: Whether it is C-MOVE.
 
         Raises:
             PacsUnavailableError: It does not, or there is no association.
         """
-        if not accepted_syntaxes(self._link.use(), STUDY_ROOT_GET):
+        service, name = STUDY_ROOT_GET, "C-GET (Study Root)"
+        if is_listening:
+            service, name = STUDY_ROOT_MOVE, "C-MOVE (Study Root)"
+        if not accepted_syntaxes(self._link.use(), service):
+            way = "" if is_listening else ", or --move-port for C-MOVE"
             raise PacsUnavailableError(
-                f"{self._address}: does not offer C-GET (Study Root) to {self._title}; need it to "
-                "fetch instances"
+                f"{self._address}: does not offer {name} to {self._title}; need it to fetch "
+                f"instances{way}"
             )
+
+    def move(self, key: InstanceKey, listener: Listener) -> BinaryIO:
+        """Have an instance sent to us (C-MOVE, Study Root).
+
+        Args:
+            key: Its names.
+            listener: Where it comes.
+
+        Returns:
+            Its file, as it came: a temporary one, for the caller to close.
+
+        Raises:
+            PacsUnavailableError: No association, or the PACS does not know us as a destination.
+            NotOfferedError: It does not offer C-MOVE, or does not send the instance.
+            BrokenOffError: The association ended before the instance was there.
+        """
+        association = self._link.use()
+        if not accepted_syntaxes(association, STUDY_ROOT_MOVE):
+            raise NotOfferedError(f"{self._address}: does not offer C-MOVE (Study Root)")
+        code: int | None = None
+        with listener.wanting(key.sop_instance_uid) as came:
+            try:
+                for status, _ in association.send_c_move(
+                    make_identifier(key), listener.ae_title, UID(STUDY_ROOT_MOVE)
+                ):
+                    code = status.get("Status")
+            except (RuntimeError, ValueError):
+                code = None
+        if came:
+            return came[0]
+        if code is None:
+            self._link.abandon()
+            raise BrokenOffError("broke the association off")
+        if code == _DESTINATION_UNKNOWN:
+            raise PacsUnavailableError(
+                f"{self._address}: does not know {listener.ae_title} as a destination of C-MOVE; "
+                f"tell it this machine's name and port {listener.port}"
+            )
+        raise NotOfferedError(f"the PACS does not send it: status {code:04X}")
 
     def get(self, key: InstanceKey, contexts: list[tuple[str, str]], max_bytes: int) -> BinaryIO:
         """Fetch an instance (C-GET, Study Root).
@@ -165,7 +213,7 @@ class QueryScu:
 
         from monai_dental.pacs.dimse.streams import StreamingDimse
 
-        services = (STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION)
+        services = (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, VERIFICATION)
         proposed = [build_context(UID(uid)) for uid in services]
         proposed += [build_context(UID(uid), UID(syntax)) for uid, syntax in sorted(contexts)]
         association = associate(
@@ -180,14 +228,14 @@ class QueryScu:
         )
         return association
 
-    def _open_file(self, head: bytes, _: tuple[str, str, str]) -> _TemporaryFile:
-        return _TemporaryFile(head, self._scratch)
+    def _open_file(self, head: bytes, _: tuple[str, str, str]) -> TemporaryFile:
+        return TemporaryFile(head, self._scratch)
 
     def _take(self, event: Any) -> int:
         """Take an instance that comes by C-GET."""
         self._message_bytes = 0
         dataset = event.assoc.dimse.take(event)
-        if dataset.error is not None or not isinstance(dataset.sink, _TemporaryFile):
+        if dataset.error is not None or not isinstance(dataset.sink, TemporaryFile):
             self._error = dataset.error
             return _OUT_OF_RESOURCES
         self._count_received += 1
@@ -207,20 +255,6 @@ class QueryScu:
             self._is_too_large = True
             # As if the time for it was up: who waits for the message aborts. This thread cannot.
             event.assoc.dimse.msg_queue.put((None, None))
-
-
-class _TemporaryFile:
-    """A file without a name, in which an instance is put together."""
-
-    def __init__(self, head: bytes, folder: Path | None) -> None:
-        self.stream: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        self.stream.write(head)
-
-    def write(self, content: Any, /) -> None:
-        self.stream.write(content)
-
-    def discard(self) -> None:
-        self.stream.close()
 
 
 def make_identifier(key: InstanceKey) -> Dataset:

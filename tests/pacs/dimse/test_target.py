@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
+from archives import SHORT
 from pydicom import Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom import StoragePresentationContexts
@@ -15,10 +16,13 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
+from monai_dental.pacs.dimse.archive import DimseArchive
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
+from monai_dental.pacs.dimse.listener import Listener
 from monai_dental.pacs.dimse.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
 from monai_dental.pacs.dimse.target import DimseTarget
-from monai_dental.pacs.parcel import pack
+from monai_dental.pacs.parcel import InstanceKey, pack
+from monai_dental.pacs.source import FoundInstance
 
 
 def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:
@@ -206,6 +210,28 @@ def test_archive_that_can_only_store_is_enough_where_that_is_said(
         with pytest.raises(PacsUnavailableError, match=said[proof]):
             to.send(pack(instance()))
     to.close()
+
+
+def test_archive_that_gives_nothing_is_told_before_the_search(pacs) -> None:
+    pacs.entity.remove_supported_context(STUDY_ROOT_GET)
+    archive = DimseArchive(pacs.start(), "TESTER", SHORT)
+
+    with pytest.raises(PacsUnavailableError, match="need it to fetch instances, or --move-port"):
+        next(archive.connect().search())
+
+
+def test_archive_that_does_not_know_where_to_move_instances_is_told_of(pacs) -> None:
+    address = pacs.start()
+    listener = Listener(address, "TESTER", 0, max_bytes=1 << 20, host="127.0.0.1")
+    archive = DimseArchive(address, "TESTER", SHORT, listener)
+    found = FoundInstance(InstanceKey("1.2", "1.3", "1.4"))
+    client = archive.connect()
+
+    said = f"does not know TESTER as a destination of C-MOVE; .* port {listener.port}"
+    with pytest.raises(PacsUnavailableError, match=said):
+        client.fetch(found, io.BytesIO(), 1 << 20)
+    client.close()
+    archive.close()
 
 
 def test_archive_that_cannot_be_asked_is_not_one_that_is_away(pacs, target) -> None:
