@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from pynetdicom import StoragePresentationContexts
 
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
+from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
 from monai_dental.pacs.dimse.archive import DimseArchive
@@ -66,6 +69,32 @@ def test_success_is_no_proof_where_the_archive_kept_other_pixels(
 
     with pytest.raises(PacsError, match=r"instance 1\.2\.3\.4\.1: the PACS holds other pixels"):
         target(orthanc.dimse).store(instance(stored=picture(12)))
+
+
+def test_nothing_else_waits_while_the_pacs_takes_its_time(pacs, target, instance) -> None:
+    """Another thread can use pydicom meanwhile, whatever is asked of the PACS."""
+    waited: list[bool] = []
+
+    def use() -> None:
+        with quiet_pydicom():
+            pass
+
+    def look(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def handle(event: Any) -> Any:
+            other = threading.Thread(target=use, daemon=True)
+            other.start()
+            other.join(20)
+            waited.append(other.is_alive())
+            return answer(event)
+
+        return handle
+
+    pacs.on_store = look(pacs.keep)
+    pacs._find, pacs._get = look(pacs._find), look(pacs._get)
+
+    assert target(pacs.start()).store(instance())
+
+    assert waited == [False, False, False]
 
 
 def test_association_is_used_again_and_holds_just_what_is_sent(pacs, target, instance) -> None:
