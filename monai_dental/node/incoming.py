@@ -75,9 +75,12 @@ class IncomingFile:
         """What was written so far, head and all.
 
         Raises:
+            OutputError: There was no room, or it could not be written.
             OSError: It cannot be read.
         """
-        if self._stream is not None and not self._stream.closed:
+        if self._error is not None:
+            raise self._error
+        if self._stream is not None:
             self._stream.flush()
         return self._part.open("rb")
 

@@ -124,6 +124,19 @@ def test_instance_counts_once_however_often_it_is_noted(spool, queue, denoise, m
     assert spool.used == on_disk(spool) > 0
 
 
+def test_file_that_found_no_room_says_so_to_whoever_looks_into_it(tmp_path) -> None:
+    spool = Spool(tmp_path / "spool", 100)
+    spool.prepare()
+    incoming = spool.begin(b"", b"")
+    incoming.write(bytes(1000))
+
+    for action in (incoming.open, incoming.keep):
+        with pytest.raises(OutputError, match="nothing more is taken until some is forwarded"):
+            action()
+    assert spool.used == 0
+    assert not list((spool.folder / ".parts").iterdir())
+
+
 def test_instance_that_two_senders_bring_at_once_counts_once(spool, monkeypatch) -> None:
     both, flush = threading.Barrier(2, timeout=60), os.fsync
 
