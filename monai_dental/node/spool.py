@@ -30,6 +30,7 @@ from monai_dental.node.incoming import (
 )
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
+_OWN = (_PARTS, _RECEIVED, _DERIVED, "queue.sqlite", "node.lock")
 _FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -109,7 +110,9 @@ class Spool:
             probe = self.folder / _PARTS / secrets.token_hex(8)
             probe.touch(exist_ok=False)
             probe.unlink()
-            for place in (self.folder, self.folder / _RECEIVED, self.folder / _DERIVED):
+            for file in self._own():
+                close_to_others(file)
+            for place in (self.folder / _RECEIVED, self.folder / _DERIVED):
                 for file in place.iterdir():
                     close_to_others(file)
             places = (self.folder / _RECEIVED, self.folder / _DERIVED)
@@ -117,6 +120,10 @@ class Spool:
             self._used = sum(self._sizes.values())
         except OSError as error:
             raise spool_error(self.folder, error) from error
+
+    def _own(self) -> list[Path]:
+        """What a node makes in the folder; no disk's own lost+found, say."""
+        return [path for path in self.folder.iterdir() if path.name.startswith(_OWN)]
 
     def _check_own(self) -> None:
         """Refuse what somebody else could have put here, or could take away.
@@ -127,7 +134,7 @@ class Spool:
             OSError: It cannot be read.
             OutputError: Something is another user's, or a link.
         """
-        for path in (self.folder, *self.folder.iterdir()):
+        for path in (self.folder, *self._own()):
             status = path.stat() if path == self.folder else path.lstat()
             if stat.S_ISLNK(status.st_mode):
                 raise OutputError(

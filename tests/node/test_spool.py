@@ -203,6 +203,20 @@ def test_link_in_a_spool_is_refused_and_not_followed(tmp_path, name) -> None:
     assert (target / "precious").is_file()
 
 
+def test_what_is_not_the_nodes_is_let_alone(tmp_path) -> None:
+    folder = tmp_path / "spool"
+    (folder / "lost+found").mkdir(parents=True)
+    (folder / "lost+found").chmod(0o755)
+    (folder / "link").symlink_to(tmp_path)
+    spool = Spool(folder, 10 << 20)
+
+    spool.make()
+    spool.prepare()
+
+    assert (folder / "lost+found").stat().st_mode & 0o777 == 0o755
+    assert (folder / "link").is_symlink()
+
+
 def test_link_among_files_is_refused(tmp_path) -> None:
     spool = Spool(tmp_path / "spool", 10 << 20)
     spool.prepare()
