@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from monai_dental.cli.arguments import Subparsers, path
 from monai_dental.errors import MissingPackageError
-from monai_dental.pacs.extra import require
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -196,6 +195,8 @@ def _add_settings_when_parsed(command: argparse.ArgumentParser) -> None:
     def add_and_parse(*arguments: Any, **options: Any) -> Any:
         nonlocal is_added
         if not is_added:
+            from monai_dental.pacs.extra import require
+
             try:
                 for package in _PACKAGES:
                     require(package)
