@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -71,6 +72,17 @@ def test_each_setting_is_an_option(capsys) -> None:
     for name, field in NodeSettings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in told
         assert field.description
+
+
+def test_missing_extra_is_told(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic_settings", None)
+
+    with pytest.raises(SystemExit) as caught:
+        main(["node", "--forward", "A@h:1"])
+
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "error: pydantic_settings is not in this environment; install monai-dental" in said
 
 
 def test_service_shows_the_key_where_the_example_looks_for_it() -> None:
