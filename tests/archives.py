@@ -24,7 +24,6 @@ from pydicom.datadict import tag_for_keyword
 
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.pacs import DicomwebAddress, DimseAddress, Patience
-from monai_dental.pacs.dicomweb import multipart
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 JSON = "application/dicom+json"
@@ -114,6 +113,15 @@ class Orthanc:
             self.call(f"/patients/{identifier}", method="DELETE")
 
 
+def related(*contents: bytes) -> tuple[bytes, str]:
+    """A body of multipart/related with these files in it, and its media type."""
+    boundary = "0123456789abcdef"
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    body = b"".join(head + content + b"\r\n" for content in contents)
+    media_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    return body + f"--{boundary}--\r\n".encode(), media_type
+
+
 class FakeService:
     """A DICOMweb service in this process; `answers` says what it does to a path instead."""
 
@@ -198,7 +206,7 @@ class FakeService:
             matches = [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in found]
             request.reply(json.dumps(matches).encode())
         else:
-            request.reply(*multipart.encode([self.held[path.rpartition("/")[2]]]))
+            request.reply(*related(self.held[path.rpartition("/")[2]]))
 
 
 @pytest.fixture

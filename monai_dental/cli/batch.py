@@ -61,6 +61,11 @@ def add(commands: Subparsers) -> None:
         "--ae-title", metavar="TITLE", type=ae_title, default="MONAI_DENTAL",
         help="our own AE title, which a PACS may have to know (default: MONAI_DENTAL)",
     )  # fmt: skip
+    command.add_argument(
+        "--move-port", metavar="N", type=positive,
+        help="fetch by C-MOVE, for an archive that offers no C-GET: what it sends us comes to this "
+        "port, which it has to know with our AE title and host (default: fetch by C-GET)",
+    )  # fmt: skip
     add_tls(command, "our certificate for dimse+tls://, PEM")
     command.add_argument(
         "--spool-limit", metavar="MB", type=positive, default=4096,
@@ -172,10 +177,13 @@ def batch(arguments: argparse.Namespace) -> int:
 def _check_places(arguments: argparse.Namespace) -> None:
     from monai_dental.errors import AddressError, WorkerError
     from monai_dental.pacs.address import with_tls
+    from monai_dental.pacs.quiet import quiet_libraries
     from monai_dental.pacs.tls import TlsFiles
 
     if arguments.ray_address is not None and arguments.engine != "ray":
         raise WorkerError("--ray-address: of no use here; need --engine ray with it")
+    if not all(isinstance(each, Path) for each in (arguments.input, arguments.output)):
+        quiet_libraries()
     is_spread = arguments.engine == "ray" or arguments.shard.count > 1
     for each in (arguments.input, arguments.output):
         if is_spread and not isinstance(each, Path):
@@ -310,14 +318,21 @@ def _make_source(arguments: argparse.Namespace, work: Path) -> InstanceSource:
 
     from monai_dental.pacs.dicomweb.archive import DicomwebArchive
     from monai_dental.pacs.dimse.archive import DimseArchive
-    from monai_dental.pacs.source import PacsSource
+    from monai_dental.pacs.dimse.listener import Listener
+    from monai_dental.pacs.source import MAX_BYTES, PacsSource
 
-    archive = (
-        DicomwebArchive(arguments.input)
-        if isinstance(arguments.input, DicomwebAddress)
-        else DimseArchive(arguments.input, arguments.ae_title)
-    )
-    return PacsSource(archive, arguments.spool_limit << 20)
+    if isinstance(arguments.input, DicomwebAddress):
+        return PacsSource(DicomwebArchive(arguments.input), arguments.spool_limit << 20)
+    port, title = arguments.move_port, arguments.ae_title
+    listener = None
+    if port is not None:
+        listener = Listener(arguments.input, title, port, max_bytes=MAX_BYTES)
+    archive = DimseArchive(arguments.input, title, listener=listener)
+    try:
+        return PacsSource(archive, arguments.spool_limit << 20)
+    except BaseException:
+        archive.close()
+        raise
 
 
 def _make_target(arguments: argparse.Namespace) -> ObjectTarget:

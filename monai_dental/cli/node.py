@@ -1,20 +1,25 @@
-"""The commands `node` and `node-status`."""
+"""The commands `node`, `node-status` and `node-redo`."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import signal
 import sys
+import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monai_dental.cli.arguments import Subparsers, add_model, add_tls, path, positive, seconds
+from monai_dental.cli.arguments import Subparsers, path
+from monai_dental.errors import MissingPackageError
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -25,12 +30,18 @@ if TYPE_CHECKING:
     from monai_dental.pacs.dimse.commitment import Commitments
     from monai_dental.pacs.dimse.target import DimseTarget
 
-_COMPRESSIONS = ("none", "jpegls", "as-source")
-_NO_SETTINGS = ("command", "config", "check_config", "retry_failed")
+_PROOFS = {
+    "commitment": "storage commitment",
+    "copy": "the same pixels, given back",
+    "listed": "a search that shows it",
+    "status": "the status Success alone",
+    "": "what an older version did not record",
+}
+_PACKAGES = ("pynetdicom", "requests", "pydantic_settings", "prometheus_client", "tenacity")
 
 
 def add(commands: Subparsers) -> None:
-    """Add the two commands."""
+    """Add the three commands."""
     command = commands.add_parser(
         "node",
         help="receive radiographs from a PACS, denoise them, forward them",
@@ -42,46 +53,17 @@ def add(commands: Subparsers) -> None:
     )
     command.set_defaults(command=node)
     command.add_argument(
-        "--config", metavar="FILE", type=path, help="settings as TOML; options outdo them"
+        "--config", metavar="FILE", type=path, help="settings as TOML; options have precedence"
     )
-    command.add_argument("--check-config", action="store_true", help="check all settings, then end")
+    command.add_argument(
+        "--check-config",
+        action="store_true",
+        help="try all that the node will do but receive and forward, then end",
+    )
     command.add_argument(
         "--retry-failed", action="store_true", help="do instances that failed before again"
     )
-    _add_network(command)
-    command.add_argument(
-        "--spool", metavar="DIR", type=path,
-        help="folder of what is received and not yet forwarded "
-        "(default: ~/.local/share/monai_dental/node)",
-    )  # fmt: skip
-    command.add_argument(
-        "--spool-limit", metavar="MB", type=positive,
-        help="what the spool may take, in MiB; beyond it senders are told Out of Resources "
-        "(default: 20480)",
-    )  # fmt: skip
-    add_model(command)
-    command.add_argument("--compress", choices=_COMPRESSIONS, help="as of batch (default: none)")
-    command.add_argument(
-        "--all-xray", action="store_true", help="take DX, CR and CT without dental anatomy too"
-    )
-    command.add_argument(
-        "--rules", metavar="FILE", type=path, help="rules of selection, JSON, as of batch"
-    )
-    command.add_argument(
-        "--workers", metavar="N", type=positive,
-        help="worker processes (default: one a core, as far as memory goes)",
-    )  # fmt: skip
-    command.add_argument(
-        "--time-limit", metavar="SECONDS", type=seconds,
-        help="time that one instance may take to denoise (default: 600)",
-    )  # fmt: skip
-    command.add_argument(
-        "--memory-limit", metavar="MB", type=positive,
-        help="memory that one instance may take, beside the model, in MiB (default: the workers' "
-        "share of three quarters of the machine)",
-    )  # fmt: skip
-    # Only what was given counts before the file; the rest is in NodeSettings.
-    command.set_defaults(bundle=None, strength=None, backend=None, all_xray=None)
+    _add_settings_when_parsed(command)
 
     command = commands.add_parser(
         "node-status",
@@ -93,23 +75,38 @@ def add(commands: Subparsers) -> None:
     command.set_defaults(command=node_status)
     command.add_argument("spool", metavar="DIR", type=path, help="spool folder of the node")
 
+    command = commands.add_parser(
+        "node-redo",
+        help="let a node do instances again",
+        description="Let a node, which may be running, do instances again: what failed and is "
+        "still in the spool at once; what was forwarded or skipped when its sender sends it again. "
+        "All conditions that are given must hold. Exit status 0 if there is such an instance, "
+        "else 1.",
+    )
+    command.set_defaults(command=node_redo)
+    command.add_argument("spool", metavar="DIR", type=path, help="spool folder of the node")
+    command.add_argument(
+        "--instance", metavar="UID", help="SOP Instance UID, of the original or what was derived"
+    )
+    command.add_argument("--study", metavar="UID", help="Study Instance UID; of what was forwarded")
+    command.add_argument(
+        "--since", metavar="TIME", type=_time,
+        help="what was done since: 2026-01-31, or 2026-01-31T08:00",
+    )  # fmt: skip
+
 
 def node(arguments: argparse.Namespace) -> int:
     """Receive, denoise and forward, until a signal comes."""
-    from monai_dental.pacs.extra import require
-
-    for package in ("pynetdicom", "requests"):
-        require(package)
-    from monai_dental.node.settings import make_settings
+    from monai_dental.node.settings import NodeSettings, make_settings
 
     given = {
-        name: value
-        for name, value in vars(arguments).items()
-        if value is not None and name not in _NO_SETTINGS
+        name: value for name, value in vars(arguments).items() if name in NodeSettings.model_fields
     }
     settings = make_settings(given, arguments.config)
     job, limits, workers = _make_job(settings)
     target, commitments = _make_target(settings)
+    from monai_dental.errors import PacsError
+    from monai_dental.node.check import check_forward
     from monai_dental.node.node import Node
 
     made = Node(
@@ -122,10 +119,17 @@ def node(arguments: argparse.Namespace) -> int:
         is_failed_left=arguments.retry_failed,
     )
     if arguments.check_config:
+        check_forward(target.address, settings)
         made.check()
         print("the settings are good")
+        try:
+            target.prepare()
+        except PacsError as error:  # it may come back: a node waits for it
+            print(printable(f"the archive does not answer, and would be waited for: {error}"))
+        finally:
+            target.close()
         return 0
-    with _log_on_stderr(), _stops() as stops:
+    with _closed_process(), _log_on_stderr(), _stops() as stops:
         made.run(stops, lambda words: print(words, flush=True))
     return 0
 
@@ -141,6 +145,8 @@ def node_status(arguments: argparse.Namespace) -> int:
             print(printable(f"skipped {count}: {reason}"))
         for job in queue.instances(FAILED):
             print(printable(f"failed: instance {job.uid or job.key}: {job.reason}"))
+        for proof, count in sorted(queue.proofs().items()):
+            print(f"forwarded {count}: proven by {_PROOFS.get(proof, proof)}")
         for job in queue.instances(DERIVED):
             if job.reason:
                 print(printable(f"waits: instance {job.output_uid}: {job.reason}"))
@@ -151,42 +157,82 @@ def node_status(arguments: argparse.Namespace) -> int:
     return 1 if counts[FAILED] or counts[RECEIVED] or counts[DERIVED] else 0
 
 
-def _add_network(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--forward", metavar="ADDRESS",
-        help="where results go: AE@HOST:PORT, dimse+tls://AE@HOST:PORT, or "
-        "dicomweb+https://HOST/PATH; needed",
-    )  # fmt: skip
-    command.add_argument(
-        "--allow", metavar="AE,AE", type=_titles, help="AE titles that may send; needed"
-    )
-    command.add_argument("--ae-title", metavar="AE", help="the node's AE title (default: DENOISE)")
-    command.add_argument(
-        "--host", metavar="ADDRESS",
-        help="address to listen on (default: 0.0.0.0, all networks)",
-    )  # fmt: skip
-    command.add_argument(
-        "--port", metavar="N", type=_number, help="port; 0 for any that is free (default: 11112)"
-    )
-    add_tls(command, "the node's certificate, PEM: with it, senders must speak TLS")
-    command.add_argument(
-        "--associations", metavar="N", type=positive, help="how many at once (default: 20)"
-    )
-    command.add_argument(
-        "--max-pdu", metavar="BYTES", type=positive, help="longest PDU (default: 131072)"
-    )
-    command.add_argument(
-        "--max-object", metavar="MB", type=positive,
-        help="longest object, in MiB; it is in memory until it is on the disk (default: 512)",
-    )  # fmt: skip
-    command.add_argument(
-        "--health-port", metavar="N", type=_number,
-        help="port of /health and /metrics on 127.0.0.1 (default: none)",
-    )  # fmt: skip
-    command.add_argument(
-        "--longest-wait", metavar="SECONDS", type=seconds,
-        help="longest time between two attempts to forward (default: 300)",
-    )  # fmt: skip
+def node_redo(arguments: argparse.Namespace) -> int:
+    """Let a node do instances again."""
+    from monai_dental.errors import DatasetError
+    from monai_dental.node.queue import Queue
+
+    wanted = (arguments.instance, arguments.study, arguments.since)
+    if wanted == (None, None, None):
+        raise DatasetError("node-redo: need --instance, --study or --since")
+    Queue(arguments.spool).close()  # refuses a folder that is no spool
+    queue = Queue(arguments.spool, is_writable=True)
+    try:
+        at_once, when_sent = queue.redo(*wanted)
+    finally:
+        queue.close()
+    print(f"{at_once} done again now, {when_sent} when they are sent again")
+    return 0 if at_once or when_sent else 1
+
+
+def _time(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; need 2026-01-31 or 2026-01-31T08:00"
+        ) from None
+
+
+def _add_settings_when_parsed(command: argparse.ArgumentParser) -> None:
+    """Add an option for each setting, but only once they are asked for: pydantic is slow to load.
+
+    Without the extra `pacs`, which brings it, that is said in their stead.
+    """
+    parse = command.parse_known_args
+    is_added = False
+
+    def add_and_parse(*arguments: Any, **options: Any) -> Any:
+        nonlocal is_added
+        if not is_added:
+            from monai_dental.pacs.extra import require
+
+            try:
+                for package in _PACKAGES:
+                    require(package)
+            except MissingPackageError as error:
+                command.error(str(error))
+            _add_settings(command)
+            is_added = True
+        return parse(*arguments, **options)
+
+    command.parse_known_args = add_and_parse  # type: ignore[method-assign]
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    from monai_dental.node.settings import NodeSettings, limits_of
+    from monai_dental.node.settings_pages import default_of, extra_of
+
+    # What is not given is left out: only what is given counts before the file.
+    for name, field in NodeSettings.model_fields.items():
+        option = f"--{name.replace('_', '-')}"
+        kind = str(field.annotation)
+        default = default_of(field)
+        text = f"{field.description} ({f'default: {default}' if default else 'needed'})"
+        text = text.replace("%", "%%")
+        if "bool" in kind:
+            command.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=text)
+        elif "Literal" in kind:
+            command.add_argument(
+                option, choices=limits_of(field).removeprefix("one of ").split(", "),
+                default=argparse.SUPPRESS, help=text,
+            )  # fmt: skip
+        else:
+            metavar, convert = next(each for key, each in _KINDS.items() if key in kind)
+            command.add_argument(
+                option, metavar=extra_of(field, "metavar") or metavar, type=convert,
+                default=argparse.SUPPRESS, help=text,
+            )  # fmt: skip
 
 
 def _titles(text: str) -> tuple[str, ...]:
@@ -197,6 +243,23 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+_KINDS: dict[str, tuple[str, Any]] = {
+    "tuple": ("AE,AE", _titles),
+    "Path": ("PATH", path),
+    "int": ("N", _number),
+    "float": ("N", _real),
+    "str": ("NAME", str),
+}
+"""How options of a kind are shown and read."""
 
 
 def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
@@ -235,21 +298,30 @@ def _make_target(
 ) -> tuple[DimseTarget | DicomwebTarget, Commitments | None]:
     from monai_dental.errors import AddressError
     from monai_dental.node.log import say
+    from monai_dental.node.spool import DerivedFolder
     from monai_dental.pacs.address import DimseAddress, is_pacs, parse_address, with_tls
     from monai_dental.pacs.dicomweb.target import DicomwebTarget
     from monai_dental.pacs.dimse.commitment import Commitments
     from monai_dental.pacs.dimse.target import DimseTarget
+    from monai_dental.pacs.parcel import COMMITMENT
     from monai_dental.pacs.retry import Patience
 
     text = settings.forward
     address = with_tls(parse_address(text if is_pacs(text) else f"dimse://{text}"), settings.tls)
     if address.query:
         raise AddressError(f"{address}: has a query; need an address to forward to, without one")
+    spool = DerivedFolder(settings.spool)
     patience = Patience(attempts=3, longest_pause_s=2.0)  # beyond that the node has its own
     if isinstance(address, DimseAddress):
         commitments = Commitments(address.called_ae_title, say=partial(say, logging.INFO))
-        return DimseTarget(address, settings.ae_title, patience, commitments), commitments
-    return DicomwebTarget(address, patience), None
+        target = DimseTarget(
+            address, settings.ae_title, patience, commitments,
+            scratch=spool.scratch, proof=settings.proof,
+        )  # fmt: skip
+        return target, commitments
+    if settings.proof == COMMITMENT:
+        raise AddressError(f"{address}: DICOMweb has no storage commitment; need another proof")
+    return DicomwebTarget(address, patience, scratch=spool.scratch, proof=settings.proof), None
 
 
 @contextmanager
@@ -263,6 +335,31 @@ def _log_on_stderr() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+@contextmanager
+def _closed_process() -> Iterator[None]:
+    """Let this process tell nobody what it handles: it is patient data."""
+    from monai_dental.pacs.quiet import quiet_libraries
+
+    quiet_libraries()
+    warnings.simplefilter("ignore")
+    umask, hook = os.umask(0o077), threading.excepthook
+    threading.excepthook = _say_kind
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        os.umask(umask)
+
+
+def _say_kind(arguments: threading.ExceptHookArgs) -> None:
+    """Say that a thread ended, by kind and place of the error alone; for `threading.excepthook`."""
+    from monai_dental.errors import unforeseen
+    from monai_dental.node.log import say
+
+    if arguments.exc_value is not None:
+        say(logging.ERROR, f"a thread ended: {unforeseen(arguments.exc_value)}")
 
 
 @contextmanager

@@ -28,7 +28,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def open_atomically(
-    path: Path, *, part: Path | None = None, place: Callable[[Path, Path], object] | None = None
+    path: Path,
+    *,
+    part: Path | None = None,
+    place: Callable[[Path, Path], object] | None = None,
+    mode: int = 0o666,
 ) -> Iterator[BinaryIO]:
     """Open a file that gets its name, in one step, only when all is written and on the disk.
 
@@ -40,6 +44,7 @@ def open_atomically(
         part: The temporary file; default one beside it, the same for the same `path`.
         place: What brings the temporary file to its place, given both; default a rename, which
             replaces a file that is there.
+        mode: Who may read and write it, less the umask.
 
     Raises:
         OutputError: The file cannot be written, or another process writes it at the same time.
@@ -50,7 +55,7 @@ def open_atomically(
     try:
         part.unlink(missing_ok=True)
         try:
-            with part.open("xb") as stream:
+            with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

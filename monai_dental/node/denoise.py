@@ -31,6 +31,7 @@ class DenoisePool:
         spool: Where instances are.
         queue: Which they are.
         counts: What is counted.
+        pause_s: How long a worker rests that could not go on, in seconds.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class DenoisePool:
         spool: Spool,
         queue: Queue,
         counts: Counts,
+        pause_s: float = _PAUSE_S,
     ) -> None:
+        self._pause_s = pause_s
         self._spool, self._queue, self._counts = spool, queue, counts
         self._taken: set[str] = set()
         self._pauses: dict[Worker, str] = {}
@@ -115,7 +118,7 @@ class DenoisePool:
             self._pauses[worker] = text
         if not is_told:
             say(logging.ERROR, text)
-        self._stopped.wait(_PAUSE_S)
+        self._stopped.wait(self._pause_s)
 
     def _next(self) -> QueuedInstance | None:
         with self._changed:

@@ -7,21 +7,23 @@ import random
 import threading
 from collections.abc import Callable
 
-from monai_dental.batch.target import ObjectTarget
-from monai_dental.dicom.read import read_dataset
+from monai_dental.batch.target import StoredObject
 from monai_dental.errors import (
     CorruptImageError,
     MonaiDentalError,
+    PacsError,
     PacsUnavailableError,
     unforeseen,
 )
 from monai_dental.node.log import Counts, say
 from monai_dental.node.queue import FAILED, Queue, QueuedInstance
 from monai_dental.node.spool import Spool
+from monai_dental.pacs.parcel import ParcelTarget, pack_file
 
 _FIRST_WAIT_S = 1.0
 _LOOK_S = 1.0
 _REFUSALS = 20  # in about an hour, with pauses of up to 300 s
+_ENDS = 2  # as of a batch's workers
 _REFUSED = 5  # an archive that refuses so many different instances on end is at fault itself
 
 
@@ -35,8 +37,11 @@ class Forwarder:
     one was taken, the archive is at fault: refusals do not count until it takes one, and it is
     waited for as if it were away.
 
+    An instance that was on its way when the process ended goes last; where the process ends with it
+    again, it fails.
+
     Args:
-        target: Where they go; `store` raises, or has proven that the instance is there.
+        target: Where they go; `send` raises, or has proven that the instance is there.
         longest_wait: Seconds.
         spool: Where they are.
         queue: Which they are.
@@ -46,7 +51,7 @@ class Forwarder:
 
     def __init__(
         self,
-        target: ObjectTarget,
+        target: ParcelTarget,
         longest_wait: float,
         *,
         spool: Spool,
@@ -75,6 +80,12 @@ class Forwarder:
 
     def start(self) -> None:
         """Begin."""
+        for queued in self._queue.suspects():
+            if queued.ends >= _ENDS:
+                self._fail(queued, f"ended the node's process {_ENDS} times while it was forwarded")
+            else:
+                said = "the node's process ended while it was forwarded; it goes last now"
+                say(logging.WARNING, f"instance {queued.output_uid}: {said}")
         self._queue.forward_now()
         self._thread.start()
 
@@ -87,12 +98,16 @@ class Forwarder:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
+        self._queue.end_well()
 
     def _serve(self) -> None:
         while not self._stopped.is_set():
             try:
                 queued = self._queue.next_derived(self._longest_wait)
-                if queued is None:
+                if queued is None and (resent := self._queue.next_resent()) is not None:
+                    if not self._ask_for(resent):
+                        self._stopped.wait(self._pause(self._failures))
+                elif queued is None:
                     self._stopped.wait(_LOOK_S / 4)
                 elif self._forward(queued):
                     self._on_room()
@@ -114,7 +129,7 @@ class Forwarder:
         """Make one attempt; whether it, and with it the target, is well."""
         path = self._spool.derived.path(queued.output)
         try:
-            content = path.read_bytes()
+            parcel = pack_file(path)
         except FileNotFoundError:
             if self._queue.is_forwarded(queued.output_uid):
                 self._queue.forward(queued.output_uid)
@@ -123,8 +138,12 @@ class Forwarder:
             return True
         except OSError as error:
             return self._wait(queued, f"{path}: cannot be read: {error.strerror}")
+        except CorruptImageError as error:
+            self._fail(queued, f"cannot be forwarded: {error}")
+            return True
+        self._queue.begin(queued.key)
         try:
-            self._target.store(read_dataset(path, content))
+            proof = self._target.send(parcel)
         except CorruptImageError as error:
             self._fail(queued, f"cannot be forwarded: {error}")
             return True
@@ -143,13 +162,31 @@ class Forwarder:
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
             return self._wait(queued, unforeseen(error))
-        self._queue.forward(queued.output_uid)
+        self._queue.forward(queued.output_uid, proof, str(parcel.key))
         self._spool.remove_derived(queued.output)
         self._counts.add("forwarded")
         if self._failures:
             say(logging.INFO, "forwarding goes on")
         self._failures = 0
         self._refused.clear()
+        return True
+
+    def _ask_for(self, queued: QueuedInstance) -> bool:
+        """Ask for an instance that was forwarded and whose original came again; whether one can."""
+        stored = StoredObject(queued.place, queued.output_uid, queued.output_digest, "")
+        try:
+            is_there = self._target.find(stored) is not None
+        except PacsUnavailableError as error:
+            return self._wait(queued, str(error))
+        except PacsError:  # it cannot be asked: to send it once more does no harm
+            is_there = False
+        if is_there:
+            self._queue.confirm(queued.key)
+            self._spool.remove(queued.key)
+        else:
+            self._queue.denoise_again(queued.key)
+            say(logging.WARNING, f"instance {queued.output_uid}: the archive lost it; made again")
+        self._on_room()
         return True
 
     def _wait(self, queued: QueuedInstance, reason: str) -> bool:
@@ -171,5 +208,6 @@ class Forwarder:
         say(logging.ERROR, f"instance {queued.output_uid}: failed: {reason}")
 
     def _pause(self, attempts: int) -> float:
+        # By hand: tenacity waits in its process, but these waits are in the queue and outlive it.
         longest = min(self._longest_wait, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 30))
         return longest * random.uniform(0.5, 1.0)

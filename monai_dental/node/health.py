@@ -1,22 +1,26 @@
-"""Health and metrics of a node, over HTTP on this machine alone."""
+"""Health and metrics of a node, over HTTP."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from monai_dental.errors import PacsError
 from monai_dental.node.log import COUNTERS
 
 _PREFIX = "monai_dental_node"
 _TEXT = "text/plain; charset=utf-8"
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True)
-class Health:
+@dataclass(frozen=True, eq=False)
+class Health(Collector):
     """How a node is.
 
     Attributes:
@@ -49,29 +53,43 @@ class Health:
             found.append(f"forwarding failed {self.forward_failures} times in a row")
         return [*found, *self.pauses]
 
-    def metrics(self) -> str:
-        """All numbers in Prometheus' text format 0.0.4."""
-        lines: list[str] = []
+    @property
+    def notes(self) -> list[str]:
+        """What somebody should look at though the node goes on, in words."""
+        failed = self.queue.get("failed", 0)
+        return [f"{failed} instances failed; `monai-dental node-status` tells why"] * (failed > 0)
+
+    def metrics(self) -> bytes:
+        """All numbers in Prometheus' text format."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """The numbers; for `prometheus_client`."""
         for name, text in COUNTERS.items():
-            lines += _metric(f"{name}_total", "counter", text, [("", self.counts[name])])
-        states = [(f'{{state="{state}"}}', count) for state, count in self.queue.items()]
-        lines += _metric("instances", "gauge", "Instances in the queue, by state", states)
-        gauges = (
+            yield CounterMetricFamily(f"{_PREFIX}_{name}", text, value=self.counts[name])
+        states = GaugeMetricFamily(
+            f"{_PREFIX}_instances", "Instances in the queue, by state", labels=["state"]
+        )
+        for state, count in self.queue.items():
+            states.add_metric([state], count)
+        yield states
+        for name, text, value in (
             ("spool_bytes", "What the spool takes", self.spool_bytes),
             ("spool_limit_bytes", "What the spool may take", self.spool_limit_bytes),
             ("spool_full", "Whether instances are refused for want of room", self.is_spool_full),
             ("associations", "Associations now", self.associations),
             ("forward_failures", "Attempts that failed since one succeeded", self.forward_failures),
-        )
-        for name, text, value in gauges:
-            lines += _metric(name, "gauge", text, [("", int(value))])
-        return "\n".join(lines) + "\n"
+        ):
+            yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=int(value))
 
 
 class HealthServer:
-    """Answers `/health` with 200 or 503, and `/metrics`, on 127.0.0.1.
+    """Answers `/health` with 200 or 503, and `/metrics`; both tell numbers and reasons alone.
 
     Args:
+        host: Address to listen on.
         port: TCP port; 0 for any that is free.
         look: Says how the node is.
 
@@ -79,15 +97,15 @@ class HealthServer:
         PacsError: The port cannot be used.
     """
 
-    def __init__(self, port: int, look: Callable[[], Health]) -> None:
+    def __init__(self, host: str, port: int, look: Callable[[], Health]) -> None:
         class Handler(_Handler):
             health = staticmethod(look)
 
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            self._server = ThreadingHTTPServer((host, port), Handler)
         except OSError as error:
             raise PacsError(
-                f"127.0.0.1:{port}: cannot listen there: {error.strerror or type(error).__name__}"
+                f"{host}:{port}: cannot listen there: {error.strerror or type(error).__name__}"
             ) from error
         self._server.daemon_threads = True
 
@@ -113,25 +131,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer."""
         if self.path == "/metrics":
-            self._answer(200, self.health().metrics(), _PROMETHEUS)
+            self._answer(200, self.health().metrics(), CONTENT_TYPE_LATEST)
         elif self.path == "/health":
-            problems = self.health().problems
-            self._answer(503 if problems else 200, "\n".join(problems or ["ok"]) + "\n", _TEXT)
+            health = self.health()
+            problems = health.problems
+            said = "\n".join([*(problems or ["ok"]), *health.notes]) + "\n"
+            self._answer(503 if problems else 200, said.encode(), _TEXT)
         else:
-            self._answer(404, "need /health or /metrics\n", _TEXT)
+            self._answer(404, b"need /health or /metrics\n", _TEXT)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: a monitor asks all the time."""
 
-    def _answer(self, status: int, text: str, kind: str) -> None:
-        content = text.encode()
+    def _answer(self, status: int, content: bytes, kind: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-
-def _metric(name: str, kind: str, text: str, values: Iterable[tuple[str, int]]) -> list[str]:
-    lines = [f"# HELP {_PREFIX}_{name} {text}", f"# TYPE {_PREFIX}_{name} {kind}"]
-    return lines + [f"{_PREFIX}_{name}{label} {value}" for label, value in values]

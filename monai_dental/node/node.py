@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
-from typing import Any
 
-from monai_dental.batch.job import Job
-from monai_dental.batch.target import ObjectTarget, StoredObject
+from monai_dental.batch.job import Job, Recipe
+from monai_dental.batch.target import StoredObject
 from monai_dental.batch.workers.local import Limits
-from monai_dental.errors import unforeseen
 from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.files.lock import hold_lock
+from monai_dental.node.check import check_backend, check_device, check_ports
 from monai_dental.node.denoise import DenoisePool
 from monai_dental.node.forward import Forwarder
 from monai_dental.node.health import Health, HealthServer
@@ -29,11 +26,13 @@ from monai_dental.node.queue import (
     RECEIVED,
     SKIPPED,
     Queue,
+    QueuedInstance,
 )
 from monai_dental.node.receiver import Receiver
 from monai_dental.node.settings import MEBIBYTE, NodeSettings
 from monai_dental.node.spool import Spool
 from monai_dental.pacs.dimse.commitment import Commitments
+from monai_dental.pacs.parcel import ParcelTarget
 
 LOCK = "node.lock"
 _REMEMBERED_S = 30 * 86400.0
@@ -65,7 +64,7 @@ class Node:
         limits: Limits,
         *,
         workers: int,
-        target: ObjectTarget,
+        target: ParcelTarget,
         commitments: Commitments | None = None,
         is_failed_left: bool = False,
     ) -> None:
@@ -84,6 +83,10 @@ class Node:
         if self._settings.tls is not None:
             self._settings.tls.server_context()
         self._spool.check()
+        check_ports(self._settings)
+        check_backend(self._settings.backend)
+        if self._settings.device is not None:
+            check_device(self._settings.device)
 
     def run(self, stops: SimpleQueue[int], on_ready: Callable[[str], None]) -> None:
         """Serve.
@@ -95,10 +98,6 @@ class Node:
         Raises:
             MonaiDentalError: It cannot start.
         """
-        warnings.simplefilter("ignore")  # pydicom's quote values of elements
-        for name in ("pydicom", "pynetdicom"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        threading.excepthook = _say_kind
         with ExitStack() as stack:
             self._spool.make()
             stack.enter_context(hold_lock(self._settings.spool / LOCK))
@@ -115,7 +114,7 @@ class Node:
                 counts=self._counts,
             )
             stack.callback(pool.stop)
-            self._recover(queue, is_new)
+            self._recover(queue, is_new, pool.recipe)
             forwarder = Forwarder(
                 self._target,
                 self._settings.longest_wait,
@@ -127,15 +126,18 @@ class Node:
 
             def is_known(key: str) -> bool:
                 queued = queue.get(key)
-                if queued is None or queued.state == FAILED:
-                    return False
-                is_valid = queued.recipe == pool.recipe.mark(
-                    SKIPPED if queued.state == SKIPPED else DERIVED
+                return (
+                    queued is not None
+                    and queued.state != FORWARDED
+                    and _is_done(queued, pool.recipe)
                 )
-                return queued.state in (RECEIVED, DERIVED) or is_valid
 
             def receive(key: str, uid: str) -> None:
-                queue.receive(key, uid)
+                queued = queue.get(key)
+                if queued is not None and queued.place and _is_done(queued, pool.recipe):
+                    queue.resend(key)  # the archive is asked whether it still has what was made
+                else:
+                    queue.receive(key, uid)
                 pool.wake()
 
             receiver = Receiver(
@@ -161,10 +163,11 @@ class Node:
 
             words = []
             if self._settings.health_port is not None:
-                health = HealthServer(self._settings.health_port, look)
+                host = self._settings.health_host
+                health = HealthServer(host, self._settings.health_port, look)
                 health.start()
                 stack.callback(health.stop)
-                words.append(f"health at http://127.0.0.1:{health.port}/health")
+                words.append(f"health at http://{host}:{health.port}/health")
             receiver.start()
             stack.callback(forwarder.stop, _LAST_FORWARD_S)
             stack.callback(receiver.stop)
@@ -182,7 +185,7 @@ class Node:
                     break
             say(logging.INFO, "stopping: no more instances are taken")
 
-    def _recover(self, queue: Queue, is_new: bool) -> None:
+    def _recover(self, queue: Queue, is_new: bool, recipe: Recipe) -> None:
         """Bring spool and queue into agreement after whatever ended the last node."""
         if is_new:  # the queue was lost: of what is derived its file tells all that is needed
             for location in self._spool.derived.locations():
@@ -195,7 +198,12 @@ class Node:
             if queued is None:
                 queue.receive(key, "")
             elif queued.state in (DERIVED, FORWARDED, SKIPPED):
-                self._spool.remove(key)
+                if queued.resent:
+                    pass  # the archive has not been asked yet
+                elif _is_done(queued, recipe):
+                    self._spool.remove(key)
+                else:  # it came again after the settings had changed, and its row was lost
+                    queue.receive(key, queued.uid)
         for queued in queue.instances(RECEIVED):
             if not self._spool.path(queued.key).is_file():
                 queue.finish(queued.key, FAILED, "is gone from the spool", "")
@@ -210,6 +218,9 @@ class Node:
             self._spool.remove_derived(location)
 
 
-def _say_kind(arguments: Any) -> None:
-    """Say that a thread ended, by kind and place of the error alone; for `threading.excepthook`."""
-    say(logging.ERROR, f"a thread ended: {unforeseen(arguments.exc_value)}")
+def _is_done(queued: QueuedInstance, recipe: Recipe) -> bool:
+    """Whether an instance that comes again needs no more than what was done with it."""
+    if queued.state in (RECEIVED, DERIVED):
+        return True
+    mark = recipe.mark(SKIPPED if queued.state == SKIPPED else DERIVED)
+    return queued.state != FAILED and queued.recipe == mark

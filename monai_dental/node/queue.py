@@ -6,75 +6,40 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 from monai_dental.batch.target import StoredObject
 from monai_dental.errors import OutputError
 from monai_dental.files.database import database_errors
-
-QUEUE = "queue.sqlite"
-RECEIVED, DERIVED, FORWARDED = "received", "derived", "forwarded"
-SKIPPED, FAILED = "skipped", "failed"
-STATES = (RECEIVED, DERIVED, FORWARDED, SKIPPED, FAILED)
-
-_VERSION = 1
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS instances (
-    key TEXT PRIMARY KEY,
-    state TEXT NOT NULL CHECK (state IN {STATES}),
-    reason TEXT NOT NULL DEFAULT '',
-    uid TEXT NOT NULL,
-    recipe TEXT NOT NULL DEFAULT '',
-    output TEXT NOT NULL DEFAULT '',
-    output_uid TEXT NOT NULL DEFAULT '',
-    output_digest TEXT NOT NULL DEFAULT '',
-    output_stamp TEXT NOT NULL DEFAULT '',
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due REAL NOT NULL DEFAULT 0,
-    changed REAL NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS instances_by_state ON instances (state, due, changed);
-CREATE INDEX IF NOT EXISTS instances_by_output ON instances (output_uid);
-"""
-_COLUMNS = (
-    "key, state, reason, uid, recipe, output, output_uid, output_digest, output_stamp, attempts, "
-    "due, changed"
+from monai_dental.node.queue_rows import (
+    ADDED,
+    COLUMNS,
+    DERIVED,
+    FAILED,
+    FORWARDED,
+    QUEUE,
+    RECEIVED,
+    SCHEMA,
+    SKIPPED,
+    STATES,
+    VERSION,
+    QueuedInstance,
 )
 
+__all__ = [
+    "DERIVED",
+    "FAILED",
+    "FORWARDED",
+    "QUEUE",
+    "RECEIVED",
+    "SKIPPED",
+    "STATES",
+    "Queue",
+    "QueuedInstance",
+]
 
-@dataclass(frozen=True)
-class QueuedInstance:
-    """What is known of one received instance.
-
-    Attributes:
-        key: SHA-256 of it: file meta information and dataset.
-        state: "received": to denoise; "derived": to forward; "forwarded": proven to have arrived;
-            "skipped"; "failed".
-        reason: Why it was skipped or failed, or could not be forwarded yet.
-        uid: SOP Instance UID that its sender told; "" where that is none.
-        recipe: Digest of the settings that led to the state.
-        output: Place of the derived instance in the spool.
-        output_uid: Its SOP Instance UID.
-        output_digest: SHA-256 of its bytes.
-        output_stamp: Its stamp.
-        attempts: How often the archive refused it.
-        due: When it is forwarded at the earliest, in seconds since the epoch.
-        changed: When it came into its state, in seconds since the epoch.
-    """
-
-    key: str
-    state: str
-    reason: str
-    uid: str
-    recipe: str
-    output: str
-    output_uid: str
-    output_digest: str
-    output_stamp: str
-    attempts: int
-    due: float
-    changed: float
+_SUSPECT_WAIT_S = 15.0
 
 
 class Queue:
@@ -95,18 +60,39 @@ class Queue:
         self._lock = threading.RLock()
         if not is_writable and not self._path.is_file():
             raise OutputError(f"{folder}: no {QUEUE} here; need the spool of a node")
-        with database_errors(self._path):
+        try:
             self._connection = self._connect()
             if is_writable:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
-                self._connection.executescript(_SCHEMA)
-                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-                if not version:
-                    self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+                self._connection.executescript(SCHEMA)
+                self._upgrade()
+                (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise sqlite3.DatabaseError("database disk image is malformed")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version != _VERSION:
+        except sqlite3.OperationalError as error:  # it is locked, closed to us, or the disk is full
+            raise OutputError(f"{self._path}: cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise OutputError(
+                f"{self._path}: is damaged: {error}; stop the node and move {QUEUE}, {QUEUE}-wal "
+                f"and {QUEUE}-shm away: what lies in the spool is then queued anew, and what was "
+                "forwarded or skipped is forgotten"
+            ) from error
+        if version != VERSION:
             raise OutputError(f"{self._path}: made by another version of monai_dental")
+
+    def _upgrade(self) -> None:
+        """Add what an older version did not have."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            return
+        rows = self._connection.execute("PRAGMA table_info(instances)").fetchall()
+        there = {row[1] for row in rows}
+        for column, kind in ADDED.items():
+            if column not in there:
+                self._connection.execute(f"ALTER TABLE instances ADD COLUMN {column} {kind}")
+        self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close it; what the journal holds goes into the one file."""
@@ -120,19 +106,23 @@ class Queue:
     def receive(self, key: str, uid: str) -> None:
         """Note an instance whose bytes are in the spool, to be denoised.
 
-        This row alone may be lost to a power cut: the file tells the same.
+        A new row alone may be lost to a power cut: the file in the spool tells the same. A row that
+        changes may not: the older one says that the file is of no use any more.
         """
-        with self._lock, database_errors(self._path):
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            try:
-                self._change(
+        now = time.time()
+        with self._lock:
+            with self._lightly(), database_errors(self._path):
+                added = self._connection.execute(
                     "INSERT INTO instances (key, state, uid, changed) VALUES (?, ?, ?, ?) "
-                    "ON CONFLICT (key) DO UPDATE SET state = excluded.state, reason = '', "
-                    "attempts = 0, changed = excluded.changed WHERE state != 'derived'",
-                    *(key, RECEIVED, uid, time.time()),
+                    "ON CONFLICT (key) DO NOTHING",
+                    (key, RECEIVED, uid, now),
+                ).rowcount
+            if not added:
+                self._change(
+                    "UPDATE instances SET state = ?, reason = '', attempts = 0, changed = ? "
+                    "WHERE key = ? AND state != 'derived'",
+                    *(RECEIVED, now, key),
                 )
-            finally:
-                self._connection.execute("PRAGMA synchronous = FULL")
 
     def adopt(self, stored: StoredObject) -> None:
         """Note a derived instance of which nothing else is known, to be forwarded."""
@@ -171,7 +161,8 @@ class Queue:
         """
         now = time.time()
         where = "state = 'derived' AND (due <= ? OR due > ?) ORDER BY due, changed LIMIT 1"
-        return next(self._select(where, now, now + longest_wait), None)
+        longest = max(longest_wait, _SUSPECT_WAIT_S)
+        return next(self._select(where, now, now + longest), None)
 
     def postpone(self, key: str, attempts: int, seconds: float, reason: str) -> None:
         """Note why an instance could not be forwarded, and when that is tried again.
@@ -183,24 +174,122 @@ class Queue:
             reason: Why.
         """
         self._change(
-            "UPDATE instances SET attempts = ?, due = ?, reason = ? WHERE key = ?",
+            "UPDATE instances SET attempts = ?, due = ?, reason = ?, begun = 0 WHERE key = ?",
             *(attempts, time.time() + seconds, reason, key),
         )
 
     def forward_now(self) -> None:
-        """Let none wait to be forwarded."""
-        self._change("UPDATE instances SET due = 0 WHERE state = 'derived'")
+        """Let none wait to be forwarded, but those that a process ended with."""
+        self._change("UPDATE instances SET due = 0 WHERE state = 'derived' AND ends = 0")
 
-    def forward(self, output_uid: str) -> None:
+    def begin(self, key: str) -> None:
+        """Note that an instance is being forwarded, until it is noted what became of it.
+
+        A power cut may take this note: it is about what ends the process.
+        """
+        with self._lightly():
+            self._change("UPDATE instances SET begun = 1 WHERE key = ?", key)
+
+    def end_well(self) -> None:
+        """Note that the process ends of itself: no instance is at fault."""
+        self._change("UPDATE instances SET begun = 0 WHERE begun")
+
+    def suspects(self) -> list[QueuedInstance]:
+        """What was being forwarded when the last process ended, which is counted now.
+
+        Each waits a little, so that others leave first.
+        """
+        with self._lock:
+            begun = [each.key for each in self._select("begun AND state = 'derived'")]
+            self._change(
+                "UPDATE instances SET begun = 0, ends = ends + 1, due = ? "
+                "WHERE begun AND state = 'derived'",
+                time.time() + _SUSPECT_WAIT_S,
+            )
+            return [found for key in begun if (found := self.get(key)) is not None]
+
+    def forward(self, output_uid: str, proof: str = "", place: str = "") -> None:
         """Note that a derived instance has been proven to have arrived.
 
         Of two instances that led to the same one, both are noted.
+
+        Args:
+            output_uid: Its SOP Instance UID.
+            proof: What proved it.
+            place: Its STUDY/SERIES/INSTANCE.
         """
         self._change(
-            "UPDATE instances SET state = 'forwarded', reason = '', changed = ? "
-            "WHERE output_uid = ? AND state = 'derived'",
-            *(time.time(), output_uid),
+            "UPDATE instances SET state = 'forwarded', reason = '', changed = ?, proof = ?, "
+            "place = ?, begun = 0, ends = 0 WHERE output_uid = ? AND state = 'derived'",
+            *(time.time(), proof, place, output_uid),
         )
+
+    def resend(self, key: str) -> None:
+        """Note that a forwarded instance came again: the archive is to be asked for it."""
+        self._change(
+            "UPDATE instances SET resent = 1, due = 0 WHERE key = ? AND state = 'forwarded'", key
+        )
+
+    def next_resent(self) -> QueuedInstance | None:
+        """A forwarded instance that the archive is to be asked for; None for none yet."""
+        where = "state = 'forwarded' AND resent AND due <= ? LIMIT 1"
+        return next(self._select(where, time.time()), None)
+
+    def confirm(self, key: str) -> None:
+        """Note that the archive still has a forwarded instance."""
+        self._change("UPDATE instances SET resent = 0 WHERE key = ?", key)
+
+    def denoise_again(self, key: str) -> None:
+        """Note that the archive has lost a forwarded instance, whose original came again."""
+        self._change(
+            "UPDATE instances SET state = 'received', resent = 0, attempts = 0, changed = ? "
+            "WHERE key = ?",
+            *(time.time(), key),
+        )
+
+    def redo(self, uid: str | None, study: str | None, since: float | None) -> tuple[int, int]:
+        """Let instances be done again; see `monai-dental node-redo`.
+
+        Args:
+            uid: SOP Instance UID of the original or of what was derived; None for any.
+            study: Study Instance UID of what was forwarded; None for any.
+            since: When it came into its state at the earliest; None for any time.
+
+        Returns:
+            How many of those that failed are done again, and how many of those that were forwarded
+            or skipped are forgotten, and done when they are sent again.
+        """
+        where = ["state IN ('failed', 'forwarded', 'skipped')"]
+        values: list[object] = []
+        if uid is not None:
+            where.append("? IN (uid, output_uid)")
+            values.append(uid)
+        if study is not None:
+            where.append("substr(place, 1, ?) = ?")
+            values += [len(study) + 1, f"{study}/"]
+        if since is not None:
+            where.append("changed >= ?")
+            values.append(since)
+        with self._lock:
+            found = list(self._select(" AND ".join(where), *values))
+            failed = [each.key for each in found if each.state == FAILED]
+            done = [each.key for each in found if each.state != FAILED and not each.resent]
+            for key in failed:
+                # What was derived of it is still there, or else its original.
+                self._change(
+                    "UPDATE instances SET state = CASE output WHEN '' THEN 'received' ELSE "
+                    "'derived' END, reason = '', attempts = 0, due = 0 WHERE key = ?",
+                    key,
+                )
+            for key in done:
+                self._change("DELETE FROM instances WHERE key = ?", key)
+        return len(failed), len(done)
+
+    def proofs(self) -> dict[str, int]:
+        """Number of forwarded instances by what proved that they have arrived."""
+        query = "SELECT proof, COUNT(*) FROM instances WHERE state = 'forwarded' GROUP BY proof"
+        with self._lock, database_errors(self._path):
+            return dict(self._connection.execute(query).fetchall())
 
     def is_forwarded(self, output_uid: str) -> bool:
         """Whether a derived instance has been proven to have arrived."""
@@ -217,7 +306,8 @@ class Queue:
             recipe: Digest of the settings that led to it.
         """
         self._change(
-            "UPDATE instances SET state = ?, reason = ?, recipe = ?, changed = ? WHERE key = ?",
+            "UPDATE instances SET state = ?, reason = ?, recipe = ?, changed = ?, begun = 0, "
+            "ends = 0 WHERE key = ?",
             *(state, reason, recipe, time.time(), key),
         )
 
@@ -232,7 +322,8 @@ class Queue:
     def forget(self, seconds: float) -> None:
         """Remove the rows of what was forwarded or skipped so long ago."""
         self._change(
-            "DELETE FROM instances WHERE state IN ('forwarded', 'skipped') AND changed < ?",
+            "DELETE FROM instances WHERE state IN ('forwarded', 'skipped') AND changed < ? "
+            "AND NOT resent",
             time.time() - seconds,
         )
 
@@ -249,7 +340,7 @@ class Queue:
         return {state: found.get(state, 0) for state in STATES}
 
     def _select(self, where: str, *values: object) -> Iterator[QueuedInstance]:
-        query = f"SELECT {_COLUMNS} FROM instances WHERE {where}"
+        query = f"SELECT {COLUMNS} FROM instances WHERE {where}"
         with self._lock, database_errors(self._path):
             found = self._connection.execute(query, values).fetchall()
         return (QueuedInstance(*row) for row in found)
@@ -257,6 +348,16 @@ class Queue:
     def _change(self, statement: str, *values: object) -> None:
         with self._lock, database_errors(self._path):
             self._connection.execute(statement, values)
+
+    @contextmanager
+    def _lightly(self) -> Iterator[None]:
+        """Make changes that a power cut may take."""
+        with self._lock, database_errors(self._path):
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                yield
+            finally:
+                self._connection.execute("PRAGMA synchronous = FULL")
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(

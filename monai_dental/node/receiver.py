@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from pydicom.uid import UID
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
-from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -21,23 +20,31 @@ from monai_dental.dicom.identity import (
     is_uid,
 )
 from monai_dental.errors import OutputError, PacsError, unforeseen
+from monai_dental.node.incoming import IncomingFile
+from monai_dental.node.lobby import TIMEOUT_S, Lobby
 from monai_dental.node.log import Counts, say
 from monai_dental.node.receiver_limits import (
     BoundedHandler,
     BoundedServer,
-    OversizedDataset,
+    inflated_size,
     peer_of,
 )
 from monai_dental.node.settings import MEBIBYTE, NodeSettings
 from monai_dental.node.spool import Spool
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
+from monai_dental.pacs.dimse.streams import TooLargeError, close_connection
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
 
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.
 PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0110, 0xA700
-_PREAMBLE = bytes(128) + b"DICM"
+_META = 132 + 12
+_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)  # transient, by the presentation layer (PS3.8 9.3.4)
+_REPORTS = 4  # associations beside those of senders, for the archive to report on
+_REJECTED = 16  # those that are being told that there are too many
 _TIMEOUT_S = 60.0
-_REQUEST_TIMEOUT_S = 30.0
 
 
 class Receiver:
@@ -77,6 +84,7 @@ class Receiver:
         self._settings, self._spool, self._counts = settings, spool, counts
         self._is_known, self._on_received = is_known, on_received
         self._timeout_s = timeout_s
+        self._reporting: WeakSet[Association] = WeakSet()
         self._storing = 0
         self._is_idle = threading.Condition()
         self._is_stopping = False
@@ -100,15 +108,15 @@ class Receiver:
         Raises:
             PacsError: The address or port cannot be used.
         """
-        _config.LOG_HANDLER_LEVEL = "none"
         entity = AE(self._settings.ae_title)
         entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.require_called_aet = True
         entity.require_calling_aet = [*self._settings.allow, *self._reporters]
-        entity.maximum_associations = self._settings.associations
+        # `_offer` counts: the archive's reports have a few of their own.
+        entity.maximum_associations = self._settings.associations + _REPORTS + _REJECTED
         entity.maximum_pdu_size = self._settings.max_pdu
-        entity.acse_timeout = _REQUEST_TIMEOUT_S
+        entity.acse_timeout = TIMEOUT_S
         entity.network_timeout = self._timeout_s
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._offer),
@@ -123,7 +131,6 @@ class Receiver:
             server: BoundedServer = entity.make_server(
                 (self._settings.host, self._settings.port),
                 contexts=[build_context(Verification)],
-                ssl_context=self._tls,
                 evt_handlers=handlers,
                 server_class=BoundedServer,  # type: ignore[assignment]
                 request_handler=BoundedHandler,
@@ -133,8 +140,11 @@ class Receiver:
                 f"{self._settings.host}:{self._settings.port}: cannot listen there: "
                 f"{error.strerror or type(error).__name__}"
             ) from error
+        server.open_sink = self._open_sink
         server.max_object = self._settings.max_object * MEBIBYTE
-        server.max_connections = 2 * self._settings.associations + 8
+        server.max_connections = self._settings.associations + _REPORTS + _REJECTED
+        timeout_s = min(self._timeout_s, TIMEOUT_S)
+        server.lobby, server.requests = Lobby(self._tls, timeout_s, self._count_rejected), {}
         server.timeout_s = self._timeout_s
         server.on_refused = self._count_rejected
         self._server = server
@@ -153,12 +163,17 @@ class Receiver:
             association.abort(block=False)
         for association in associations:
             association.join(1.0)
-            if association.is_alive() and association.dul.socket is not None:
-                association.dul.socket._shutdown_socket()  # in mid-PDU it reads nothing else
+            if association.is_alive():
+                close_connection(association)  # in mid-PDU it reads nothing else
 
     def _offer(self, event: Any) -> None:
         """Accept storage from whom may send, and reports from whom may report."""
         title = event.assoc.requestor.primitive.calling_ae_title.strip()
+        if self._is_one_too_many(event.assoc, title):
+            event.assoc.acse.send_reject(*_LIMIT_EXCEEDED)
+            self._on_rejected(event)
+            event.assoc.kill()
+            return
         contexts = [build_context(Verification)]
         if title in self._settings.allow:
             contexts += self._storage
@@ -167,6 +182,19 @@ class Receiver:
             commitment.scu_role = commitment.scp_role = True  # who commits calls, as SCP
             contexts.append(commitment)
         event.assoc.acceptor.supported_contexts = contexts
+
+    def _is_one_too_many(self, association: Association, title: str) -> bool:
+        """Whether as many associations are there as may be, of its kind."""
+        assert self._server is not None
+        is_report = title in self._reporters and title not in self._settings.allow
+        if is_report:
+            self._reporting.add(association)
+        same = [
+            each
+            for each in self._server.active_associations
+            if (each in self._reporting) == is_report
+        ]
+        return len(same) > (_REPORTS if is_report else self._settings.associations)
 
     def _count_reports(self, event: Any) -> None:
         """Bound reports, each of which pynetdicom gives a thread, to one at a time."""
@@ -188,6 +216,9 @@ class Receiver:
             self._storing += 1
         try:
             return self._take(event)
+        except TooLargeError:
+            self._refuse(event, f"an object beyond max-object, {self._settings.max_object} MiB")
+            return OUT_OF_RESOURCES
         except OutputError as error:  # a full spool, a full or broken disk
             self._refuse(event, str(error))
             return OUT_OF_RESOURCES
@@ -200,28 +231,40 @@ class Receiver:
                 self._is_idle.notify_all()
 
     def _take(self, event: Any) -> int:
-        dataset = event.request.DataSet
-        if isinstance(dataset, OversizedDataset):
-            self._refuse(event, f"an object beyond max-object, {self._settings.max_object} MiB")
-            return OUT_OF_RESOURCES
-        meta = event.file_meta
-        meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-        meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-        head = _PREAMBLE + encode_file_meta(meta)
+        dataset = event.assoc.dimse.take(event)
+        if dataset.error is not None:
+            raise dataset.error
+        incoming: IncomingFile = dataset.sink
         uid = str(event.request.AffectedSOPInstanceUID)
-        with dataset.getbuffer() as content:
-            digest = hashlib.sha256(
-                f"{event.request.AffectedSOPClassUID}\0{uid}\0{meta.TransferSyntaxUID}\0".encode()
-            )
-            digest.update(content)
-            key = digest.hexdigest()
+        key = incoming.key
+        try:
             if self._is_known(key):
                 self._counts.add("known")
                 return SUCCESS
-            self._spool.write(key, (head, content))
+            if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
+                self._check_inflated(incoming)
+            incoming.keep()
+        finally:
+            incoming.discard()
         self._on_received(key, uid if is_uid(uid) else "")
         self._counts.add("received")
         return SUCCESS
+
+    def _check_inflated(self, incoming: IncomingFile) -> None:
+        """Refuse a deflated dataset that is larger than it may be once it is inflated (PS3.5 A.5).
+
+        Raises:
+            TooLargeError: It is.
+        """
+        limit = self._settings.max_object * MEBIBYTE
+        with incoming.open() as stream:
+            head = stream.read(_META)  # up to what File Meta Information Group Length counts
+            stream.seek(_META + int.from_bytes(head[-4:], "little"))
+            if inflated_size(stream, limit) > limit:
+                raise TooLargeError("inflates beyond the limit")
+
+    def _open_sink(self, head: bytes, names: tuple[str, str, str]) -> IncomingFile:
+        return self._spool.begin(head, "".join(f"{name}\0" for name in names).encode())
 
     def _refuse(self, event: Any, reason: str) -> None:
         self._counts.add("refused")
@@ -242,8 +285,9 @@ class Receiver:
         say(logging.WARNING, f"{peer_of(event.assoc)}: association rejected: {reason}")
 
     def _on_aborted(self, event: Any) -> None:
+        where = "" if event.assoc.dimse.message is None else " in mid-object, which is not kept"
+        event.assoc.dimse.drop()
         if self._is_stopping:
             return
         self._counts.add("broken")
-        where = "" if event.assoc.dimse.message is None else " in mid-object, which is not kept"
         say(logging.WARNING, f"{peer_of(event.assoc)}: association broke off{where}")

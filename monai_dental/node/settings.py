@@ -1,29 +1,31 @@
-"""The settings of a node, and the commented TOML file that may hold them."""
+"""The settings of a node: the one place for their names, kinds, limits, defaults and words.
+
+The options of `monai-dental node`, what its TOML file may hold, `docs/deploy/node.toml` and the
+table in `docs/node.md` come from `NodeSettings`; `settings_pages.py` writes the last two.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from monai_dental.bundle.find import DEFAULT_BUNDLE
-from monai_dental.dicom.compression import COMPRESSIONS
 from monai_dental.errors import PacsError
-from monai_dental.inference.backends import BACKENDS
 from monai_dental.pacs.address import is_ae_title
 from monai_dental.pacs.tls import TlsFiles
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 MEBIBYTE = 1 << 20
-_ANY_PORT = 65535
-_SMALLEST_PDU = 4096
 _MOST_ASSOCIATIONS = 400  # pynetdicom waits by select(), which knows 1024 files
 
 
@@ -33,100 +35,174 @@ def default_spool() -> Path:
     return Path(data, "monai_dental", "node")
 
 
-@dataclass(frozen=True)
-class NodeSettings:
+def _option(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _check_title(title: str) -> str:
+    if not is_ae_title(title) or title != title.strip():
+        raise ValueError(
+            f"AE title {title!r}: need 1 to 16 ASCII characters, no backslash, no blank at either "
+            "end"
+        )
+    return title
+
+
+def _check_file(path: Path) -> Path:
+    if path == Path():  # an unset variable, not the current folder
+        raise ValueError("need a path in quotes")
+    return path
+
+
+Title = Annotated[StrictStr, AfterValidator(_check_title)]
+File = Annotated[Path, AfterValidator(_check_file)]
+Text = Annotated[StrictStr, Field(min_length=1)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class NodeSettings(BaseSettings):
     """What a node is told; each is an option of `monai-dental node` and a key of its TOML file.
 
-    Attributes:
-        forward: Where results go: `AE@HOST:PORT`, or an address of `monai_dental.pacs.address`.
-        allow: AE titles that may call.
-        ae_title: The node's own, which senders must call it by.
-        host: Address to listen on; 0.0.0.0 for all networks.
-        port: TCP port; 0 for any that is free.
-        spool: Folder of what is received and not yet forwarded, and of the queue.
-        spool_limit: What the spool may take, in MiB.
-        tls_cert: The node's certificate, PEM; with `tls_key` and `tls_ca`, or none of the three.
-        tls_key: Its private key, PEM, without a pass phrase.
-        tls_ca: The certificates that those of senders must be signed by, PEM.
-        associations: How many at once.
-        max_pdu: Longest PDU that is taken, in bytes.
-        max_object: Longest dataset that is taken, in MiB.
-        health_port: Port of health and metrics on 127.0.0.1; None for neither, 0 for any.
-        longest_wait: Longest time between two attempts to forward, in seconds.
-        bundle: As of `monai-dental batch`, like all that follow.
-        strength: Share of the network's correction that is applied, 0 to 1.
-        device: For example "cpu"; None what the bundle says.
-        backend: One of `monai_dental.inference.backends.BACKENDS`.
-        compress: One of `monai_dental.dicom.compression.COMPRESSIONS`.
-        all_xray: Whether dental anatomy is not asked for.
-        rules: Rules of selection; None for those that come with the package.
-        workers: Worker processes; None for as many as the machine has room for.
-        time_limit: Time that one instance may take to denoise, in seconds.
-        memory_limit: Memory that one instance may take, in MiB; None for a worker's share.
-
     Raises:
-        PacsError: A value is not allowed.
+        ValidationError: A value is missing or not allowed; `make_settings` says so in words.
     """
 
-    forward: str
-    allow: tuple[str, ...]
-    ae_title: str = "DENOISE"
-    host: str = "0.0.0.0"
-    port: int = 11112
-    spool: Path = field(default_factory=default_spool)
-    spool_limit: int = 20480
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_ca: Path | None = None
-    associations: int = 20
-    max_pdu: int = 131072
-    max_object: int = 512
-    health_port: int | None = None
-    longest_wait: float = 300.0
-    bundle: str = DEFAULT_BUNDLE
-    strength: float = 1.0
-    device: str | None = None
-    backend: str = "torch"
-    compress: str = "none"
-    all_xray: bool = False
-    rules: Path | None = None
-    workers: int | None = None
-    time_limit: float = 600.0
-    memory_limit: int | None = None
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", alias_generator=_option, populate_by_name=True
+    )
 
-    def __post_init__(self) -> None:
-        """Check each value."""
-        for title in (self.ae_title, *self.allow):
-            if not is_ae_title(title) or title != title.strip():
-                raise PacsError(
-                    f"AE title {title!r}: need 1 to 16 ASCII characters, no backslash, no blank at "
-                    "either end"
-                )
-        if not self.allow:
-            raise PacsError("allow: need the AE titles that may send, AE,AE")
-        for name in ("port", "health_port"):
-            port = getattr(self, name)
-            if port is not None and not 0 <= port <= _ANY_PORT:
-                raise PacsError(f"{_option(name)} is {port}; need 0 to {_ANY_PORT}")
-        for name in ("spool_limit", "associations", "max_object", "workers", "memory_limit"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise PacsError(f"{_option(name)} is {number}; need at least 1")
-        if self.associations > _MOST_ASSOCIATIONS:
-            raise PacsError(
-                f"associations is {self.associations}; need at most {_MOST_ASSOCIATIONS}"
-            )
-        for name in ("longest_wait", "time_limit"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise PacsError(f"{_option(name)} is {getattr(self, name)}; need seconds above 0")
-        if not _SMALLEST_PDU <= self.max_pdu <= MEBIBYTE:
-            raise PacsError(f"max-pdu is {self.max_pdu}; need {_SMALLEST_PDU} to {MEBIBYTE} bytes")
-        if not 0 <= self.strength <= 1:
-            raise PacsError(f"strength is {self.strength}; need 0 to 1")
-        for name, choices in (("backend", BACKENDS), ("compress", COMPRESSIONS)):
-            if getattr(self, name) not in choices:
-                need = ", ".join(choices)
-                raise PacsError(f"{name} is {getattr(self, name)}; need one of {need}")
+    forward: Text = Field(
+        description="where results go: AE@HOST:PORT, dimse+tls://AE@HOST:PORT, or "
+        "dicomweb+https://HOST/PATH",
+        json_schema_extra={"metavar": "ADDRESS", "example": "ARCHIVE@pacs.example.org:104"},
+    )
+    allow: tuple[Title, ...] = Field(
+        min_length=1,
+        description="AE titles that may send",
+        json_schema_extra={"metavar": "AE,AE", "example": ["INTRAORAL1", "PANORAMIC1"]},
+    )
+    ae_title: Title = Field("DENOISE", description="the node's AE title, which senders call")
+    host: Text = Field("0.0.0.0", description="address to listen on; 0.0.0.0 is all networks")
+    port: StrictInt = Field(11112, ge=0, le=65535, description="port; 0 is any that is free")
+    spool: File = Field(
+        default_factory=default_spool,
+        description="folder of what is received and not yet forwarded: patient data, on a local "
+        "disk; needs to be the node's own",
+        json_schema_extra={
+            "example": "/var/lib/monai-dental",
+            "default": "~/.local/share/monai_dental/node",
+        },
+    )
+    spool_limit: StrictInt = Field(
+        20480, ge=1,
+        description="what the spool may take; beyond it senders are told Out of Resources, and "
+        "send again later",
+        json_schema_extra={"metavar": "MIB"},
+    )  # fmt: skip
+    proof: Literal["ask-back", "commitment", "status"] = Field(
+        "ask-back",
+        description="what proves that the archive has an instance: its storage commitment, or "
+        "else that it shows the instance and, if it can, gives it back (ask-back); its commitment "
+        "alone (commitment); that it answered Success (status), for one that can only store",
+    )
+    tls_cert: File | None = Field(
+        None, description="the node's certificate, PEM: with it, senders must speak TLS",
+        json_schema_extra={"example": "/etc/monai-dental/node.crt"},
+    )  # fmt: skip
+    tls_key: File | None = Field(
+        None, description="its private key, PEM, without a pass phrase",
+        json_schema_extra={"example": "/run/credentials/monai-dental-node.service/node.key"},
+    )  # fmt: skip
+    tls_ca: File | None = Field(
+        None,
+        description="the certificates that those of senders, and of the archive of dimse+tls, "
+        "must be signed by, PEM",
+        json_schema_extra={"example": "/etc/monai-dental/ca.crt"},
+    )
+    associations: StrictInt = Field(
+        20, ge=1, le=_MOST_ASSOCIATIONS, description="how many associations at once"
+    )
+    max_pdu: StrictInt = Field(
+        131072, ge=4096, le=MEBIBYTE, description="longest PDU",
+        json_schema_extra={"metavar": "BYTES"},
+    )  # fmt: skip
+    max_object: StrictInt = Field(
+        512, ge=1, description="longest object, and what a deflated one may inflate to",
+        json_schema_extra={"metavar": "MIB"},
+    )  # fmt: skip
+    health_port: StrictInt | None = Field(
+        None, ge=0, le=65535, description="port of /health and /metrics",
+        json_schema_extra={"example": 11180, "default": "neither"},
+    )  # fmt: skip
+    health_host: Text = Field(
+        "127.0.0.1", description="address of /health and /metrics; they ask for no password"
+    )
+    longest_wait: Number = Field(
+        300.0, gt=0, description="longest time between two attempts to forward",
+        json_schema_extra={"metavar": "SECONDS"},
+    )  # fmt: skip
+    bundle: Text = Field(
+        DEFAULT_BUNDLE,
+        description="the bundle: one that comes with the package (blind, unet, dae), or a "
+        "bundle's folder, whose configs run as code",
+        json_schema_extra={"metavar": "NAME|DIR"},
+    )
+    strength: Number = Field(
+        1.0, ge=0, le=1, description="share of the correction that is applied",
+        json_schema_extra={"metavar": "SHARE"},
+    )  # fmt: skip
+    device: Text | None = Field(
+        None, description="cpu, cuda:0, …",
+        json_schema_extra={"example": "cuda:0", "default": "a GPU where there is one"},
+    )  # fmt: skip
+    backend: Literal["torch", "openvino"] = Field(
+        "torch",
+        description="what runs the network; openvino needs the extra of that name",
+    )
+    compress: Literal["none", "jpegls", "as-source"] = Field(
+        "none", description="how derived instances are compressed, as of batch"
+    )
+    all_xray: StrictBool = Field(False, description="take DX, CR and CT without dental anatomy too")
+    rules: File | None = Field(
+        None, description="rules of selection, JSON, as of batch",
+        json_schema_extra={
+            "metavar": "FILE",
+            "example": "/etc/monai-dental/rules.json",
+            "default": "the package's",
+        },
+    )  # fmt: skip
+    workers: StrictInt | None = Field(
+        None, ge=1, description="worker processes",
+        json_schema_extra={"example": 2, "default": "one a core, as far as memory goes"},
+    )  # fmt: skip
+    time_limit: Number = Field(
+        600.0, gt=0, description="time that one instance may take to denoise",
+        json_schema_extra={"metavar": "SECONDS"},
+    )  # fmt: skip
+    memory_limit: StrictInt | None = Field(
+        None, ge=1, description="memory that one instance may take, beside the model",
+        json_schema_extra={
+            "metavar": "MIB",
+            "example": 4096,
+            "default": "the workers' share of three quarters of the machine",
+        },
+    )  # fmt: skip
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Options, then the TOML file; not the environment, where PORT or HOST mean others."""
+        return init_settings, TomlConfigSettingsSource(settings_cls)
+
+    def model_post_init(self, _: object) -> None:
+        """Check what no field tells of itself.
+
+        Raises:
+            PacsError: Values do not go together.
+        """
         if self.max_object > self.spool_limit:
             raise PacsError(
                 f"max-object is {self.max_object} MiB and spool-limit {self.spool_limit} MiB; "
@@ -140,7 +216,7 @@ class NodeSettings:
         return TlsFiles.of(self.tls_cert, self.tls_key, self.tls_ca)
 
 
-def make_settings(given: Mapping[str, Any], config: Path | None) -> NodeSettings:
+def make_settings(given: Mapping[str, Any], config: Path | None = None) -> NodeSettings:
     """Put settings together: options first, then the file, then what holds without either.
 
     Args:
@@ -151,71 +227,75 @@ def make_settings(given: Mapping[str, Any], config: Path | None) -> NodeSettings
         PacsError: The file cannot be read, has an unknown key or a value of a wrong type; or a
             value is missing or not allowed.
     """
-    values = {} if config is None else _read(config)
-    values.update(given)
-    for name in ("forward", "allow"):
-        if name not in values:
-            where = "" if config is None else f", or {name} in {config}"
-            raise PacsError(f"nothing says {name}; need --{name}{where}")
-    return NodeSettings(**values)
-
-
-def _read(path: Path) -> dict[str, Any]:
+    options = {_option(name): value for name, value in given.items()}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if config is None:
+            return NodeSettings(**options)
+        with config.open("rb"):
+            pass  # the source takes a file that is not there for an empty one
+
+        class Configured(NodeSettings):
+            model_config = SettingsConfigDict(toml_file=config)
+
+        return NodeSettings.model_construct(**Configured(**options).__dict__)
     except OSError as error:
-        raise PacsError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise PacsError(f"{path}: is no TOML: {error}") from error
-    types = {_option(each.name): (each.name, str(each.type)) for each in fields(NodeSettings)}
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key not in types:
-            raise PacsError(f"{path}: {key} is no setting; the settings are {', '.join(types)}")
-        name, kind = types[key]
-        need, convert = _KINDS[kind.removesuffix(" | None")]
-        converted = convert(value)
-        if converted is None:
-            raise PacsError(f"{path}: {key} is {type(value).__name__}; need {need}")
-        values[name] = converted
-    return values
+        raise PacsError(f"{config}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise PacsError(_explain(error, options, config)) from None
+    except ValueError as error:  # of tomllib
+        raise PacsError(f"{config}: is no TOML: {error}") from error
 
 
-def _option(name: str) -> str:
-    return name.replace("_", "-")
+def _explain(error: ValidationError, options: Mapping[str, Any], config: Path | None) -> str:
+    """Say what is wrong with the first value that is."""
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda each: each["type"] == "missing")  # last, what is merely not said
+    name = str(first["loc"][0]).replace("-", "_")
+    option, value = _option(name), first["input"]
+    where = "" if config is None or option in options else f"{config}: "
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(map(_option, NodeSettings.model_fields))
+        return f"{where}{option} is no setting; the settings are {known}"
+    if first["type"] == "missing":
+        file = "" if config is None else f", or {option} in {config}"
+        return f"{option} is missing; need --{option}{file}"
+    if first["type"] == "value_error":
+        return f"{where}{option}: {first['ctx']['error']}"
+    field = NodeSettings.model_fields[name]
+    if first["type"].endswith(("_type", "_parsing")):
+        return f"{where}{option} is {type(value).__name__}; need {kind_of(field)}"
+    return f"{where}{option} is {value}; need {limits_of(field)}"
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def kind_of(field: FieldInfo) -> str:
+    """What a value has to be, in words."""
+    text = str(field.annotation)
+    for kind, words in (
+        ("tuple", "a list of texts"),
+        ("bool", "true or false"),
+        ("int", "a whole number"),
+        ("float", "a number"),
+        ("Path", "a path in quotes"),
+    ):
+        if kind in text:
+            return words
+    return "a text in quotes"
 
 
-def _path(value: Any) -> Path | None:
-    return Path(value) if _text(value) else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number else None
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _texts(value: Any) -> tuple[str, ...] | None:
-    is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
-    return tuple(value) if is_list else None
-
-
-_KINDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "str": ("a text in quotes", _text),
-    "Path": ("a path in quotes", _path),
-    "int": ("a whole number", _whole),
-    "float": ("a number", _number),
-    "bool": ("true or false", _flag),
-    "tuple[str, ...]": ("a list of texts", _texts),
-}
+def limits_of(field: FieldInfo) -> str:
+    """Which values are allowed, in words; "" where any is."""
+    choices = getattr(field.annotation, "__args__", ())
+    if choices and all(isinstance(each, str) for each in choices):
+        return f"one of {', '.join(choices)}"
+    limits = {}
+    for each in field.metadata:
+        for name in ("ge", "gt", "le", "min_length"):
+            if getattr(each, name, None) is not None:
+                limits[name] = getattr(each, name)
+    if "le" in limits:
+        return f"{limits['ge']} to {limits['le']}"
+    if "ge" in limits:
+        return f"at least {limits['ge']}"
+    if "gt" in limits:
+        return "seconds above 0"
+    return "at least one" if "tuple" in str(field.annotation) else kind_of(field) if limits else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
+import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,16 @@ from monai_dental.dicom.identity import is_uid
 from monai_dental.errors import OutputError
 from monai_dental.files.atomic import open_atomically
 from monai_dental.files.digests import stamp_of
+from monai_dental.node.incoming import (
+    OWNER_ALONE,
+    IncomingFile,
+    close_to_others,
+    flush_folder,
+    spool_error,
+)
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
+_OWN = (_PARTS, _RECEIVED, _DERIVED, "queue.sqlite", "node.lock")
 _FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -67,58 +77,123 @@ class Spool:
             raise OutputError(f"{self.folder}: cannot be written: {place} is no folder")
         if not os.access(place, os.W_OK | os.X_OK):
             raise OutputError(f"{self.folder}: cannot be written: {place} is closed to this user")
+        if self.folder.is_dir():
+            self._check_own()
 
     def make(self) -> None:
-        """Make the folder, for nobody else to read.
+        """Make the folder, or take one that is there, for nobody else to read.
 
         Raises:
-            OutputError: It cannot be made.
+            OutputError: It cannot be made, is another user's, or holds a link.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._check_own()
+            self.folder.chmod(0o700)
         except OSError as error:
-            raise _error(self.folder, error) from error
+            raise spool_error(self.folder, error) from error
 
     def prepare(self) -> None:
         """Make the folders in it, for nobody else to read, and remove what was half written.
 
         Raises:
-            OutputError: They cannot be made or written.
+            OutputError: They cannot be made or written, are another user's, or links.
         """
         try:
             for name in (_PARTS, _RECEIVED, _DERIVED):
                 (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._check_own()
+            for name in (_PARTS, _RECEIVED, _DERIVED):
+                (self.folder / name).chmod(0o700)
             for part in (self.folder / _PARTS).iterdir():
                 part.unlink()
             probe = self.folder / _PARTS / secrets.token_hex(8)
             probe.touch(exist_ok=False)
             probe.unlink()
+            for file in self._own():
+                close_to_others(file)
+            for place in (self.folder / _RECEIVED, self.folder / _DERIVED):
+                for file in place.iterdir():
+                    close_to_others(file)
             places = (self.folder / _RECEIVED, self.folder / _DERIVED)
             self._sizes = {file: file.stat().st_size for each in places for file in each.iterdir()}
             self._used = sum(self._sizes.values())
         except OSError as error:
-            raise _error(self.folder, error) from error
+            raise spool_error(self.folder, error) from error
 
-    def write(self, key: str, chunks: Sequence[bytes | memoryview]) -> None:
-        """Write what was received; when this returns it is on the disk.
+    def _own(self) -> list[Path]:
+        """What a node makes in the folder; no disk's own lost+found, say."""
+        return [path for path in self.folder.iterdir() if path.name.startswith(_OWN)]
 
-        Args:
-            key: SHA-256 of it.
-            chunks: Its bytes, piece by piece.
+    def _check_own(self) -> None:
+        """Refuse what somebody else could have put here, or could take away.
+
+        The folder itself may be a link, as systemd makes one of a StateDirectory.
 
         Raises:
-            OutputError: There is no room, or it cannot be written.
+            OSError: It cannot be read.
+            OutputError: Something is another user's, or a link.
         """
-        path = self.path(key)
-        part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
-        self._reserve(part, sum(len(chunk) for chunk in chunks))
-        try:
-            with open_atomically(path, part=part, place=self._place) as stream:
-                stream.writelines(chunks)
-        finally:
-            with self._lock:
-                self._count(part, 0)
-        _flush_folder(path.parent)
+        for path in (self.folder, *self._own()):
+            status = path.stat() if path == self.folder else path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                raise OutputError(
+                    f"{path}: is a link, which a node does not follow; need a spool folder that "
+                    "nothing else uses"
+                )
+            if status.st_uid != os.geteuid():
+                raise OutputError(
+                    f"{path}: belongs to another user; need a spool folder of the user that the "
+                    "node runs as"
+                )
+
+    def begin(self, head: bytes, seed: bytes) -> IncomingFile:
+        """Begin to write what is received.
+
+        Args:
+            head: What its file begins with.
+            seed: What its key depends on, beside what is written.
+        """
+        return IncomingFile(self, self.folder / _PARTS / f"{secrets.token_hex(8)}.part", head, seed)
+
+    def reserve(self, part: Path, size: int) -> None:
+        """Count a file that is being written as so large.
+
+        Raises:
+            OutputError: There is no room for it.
+        """
+        with self._lock:
+            before = self._sizes.get(part, 0)
+            is_disk_full = _free_bytes(self.folder) < size - before + _FREE_BYTES
+            self._is_refusing = is_disk_full or self._used + size - before > self.limit
+            if is_disk_full:
+                raise OutputError(f"{self.folder}: its disk is full")
+            if self._is_refusing:
+                raise OutputError(
+                    f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
+                    "more is taken until some is forwarded"
+                )
+            self._sizes[part] = size
+            self._used += size - before
+
+    def place(self, part: Path, path: Path) -> None:
+        """Give a file that was written its name, and count it under that.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        with self._lock:
+            part.replace(path)
+            self._used -= self._sizes.pop(path, 0)
+            self._sizes[path] = self._sizes.pop(part, 0)
+
+    def drop(self, part: Path) -> None:
+        """Remove a file that will not be whole; nothing where it is gone."""
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        with self._lock:
+            # It was not there for long: room for others is no larger than before it came.
+            self._used -= self._sizes.pop(part, 0)
 
     def path(self, key: str) -> Path:
         """Where the instance of a digest is, or would be."""
@@ -151,27 +226,8 @@ class Spool:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise _error(path, error) from error
+                raise spool_error(path, error) from error
             self._count(path, 0)
-
-    def _reserve(self, part: Path, size: int) -> None:
-        with self._lock:
-            is_disk_full = _free_bytes(self.folder) < size + _FREE_BYTES
-            self._is_refusing = is_disk_full or self._used + size > self.limit
-            if is_disk_full:
-                raise OutputError(f"{self.folder}: its disk is full")
-            if self._is_refusing:
-                raise OutputError(
-                    f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
-                    "more is taken until some is forwarded"
-                )
-            self._count(part, size)
-
-    def _place(self, part: Path, path: Path) -> None:
-        with self._lock:
-            part.replace(path)
-            self._used -= self._sizes.pop(path, 0)
-            self._sizes[path] = self._sizes.pop(part, 0)
 
     def _count(self, path: Path, size: int) -> None:
         """Count a file as so large, however often it is told; within the lock."""
@@ -192,6 +248,11 @@ class DerivedFolder:
 
     folder: Path
 
+    @property
+    def scratch(self) -> Path:
+        """Where files may lie for a moment: what a kill leaves there the next node removes."""
+        return self.folder / _PARTS
+
     def prepare(self) -> None:
         """Nothing: the spool has made and checked its folders."""
 
@@ -205,13 +266,13 @@ class DerivedFolder:
         path = self.path(location)
         content = encode_dataset(derived)
         part = self.folder / _PARTS / f"{secrets.token_hex(8)}.part"
-        with open_atomically(path, part=part) as stream:
+        with open_atomically(path, part=part, mode=OWNER_ALONE) as stream:
             stream.write(content)
         try:
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
             stamp = stamp_of(path.stat())
         except OSError as error:
-            raise _error(path, error) from error
+            raise spool_error(path, error) from error
         return StoredObject(location, uid, hashlib.sha256(content).hexdigest(), stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
@@ -241,18 +302,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _flush_folder(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _error(folder, error) from error
-
-
-def _error(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from monai_dental.errors import PacsError, PacsUnavailableError
 
 _FAULTS = 5
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,39 @@ class Patience:
     first_pause_s: float = 1.0
     longest_pause_s: float = 30.0
 
-    def pauses(self) -> Iterator[float]:
-        """Seconds to wait before each attempt, the first of them 0."""
-        yield 0.0
-        for number in range(self.attempts - 1):
-            yield min(self.first_pause_s * 2**number, self.longest_pause_s)
+    def persist(self, action: Callable[[], _T], is_worth_it: Callable[[BaseException], bool]) -> _T:
+        """Do something, and again where it fails.
+
+        Args:
+            action: What to do.
+            is_worth_it: Whether to try again after an error; asked once for each.
+
+        Returns:
+            What the action returns.
+
+        Raises:
+            BaseException: What the action raised to the last.
+        """
+        from tenacity import Retrying, retry_if_exception
+
+        retry: Any = retry_if_exception(is_worth_it)
+        return Retrying(retry=retry, reraise=True, **self._pauses())(action)
+
+    def until(self, check: Callable[[], bool]) -> bool:
+        """Ask until the answer is yes; whether it was."""
+        from tenacity import Retrying, retry_if_result
+
+        retry: Any = retry_if_result(lambda answer: not answer)
+        retrying = Retrying(retry=retry, retry_error_callback=lambda _: False, **self._pauses())
+        return bool(retrying(check))
+
+    def _pauses(self) -> dict[str, Any]:
+        from tenacity import stop_after_attempt, wait_exponential
+
+        return {
+            "stop": stop_after_attempt(self.attempts),
+            "wait": wait_exponential(self.first_pause_s, max=self.longest_pause_s),
+        }
 
 
 BRIEF = Patience(attempts=3, first_pause_s=0.2)

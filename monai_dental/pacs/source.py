@@ -19,7 +19,8 @@ from monai_dental.pacs.parcel import InstanceKey
 from monai_dental.pacs.retry import Streak
 from monai_dental.pacs.source_spool import SourceSpool
 
-_MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
+"""How large an instance may be that is fetched."""
 _FETCHERS = 4
 _SOP_INSTANCE_UID = 0x00080018
 _HEAD_BYTES = 1 << 16
@@ -70,6 +71,9 @@ class Archive(Protocol):
 
     def connect(self) -> Client:
         """A way to it for one thread; nothing is sent yet."""
+
+    def close(self) -> None:
+        """End what is open beside the clients."""
 
 
 class PacsSource:
@@ -123,7 +127,7 @@ class PacsSource:
 
     def prepare(self, spool: Path) -> None:
         """Make the spool; see `RemoteSource.prepare`."""
-        self._spool = SourceSpool(spool, self._spool_bytes, _MAX_BYTES)
+        self._spool = SourceSpool(spool, self._spool_bytes, MAX_BYTES)
         self._places = {self._spool.path(name): found for name, found in self._found.items()}
 
     def close(self) -> None:
@@ -132,6 +136,7 @@ class PacsSource:
             clients, self._clients = self._clients, []
         for client in clients:
             client.close()
+        self._archive.close()
         if self._spool is not None:
             self._spool.close()
 

@@ -36,8 +36,9 @@ from pydicom.uid import generate_uid
 from monai_dental.node.log import Counts
 from monai_dental.node.queue import Queue
 from monai_dental.node.receiver import Receiver
-from monai_dental.node.settings import NodeSettings
+from monai_dental.node.settings import make_settings
 from monai_dental.node.spool import Spool
+from monai_dental.pacs.quiet import quiet_libraries
 from monai_dental.phantom import simulate_exposure
 from monai_dental.phantom.dicom import encode_dicom
 
@@ -122,8 +123,15 @@ def node(folder: Path) -> Iterator[Run]:
 
 def serve(folder: Path, connection: Connection) -> None:
     """Receive until told to end."""
-    settings = NodeSettings(
-        "ARCHIVE@127.0.0.1:1", ("STORESCU",), host="127.0.0.1", port=0, max_pdu=MAX_PDU
+    quiet_libraries()
+    settings = make_settings(
+        {
+            "forward": "ARCHIVE@127.0.0.1:1",
+            "allow": ("STORESCU",),
+            "host": "127.0.0.1",
+            "port": 0,
+            "max_pdu": MAX_PDU,
+        }
     )
     spool = Spool(folder, settings.spool_limit << 20)
     spool.prepare()

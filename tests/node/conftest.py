@@ -76,6 +76,13 @@ class NodeProcess:
         return (self._folder / "log").read_text()
 
     @property
+    def peak_mb(self) -> int:
+        """The most memory that its main process has had, in MiB."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) >> 10  # type: ignore[index]
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -102,7 +109,7 @@ class NodeProcess:
         """All numbers, without the common prefix."""
         lines = [line for line in self.get("/metrics").splitlines() if not line.startswith("#")]
         pairs = (line.removeprefix("monai_dental_node_").rsplit(" ", 1) for line in lines)
-        return {name: int(value) for name, value in pairs}
+        return {name: int(float(value)) for name, value in pairs}
 
     def wait_for(self, check: Callable[[dict[str, int]], bool]) -> dict[str, int]:
         """Wait until the metrics are so."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import dcmread
+from waiting import wait_until
 
 from monai_dental.dicom import read_dataset, to_radiograph
 
@@ -38,14 +39,16 @@ class Sender(threading.Thread):
     def run(self) -> None:
         for identifier in self._identifiers:
             body = json.dumps({"Resources": [identifier], "Synchronous": True}).encode()
-            while True:
-                try:
-                    self._archive.call("/modalities/node/store", body)
-                    break
-                except urllib.error.HTTPError as error:
-                    error.close()
-                    self.refused += 1
-                    time.sleep(0.1)
+            wait_until(lambda body=body: self._is_taken(body), timeout_s=600)
+
+    def _is_taken(self, body: bytes) -> bool:
+        try:
+            self._archive.call("/modalities/node/store", body)
+        except urllib.error.HTTPError as error:
+            error.close()
+            self.refused += 1
+            return False
+        return True
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import pytest
 from pydicom import Dataset
 from pynetdicom import AE
 
+from monai_dental.cli import main
 from monai_dental.node.receiver_limits import BoundedDimse
 from monai_dental.pacs.dimse.association import VERIFICATION
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 
 
 def test_archive_that_knows_the_node_commits_itself(
-    make_orthanc, make_node, make_file, dcmtk
+    make_orthanc, make_node, make_file, dcmtk, capfd
 ) -> None:
     archive = make_orthanc()
     node = make_node(f"ARCHIVE@127.0.0.1:{archive.dicom_port}")
@@ -33,6 +34,8 @@ def test_archive_that_knows_the_node_commits_itself(
     assert "INFO the archive commits itself to keep what arrives\n" in node.log
     assert "no storage commitment" not in node.log
     assert len(archive.files()) == len(files)
+    assert main(["node-status", str(node.spool)]) == 0
+    assert "forwarded 2: proven by storage commitment\n" in capfd.readouterr().out
 
     # It may report, and send nothing.
     refused = dcmtk(
@@ -97,7 +100,7 @@ def test_endless_report_ends_its_association(node) -> None:
 
 def test_second_report_before_the_first_is_answered_ends_the_association(caplog) -> None:
     association = MagicMock()
-    dimse = BoundedDimse(association, max_object=1)
+    dimse = BoundedDimse(association, MagicMock(), 1)
     for _ in range(3):
         dimse.begin_report()
         dimse.end_report()

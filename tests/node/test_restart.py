@@ -1,32 +1,24 @@
-"""A node that ends and begins again, and one whose archive does not take everything."""
+"""A node that ends and begins again."""
 
 from __future__ import annotations
 
 import signal
 import socket
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import dcmread, dcmwrite
 from pynetdicom import AE, build_context
 
-from monai_dental.batch.job import Recipe, Result
-from monai_dental.batch.target import StoredObject
 from monai_dental.cli import main
-from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.files.lock import hold_lock
-from monai_dental.node.denoise import DenoisePool
-from monai_dental.node.forward import Forwarder
-from monai_dental.node.health import Health
 from monai_dental.node.log import Counts
-from monai_dental.node.queue import FAILED, FORWARDED, QUEUE, Queue
+from monai_dental.node.queue import FAILED, QUEUE, SKIPPED, Queue
 from monai_dental.node.receiver import Receiver
-from monai_dental.node.settings import NodeSettings
-from monai_dental.node.spool import DerivedFolder, Spool
+from monai_dental.node.settings import make_settings
+from monai_dental.node.spool import Spool
 
 NOWHERE = "ARCHIVE@127.0.0.1:1"
 
@@ -78,6 +70,7 @@ def test_failed_instances_are_listed_and_done_again_when_asked_for(
     assert send(node.port, make_file(10, stored=picture(8, rows=31))) == 0x0000  # kills its worker
     assert send(node.port, make_file(20)) == 0x0000
     node.wait_for(lambda metrics: metrics["failed_total"] == 2 and metrics["derived_total"] == 1)
+    assert "2 instances failed; `monai-dental node-status` tells why\n" in node.get("/health")
     node.signal(signal.SIGTERM)
 
     assert main(["node-status", str(node.spool)]) == 1
@@ -98,6 +91,50 @@ def test_second_node_on_a_spool_is_refused(tmp_path, capfd) -> None:
     assert "another run is writing here" in capfd.readouterr().err
 
 
+def test_instance_whose_row_a_power_cut_took_is_done_again(make_node, make_file) -> None:
+    """It was skipped under older settings, came again, and only its file reached the disk."""
+    node = make_node(NOWHERE)
+    node.start()
+    path = make_file(0, Modality="US")
+    assert send(node.port, path) == 0x0000
+    node.wait_for(lambda metrics: metrics["skipped_total"] == 1)
+    assert node.signal(signal.SIGTERM) == 0
+    queue = Queue(node.spool, is_writable=True)
+    (skipped,) = queue.instances(SKIPPED)
+    queue.finish(skipped.key, SKIPPED, skipped.reason, "older settings")
+    queue.close()
+    dcmwrite(node.spool / "received" / f"{skipped.key}.dcm", dcmread(path))
+
+    node.start()
+
+    node.wait_for(lambda metrics: metrics["skipped_total"] == 1)
+    assert not list(node.spool.rglob("*.dcm"))
+
+
+def test_row_that_changes_is_on_the_disk_before_success(tmp_path, monkeypatch) -> None:
+    """Without its file in the way of loss, as a new one has it: the older row would win."""
+    statements: list[str] = []
+    connect = sqlite3.connect
+
+    def connect_traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr("monai_dental.node.queue.sqlite3.connect", connect_traced)
+    queue = Queue(tmp_path, is_writable=True)
+    queue.receive("a" * 64, "")
+    queue.finish("a" * 64, FAILED, "broken", "")
+    statements.clear()
+
+    queue.receive("a" * 64, "")
+
+    queue.close()
+    change = next(n for n, text in enumerate(statements) if text.startswith("UPDATE"))
+    levels = [text for text in statements[:change] if "synchronous" in text]
+    assert levels[-1].endswith("FULL")
+
+
 @pytest.fixture
 def receiver(tmp_path: Path) -> Any:
     """Factory of receivers in this process, with settings of their own."""
@@ -108,7 +145,10 @@ def receiver(tmp_path: Path) -> Any:
         spool = Spool(tmp_path / "spool", 10 << 20)
         spool.prepare()
         receiver = Receiver(
-            NodeSettings(NOWHERE, ("SENDER",), host="127.0.0.1", port=0, **settings), spool,
+            make_settings(
+                {"forward": NOWHERE, "allow": ("SENDER",), "host": "127.0.0.1", "port": 0,
+                 **settings}
+            ), spool,
             is_known=lambda key: False, on_received=lambda key, uid: None, counts=Counts(),
             timeout_s=timeout_s,
         )  # fmt: skip
@@ -154,177 +194,3 @@ def test_uid_that_is_none_becomes_no_path(receiver, make_file, tmp_path) -> None
     (key,) = spool.keys()
     new = {path for path in tmp_path.rglob("*") if path.is_file()} - before - {path}
     assert new == {spool.path(key)}
-
-
-class Stuck:
-    """A worker that finds the disk full, until it is mended; then it skips."""
-
-    recipe = Recipe("", "")
-    is_mended = threading.Event()
-
-    def __init__(self, *_: object) -> None:
-        self.is_mended.clear()
-
-    def describe(self) -> Recipe:
-        return self.recipe
-
-    def submit(self, *_: object) -> Future[Result]:
-        future: Future[Result] = Future()
-        future.set_result(Result("skipped", "no"))
-        return future
-
-    def collect(self, future: Future[Result]) -> Result:
-        if not self.is_mended.is_set():
-            raise OutputError("derived: cannot be written: No space left on device")
-        return future.result()
-
-    def stop(self) -> None:
-        pass
-
-
-def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("monai_dental.node.denoise.LocalWorker", Stuck)
-    monkeypatch.setattr("monai_dental.node.denoise._PAUSE_S", 0.01)
-    spool = Spool(tmp_path / "spool", 10 << 20)
-    spool.prepare()
-    queue = Queue(tmp_path / "spool", is_writable=True)
-    queue.receive(f"{1:064}", "")
-    common = {"spool": spool, "queue": queue, "counts": Counts()}
-    pool = DenoisePool(None, None, 2, **common)
-    forwarder = Forwarder(Archive(), 0.01, **common, on_room=lambda: None)
-
-    def problems() -> list[str]:
-        counts, pauses = queue.counts(), pool.pauses + forwarder.pauses
-        return Health({}, counts, 0, 1, False, 0, forwarder.failures, pauses).problems
-
-    def wait_for(problem: str | None) -> None:
-        for _ in range(3000):
-            found = problems()
-            if found == [] if problem is None else len(found) == 1 and problem in found[0]:
-                return
-            pause.wait(0.01)
-        pytest.fail(f"waited in vain for {problem}: {problems()}")
-
-    pause = threading.Event()
-    pool.start()
-    wait_for("denoising pauses: derived: cannot be written: No space left on device")
-    Stuck.is_mended.set()
-    wait_for(None)
-    pool.stop()
-
-    with monkeypatch.context() as broken:
-        broken.setattr(queue, "next_derived", lambda _: 1 / 0)
-        forwarder.start()
-        wait_for("forwarding pauses: unforeseen ZeroDivisionError")
-    wait_for(None)
-    forwarder.stop(10)
-    queue.close()
-
-
-class Archive:
-    """A target that answers as it is told."""
-
-    def __init__(self, *answers: Exception | None) -> None:
-        self._answers = list(answers)
-        self.taken: list[str] = []
-        self.forwarder: Any = None
-
-    def store(self, derived: Dataset) -> StoredObject:
-        answer = self._answers.pop(0) if self._answers else None
-        if answer is not None:
-            raise answer
-        self.taken.append(str(derived.SOPInstanceUID))
-        return StoredObject("", self.taken[-1], "", "")
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-@pytest.fixture
-def forward(tmp_path: Path, dicom_dataset: Callable[..., Dataset]) -> Callable[..., Any]:
-    """Forward instances to an archive; the states that they end in, by UID."""
-
-    def run(archive: Archive, count: int = 2) -> tuple[dict[str, str], dict[str, int]]:
-        spool = Spool(tmp_path / "spool", 10 << 20)
-        spool.prepare()
-        queue, counts = Queue(tmp_path / "spool", is_writable=True), Counts()
-        for number in range(1, count + 1):
-            stored = DerivedFolder(spool.folder).store(
-                dicom_dataset(SOPInstanceUID=f"1.2.3.{number}")
-            )
-            queue.receive(f"{number:064}", "")
-            queue.derive(f"{number:064}", "", stored)
-        forwarder = Forwarder(
-            archive, 0.01, spool=spool, queue=queue, counts=counts, on_room=lambda: None
-        )
-        archive.forwarder = forwarder
-        forwarder.start()
-        pause = threading.Event()
-        while sum(queue.counts()[state] for state in (FORWARDED, FAILED)) < count:
-            pause.wait(0.01)
-        forwarder.stop(10)
-        assert archive.is_closed
-        states = {job.output_uid: job.state for job in queue.instances(FORWARDED, FAILED)}
-        queue.close()
-        return states, counts.values()
-
-    return run
-
-
-def test_archive_that_is_away_is_asked_again_and_again(forward) -> None:
-    away = [PacsUnavailableError("away")] * 30
-    archive = Archive(*away, ValueError("MARKER"))
-
-    states, counts = forward(archive)
-
-    assert states == {"1.2.3.1": "forwarded", "1.2.3.2": "forwarded"}
-    assert sorted(archive.taken) == ["1.2.3.1", "1.2.3.2"]
-    assert counts["retries"] == 31
-
-
-def test_what_an_archive_refuses_once_after_it_was_away_does_not_fail(forward) -> None:
-    away = [PacsUnavailableError("away")] * 60
-    archive = Archive(*away, *[PacsError("the PACS refuses it: status 0110")] * 2)
-
-    states, _ = forward(archive)
-
-    assert set(states.values()) == {"forwarded"}
-
-
-def test_archive_that_refuses_all_is_waited_for(forward, caplog) -> None:
-    class Refusing(Archive):
-        failures = 0
-
-        def store(self, derived: Dataset) -> StoredObject:
-            self.failures = max(self.failures, self.forwarder.failures)
-            return super().store(derived)
-
-    archive = Refusing(*[PacsError("the PACS refuses it: status 0110")] * 150)
-
-    states, counts = forward(archive, 6)
-
-    assert set(states.values()) == {"forwarded"}
-    assert counts["retries"] == 150
-    assert archive.failures > 100  # which /health tells
-    assert caplog.text.count("forwarding fails: the PACS refuses it: status 0110") == 1
-
-
-def test_few_instances_that_are_all_refused_come_to_an_end(forward) -> None:
-    states, _ = forward(Archive(*[PacsError("the PACS refuses it: status C000")] * 100), 4)
-
-    assert set(states.values()) == {"failed"}
-
-
-def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplog) -> None:
-    class Refusing(Archive):
-        def store(self, derived: Dataset) -> StoredObject:
-            if derived.SOPInstanceUID == "1.2.3.1":
-                raise PacsError("the PACS refuses it: status C000")
-            return super().store(derived)
-
-    states, counts = forward(Refusing())
-
-    assert states == {"1.2.3.1": "failed", "1.2.3.2": "forwarded"}
-    assert counts["retries"] == 19
-    assert (tmp_path / "spool" / "derived" / "1.2.3.1.dcm").is_file()
-    assert "1.2.3.1: failed: cannot be forwarded: the PACS refuses it" in caplog.text

@@ -21,6 +21,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
+from waiting import wait_until
 
 from monai_dental.node.queue import QUEUE, Queue
 
@@ -49,12 +50,7 @@ def lines(node: Any) -> Callable[[], list[str]]:
 
 
 def wait_until_said(lines: Callable[[], list[str]], text: str) -> None:
-    pause = threading.Event()
-    for _ in range(600):
-        if any(text in line for line in lines()):
-            return
-        pause.wait(0.05)
-    raise AssertionError(lines())
+    wait_until(lambda: any(text in line for line in lines()))
 
 
 def associate(node: Any, path: Path, title: str = "SENDER", called: str = "DENOISE") -> Association:
@@ -176,7 +172,8 @@ def test_sender_that_breaks_off_leaves_nothing(node, make_file, lines) -> None:
         "WARNING peer 127.0.0.1: association broke off in mid-object, which is not kept"
     ]
     assert node.metrics()["received_total"] == before["received_total"]
-    assert not list((node.spool / ".parts").iterdir())
+    # What a worker writes just now is there for a moment too.
+    wait_until(lambda: not list((node.spool / ".parts").iterdir()))
 
 
 def test_giant_object_is_refused(node, make_file, lines) -> None:
@@ -294,6 +291,13 @@ def send_begun_object(association: Association, size: int) -> None:
     parts = list(message.encode_msg(context.context_id, 1024))
     for part in parts[:-1]:
         association.dul.send_pdu(part)
-    pause = threading.Event()
-    while not association.dul.to_provider_queue.empty():
-        pause.wait(0.01)
+    wait_until(association.dul.to_provider_queue.empty)
+
+
+def test_health_and_metrics_are_where_the_settings_say(make_node) -> None:
+    node = make_node(NOWHERE, "--health-host", "127.0.0.2")
+    node.start()
+
+    assert node.get("/health") == "ok\n"
+    assert "# TYPE monai_dental_node_received_total counter" in node.get("/metrics")
+    assert node.get("/metrics").count("\nmonai_dental_node_instances{") == 5

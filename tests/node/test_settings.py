@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from monai_dental.cli import main
+from monai_dental.dicom.compression import COMPRESSIONS
 from monai_dental.errors import OutputError, PacsError
+from monai_dental.inference.backends import BACKENDS
 from monai_dental.node.settings import NodeSettings, make_settings
+from monai_dental.node.settings_pages import as_toml, with_table
 from monai_dental.node.spool import Spool
 
+GOOD = 'forward = "A@127.0.0.1:1"\nallow = ["B"]\nport = 0'
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 
 
@@ -28,7 +35,15 @@ def config(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def test_example_is_good_and_tells_what_holds_without_it(tmp_path) -> None:
+def test_example_and_table_are_those_of_the_settings(tmp_path) -> None:
+    """Where this fails: python -m monai_dental.node.settings_pages docs."""
+    page = (DEPLOY.parent / "node.md").read_text()
+
+    assert (DEPLOY / "node.toml").read_text() == as_toml()
+    assert page == with_table(page)
+
+
+def test_example_is_good_with_and_without_all_that_it_shows(tmp_path) -> None:
     example = (DEPLOY / "node.toml").read_text()
     everything = tmp_path / "node.toml"
     everything.write_text(re.sub(r"^#(?=\S)", "", example, flags=re.MULTILINE))
@@ -37,10 +52,37 @@ def test_example_is_good_and_tells_what_holds_without_it(tmp_path) -> None:
     told = make_settings({}, everything)
 
     names = re.findall(r"^#?([a-z-]+) =", example, flags=re.MULTILINE)
-    assert sorted(names) == sorted(name.replace("_", "-") for name in vars(said))
+    assert names == [name.replace("_", "-") for name in NodeSettings.model_fields]
     for name in ("host", "spool_limit", "associations", "max_pdu", "max_object", "longest_wait",
-                 "strength", "backend", "compress", "all_xray", "time_limit"):  # fmt: skip
+                 "strength", "backend", "compress", "all_xray", "time_limit", "proof"):  # fmt: skip
         assert getattr(told, name) == getattr(said, name), name
+
+
+def test_choices_are_those_of_what_takes_them() -> None:
+    fields = NodeSettings.model_fields
+    assert set(get_args(fields["backend"].annotation)) == set(BACKENDS)
+    assert set(get_args(fields["compress"].annotation)) == set(COMPRESSIONS)
+
+
+def test_each_setting_is_an_option(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["node", "--help"])
+
+    told = capsys.readouterr().out
+    for name, field in NodeSettings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in told
+        assert field.description
+
+
+def test_missing_extra_is_told(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic_settings", None)
+
+    with pytest.raises(SystemExit) as caught:
+        main(["node", "--forward", "A@h:1"])
+
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "error: pydantic_settings is not in this environment; install monai-dental" in said
 
 
 def test_service_shows_the_key_where_the_example_looks_for_it() -> None:
@@ -57,13 +99,14 @@ def test_options_outdo_the_file(config) -> None:
 
     settings = make_settings({"port": 105}, path)
 
-    assert settings == NodeSettings("A@h:1", ("B",), port=105, spool=settings.spool)
+    assert settings == NodeSettings(forward="A@h:1", allow=("B",), port=105, spool=settings.spool)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("prot = 104", "prot is no setting; the settings are forward, allow, ae-title"),
+        ('spool = ""', "spool: need a path in quotes"),
         ('port = "104"', "port is str; need a whole number"),
         ("all-xray = 1", "all-xray is int; need true or false"),
         ('allow = "A"', "allow is str; need a list of texts"),
@@ -80,10 +123,10 @@ def test_wrong_file_is_told(config, text, message) -> None:
     ("wrong", "message"),
     [
         ({"allow": ("A" * 17,)}, "need 1 to 16 ASCII characters"),
-        ({"allow": ()}, "allow: need the AE titles"),
+        ({"allow": ()}, "allow is (); need at least one"),
         ({"port": 65536}, "port is 65536; need 0 to 65535"),
-        ({"max_pdu": 0}, "max-pdu is 0; need 4096 to 1048576 bytes"),
-        ({"associations": 1000}, "associations is 1000; need at most 400"),
+        ({"max_pdu": 0}, "max-pdu is 0; need 4096 to 1048576"),
+        ({"associations": 1000}, "associations is 1000; need 1 to 400"),
         ({"spool_limit": 1}, "need room for one object"),
         ({"tls_cert": Path("a")}, "need tls-cert, tls-key and tls-ca, or none"),
         ({"strength": 2.0}, "strength is 2.0; need 0 to 1"),
@@ -94,25 +137,56 @@ def test_wrong_file_is_told(config, text, message) -> None:
 )
 def test_wrong_value_is_told(wrong, message) -> None:
     with pytest.raises(PacsError, match=re.escape(message)):
-        NodeSettings(**{"forward": "A@h:1", "allow": ("A",), **wrong})
+        make_settings({"forward": "A@h:1", "allow": ("A",), **wrong})
 
 
 def test_command_checks_settings(config, capfd) -> None:
-    path = config('forward = "A@h:1"\nallow = ["B"]')
+    path = config(GOOD)
 
     assert main(["node", "--config", str(path), "--check-config"]) == 0
-    assert capfd.readouterr().out == "the settings are good\n"
+    first, second = capfd.readouterr().out.splitlines()
+    assert first == "the settings are good"
+    assert second.startswith("the archive does not answer, and would be waited for: dimse://A@127.")
 
     assert main(["node", "--config", str(path), "--check-config", "--forward", "A@h"]) == 2
     assert "has no port" in capfd.readouterr().err
     assert main(["node", "--allow", "A", "--check-config"]) == 2
-    assert "nothing says forward; need --forward" in capfd.readouterr().err
+    assert "forward is missing; need --forward" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"--device": "banana"}, "device: banana: no such device here; need cpu, or cuda with"),
+        ({"--device": "cuda:99"}, "device: cuda:99: no such device here"),
+        ({"--host": "192.0.2.1"}, "port: 192.0.2.1:0: cannot listen there: Cannot assign"),
+        ({"--port": "TAKEN"}, "cannot listen there: Address already in use"),
+        ({"--health-port": "TAKEN"}, "health-port: 127.0.0.1:"),
+        ({"--port": "FREE", "--health-port": "FREE"}, "port and health-port are both"),
+        ({"--forward": "A@no-such-host.invalid:104"}, "no-such-host.invalid: no IP address is"),
+        ({"--forward": "dicomweb+https://no-such-host.invalid:1/x"}, "no IP address is known"),
+        ({"--forward": "A@localhost:FREE", "--port": "FREE"}, "is this node itself; need the"),
+        ({"--forward": "dicomweb+http://127.0.0.1:1/x", "--proof": "commitment"}, "has no storage"),
+    ],
+)
+def test_check_tries_what_the_node_will_do(config, free_port, capfd, wrong, message) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = {"TAKEN": str(taken.getsockname()[1]), "FREE": str(free_port)}
+        given = []
+        for option, value in wrong.items():
+            for name, port in ports.items():
+                value = value.replace(name, port)
+            given += [option, value]
+
+        assert main(["node", "--config", str(config(GOOD)), "--check-config", *given]) == 2
+
+    assert message in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["file", "file/deep/spool"])
 def test_spool_that_cannot_be_made_is_told(place, config, tmp_path, capfd) -> None:
     (tmp_path / "file").touch()
-    options = ["node", "--config", str(config('forward = "A@h:1"\nallow = ["B"]')), "--spool"]
+    options = ["node", "--config", str(config(GOOD)), "--spool"]
 
     assert main([*options, str(tmp_path / place)]) == 2
     reason = "File exists" if place == "file" else "Not a directory"
@@ -124,7 +198,7 @@ def test_spool_that_cannot_be_made_is_told(place, config, tmp_path, capfd) -> No
 
 
 def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) -> None:
-    options = ["node", "--config", str(config('forward = "A@h:1"\nallow = ["B"]'))]
+    options = ["node", "--config", str(config(GOOD))]
     folder = tmp_path / "deep" / "spool"
 
     assert main([*options, "--spool", str(folder), "--check-config"]) == 0
@@ -135,7 +209,7 @@ def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) 
 
 
 def test_wrong_certificate_file_is_told(config, certificates, capfd) -> None:
-    path = config('forward = "A@h:1"\nallow = ["B"]')
+    path = config(GOOD)
     options = ["node", "--config", str(path), "--check-config"]
     files = {"--tls-cert": "node.crt", "--tls-key": "node.key", "--tls-ca": "ca.crt"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -105,6 +106,27 @@ def test_archive_is_source_and_target(
 def tls_options(certificates: Path, name: str) -> list[Any]:
     files = (("cert", f"{name}.crt"), ("key", f"{name}.key"), ("ca", "ca.crt"))
     return [each for key, file in files for each in (f"--tls-{key}", certificates / file)]
+
+
+def test_archive_without_c_get_moves_instances_to_us(
+    make_orthanc, sources, instance, batch, tmp_path
+) -> None:
+    archive = make_orthanc(DicomAlwaysAllowGet=False, DicomModalitiesInDatabase=True)
+    for dataset in (*sources, instance(6, modality="CT")):
+        archive.add(encode_dataset(dataset))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    query, out = f"{archive.dimse}?Modality=IO", tmp_path / "out"
+
+    # We are a destination to it, and may do nothing else.
+    modality = {"AET": "MONAI_DENTAL", "Host": "127.0.0.1", "Port": port, "AllowGet": False,
+                "AllowStore": False, "AllowMove": True}  # fmt: skip
+    archive.call("/modalities/us", json.dumps(modality).encode(), method="PUT")
+
+    assert batch(query, out, "--move-port", port) == 0
+
+    assert len(list(out.rglob("*.dcm"))) == len(sources)
 
 
 @pytest.mark.parametrize("fault", ["plain", "our certificate", "its certificate"])

@@ -78,7 +78,7 @@ def test_feed_keeps_to_the_disk_however_late_its_threads_begin(
     contents = {f"1.2.3.4.{number}": encode_dataset(instance(number)) for number in range(1, 13)}
     size = max(map(len, contents.values()))
     contents["1.2.3.4.3"] = bytes(size)  # fails when it is there
-    monkeypatch.setattr("monai_dental.pacs.source._MAX_BYTES", size)
+    monkeypatch.setattr("monai_dental.pacs.source.MAX_BYTES", size)
     archive = FakeArchive(tmp_path / "spool", contents)
     go = threading.Semaphore(0)
 

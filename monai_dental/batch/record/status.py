@@ -16,6 +16,7 @@ from monai_dental.batch.record.manifest import COLUMNS, FAILED, OUTCOMES, SKIPPE
 from monai_dental.batch.record.manifests import Manifests
 from monai_dental.errors import OutputError
 from monai_dental.files.atomic import write_atomically
+from monai_dental.files.spreadsheet import as_cell
 
 _NUMBERS = re.compile(r"\d+(\.\d+)+|\d+(?![0-9,A-F]*\))")
 
@@ -69,7 +70,9 @@ def export_rows(rows: Iterable[Row], path: Path) -> None:
     if path.suffix == ".csv":
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer.writerows(
+            {name: as_cell(value) for name, value in asdict(row).items()} for row in rows
+        )
     elif path.suffix == ".jsonl":
         stream.writelines(f"{json.dumps(asdict(row))}\n" for row in rows)
     else:

@@ -36,6 +36,9 @@ class DicomwebArchive:
         """A way to it for one thread; see `Archive.connect`."""
         return DicomwebClient(self._address, self._patience)
 
+    def close(self) -> None:
+        """Nothing: each client has connections of its own."""
+
 
 class DicomwebClient:
     """One thread's way to a DICOMweb service; a `Client`.

@@ -1,15 +1,18 @@
-"""Requests to a DICOMweb service: patient, authorized, and never larger than expected."""
+"""Requests to a DICOMweb service: patient, authorized, and never larger than expected.
+
+By requests, and not by dicomweb-client, which takes what it stores as bytes and what it retrieves
+as datasets, each whole in memory; sets no limit to an answer; and follows redirections.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import logging
 import os
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from monai_dental.errors import AddressError, PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DicomwebAddress
@@ -29,6 +32,22 @@ _NO_ENTRY = (401, 403, 407)
 _UNQUOTED = "*?,:;@/!$'()"  # what a query may hold as it is (RFC 3986 3.4)
 _CHUNK = 1 << 16
 _MAX_JSON_BYTES = 64 << 20
+
+
+class Body(Protocol):
+    """What is sent with a request."""
+
+    def __len__(self) -> int:
+        """Return the number of bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Some of what follows."""
+
+    def seek(self, position: int, whence: int = 0, /) -> int:
+        """Go there."""
+
+    def tell(self) -> int:
+        """Where it stands."""
 
 
 class NotThereError(PacsError):
@@ -58,7 +77,7 @@ class HttpClient:
         self, address: DicomwebAddress, patience: Patience, tokens: tuple[str, ...] = (TOKEN,)
     ) -> None:
         require("requests")
-        self._address = address
+        self._address, self._tokens = address, tokens
         self._session = _open_session(address, patience, tokens)
         parts = urllib.parse.urlsplit(address.url)
         self._proxies = {"no_proxy": parts.hostname or ""} if _is_here(parts) else None
@@ -74,7 +93,7 @@ class HttpClient:
         path: str,
         *,
         accept: str,
-        body: bytes | None = None,
+        body: Body | None = None,
         content_type: str = "",
         query: dict[str, str] | None = None,
     ) -> Iterator[Response]:
@@ -84,7 +103,7 @@ class HttpClient:
             method: GET or POST.
             path: Below the base of the service.
             accept: Which media types the answer may have.
-            body: What is sent.
+            body: What is sent, piece by piece; a retry reads it from the first byte again.
             content_type: Its media type.
             query: Parameters.
 
@@ -156,7 +175,10 @@ class HttpClient:
             return
         said = f"{self._address}: answers with HTTP status {status}"
         if status in _NO_ENTRY:
-            raise PacsUnavailableError(f"{said}; need a valid token in {TOKEN}")
+            raise PacsUnavailableError(
+                f"{said}; need a valid token in {self._tokens[0]}, or a login for this host in "
+                "~/.netrc"
+            )
         if status in (404, 410):
             raise NotThereError(said)
         if 300 <= status < 400:
@@ -214,8 +236,6 @@ def _open_session(address: DicomwebAddress, patience: Patience, tokens: tuple[st
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
-    # It tells of each retry with the query, which can name a patient.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL + 1)
     retry = Retry(
         total=patience.attempts - 1,
         allowed_methods=None,  # a POST too: the same instance again changes nothing

@@ -1,37 +1,86 @@
-"""The bodies of STOW-RS requests and WADO-RS answers: multipart/related (RFC 2387, RFC 2046)."""
+"""The bodies of STOW-RS requests and WADO-RS answers: multipart/related (RFC 2387, RFC 2046).
+
+By hand, since requests-toolbelt writes multipart/form-data alone, with a name for each part, which
+STOW-RS does not know; and its decoder takes a whole answer into memory, as dicomweb-client does,
+whose `iter_instances` parses each instance besides.
+"""
 
 from __future__ import annotations
 
+import io
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from email.message import Message
 from typing import BinaryIO
 
 from monai_dental.errors import PacsError
 from monai_dental.pacs.dicomweb.http import BrokenAnswerError
+from monai_dental.pacs.parcel import Parcel
 
 _MAX_HEAD = 1 << 16
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046 5.1.1
 
 
-def encode(contents: Sequence[bytes]) -> tuple[bytes, str]:
-    """Put DICOM files into one body.
+class Body:
+    """A body with one DICOM file in it, which is read from where it is, piece by piece.
 
     Args:
-        contents: The files.
+        parcel: The file.
+        boundary: The boundary.
+    """
+
+    def __init__(self, parcel: Parcel, boundary: str) -> None:
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        self._parts = (io.BytesIO(head), parcel.open(), io.BytesIO(tail))
+        self._sizes = (len(head), parcel.size, len(tail))
+        self._position = 0
+
+    def __len__(self) -> int:
+        """Return the number of bytes: requests sends it beforehand."""
+        return sum(self._sizes)
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self._position
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        """Go there: urllib3 goes back before it sends a request again."""
+        self._position = position + (0, self._position, len(self))[whence]
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Some of what follows."""
+        begin = 0
+        for part, length in zip(self._parts, self._sizes, strict=True):
+            if self._position < begin + length:
+                part.seek(self._position - begin)
+                left = begin + length - self._position
+                content = part.read(left if size < 0 else min(size, left))
+                self._position += len(content)
+                return content
+            begin += length
+        return b""
+
+    def close(self) -> None:
+        """Close the file."""
+        for part in self._parts:
+            part.close()
+
+
+def encode(parcel: Parcel) -> tuple[Body, str]:
+    """Put a DICOM file into a body.
+
+    Args:
+        parcel: The file.
 
     Returns:
         The body, and its media type.
     """
     boundary = secrets.token_hex(24)
-    body = bytearray()
-    for content in contents:
-        body += f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-        body += content
-        body += b"\r\n"
-    body += f"--{boundary}--\r\n".encode()
-    return bytes(body), f'multipart/related; type="application/dicom"; boundary={boundary}'
+    media_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    return Body(parcel, boundary), media_type
 
 
 def read_only_part(content_type: str, chunks: Iterable[bytes], stream: BinaryIO) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import time
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydicom import Dataset
@@ -21,7 +21,7 @@ from monai_dental.pacs.dicomweb.http import (
     NotThereError,
     chunks,
 )
-from monai_dental.pacs.parcel import InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.parcel import ASK_BACK, COPY, STATUS, InstanceKey, Parcel, check_copy, pack
 from monai_dental.pacs.retry import BRIEF, Patience, Streak
 
 OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
@@ -37,7 +37,7 @@ _BREAKS = 3
 
 
 class DicomwebTarget:
-    """A DICOMweb service as target of derived instances; an `ObjectTarget`.
+    """A DICOMweb service as target of derived instances; an `ObjectTarget` and a `ParcelTarget`.
 
     An instance is stored when the service shows it to a search and gives the same pixels back. It
     survives pickling; each process has connections of its own, and each is for one thread.
@@ -46,6 +46,8 @@ class DicomwebTarget:
         address: The service.
         patience: How long we go on where the service does not answer.
         tokens: Environment variables; the first one that is set holds the bearer token.
+        scratch: Folder for what is fetched to be compared; None for the system's own.
+        proof: What proves that an instance has arrived: `ASK_BACK` or `STATUS`.
     """
 
     def __init__(
@@ -53,8 +55,11 @@ class DicomwebTarget:
         address: DicomwebAddress,
         patience: Patience | None = None,
         tokens: tuple[str, ...] = OUTPUT_TOKENS,
+        *,
+        scratch: Path | None = None,
+        proof: str = ASK_BACK,
     ) -> None:
-        self.address = address
+        self.address, self._scratch, self._proof = address, scratch, proof
         self._patience, self._tokens = patience or Patience(), tokens
         self._client: HttpClient | None = None
         self._streak = Streak()
@@ -88,6 +93,11 @@ class DicomwebTarget:
             CorruptImageError: The instance cannot be written.
         """
         parcel = pack(derived)
+        self.send(parcel)
+        return parcel.stored
+
+    def send(self, parcel: Parcel) -> str:
+        """Send an instance, and see that it has arrived; see `ParcelTarget.send`."""
         with self._streak.watch(parcel.key.sop_instance_uid):
             reason = self._send(parcel)
             if reason in _OUT_OF_RESOURCES:
@@ -96,8 +106,10 @@ class DicomwebTarget:
                 raise PacsError(
                     f"{parcel.name}: the PACS refuses it: (0008,1197) Failure Reason {reason:04X}"
                 )
+            if self._proof == STATUS:
+                return STATUS
             self._prove(parcel)
-        return parcel.stored
+        return COPY
 
     def find(self, stored: StoredObject) -> StoredObject | None:
         """Ask whether the service still has an instance; see `ObjectTarget.find`.
@@ -109,10 +121,11 @@ class DicomwebTarget:
 
     def _send(self, parcel: Parcel) -> int | None:
         """Send an instance; the Failure Reason where it is refused."""
-        body, content_type = multipart.encode([parcel.content])
+        body, content_type = multipart.encode(parcel)
         client, answer = self._open(), None
         # Where the answer tells nothing, the proof tells all.
         with (
+            contextlib.closing(body),
             contextlib.suppress(BrokenAnswerError),
             client.request(
                 "POST", "/studies", accept="application/dicom+json", body=body,
@@ -126,15 +139,12 @@ class DicomwebTarget:
         return dict(_failures(answer)).get(parcel.key.sop_instance_uid)
 
     def _prove(self, parcel: Parcel) -> None:
-        for pause in self._patience.pauses():  # an archive may index what it took only later
-            time.sleep(pause)
-            if self._has(parcel.key):
-                break
-        else:
+        # An archive may index what it took only later.
+        if not self._patience.until(lambda: self._has(parcel.key)):
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
-        stream = io.BytesIO()
-        fetch(self._open(), parcel.key, stream, _GROWTH * len(parcel.content) + _MARGIN)
-        check_copy(parcel, stream.getvalue())
+        with tempfile.TemporaryFile(dir=self._scratch) as copy:
+            fetch(self._open(), parcel.key, copy, _GROWTH * parcel.size + _MARGIN)
+            check_copy(parcel, copy)
 
     def _has(self, key: InstanceKey) -> bool:
         path = f"/studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances"

@@ -1,7 +1,8 @@
-"""A PACS that is searched by C-FIND and gives instances by C-GET (PS3.4 annex C)."""
+"""A PACS that is searched by C-FIND and gives instances by C-GET or C-MOVE (PS3.4 annex C)."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import DimseAddress, queries
 from monai_dental.pacs.dimse.association import NotOfferedError
+from monai_dental.pacs.dimse.listener import Listener
 from monai_dental.pacs.dimse.query_scu import QueryScu
 from monai_dental.pacs.dimse.target import AE_TITLE, persist
 from monai_dental.pacs.parcel import InstanceKey
@@ -94,6 +96,7 @@ class DimseArchive:
         address: The application entity and the query.
         calling_ae_title: Our own AE title, which it may have to know.
         patience: How long we go on where it does not answer.
+        listener: Where it moves instances to (C-MOVE), stopped by `close`; None for C-GET.
     """
 
     def __init__(
@@ -101,9 +104,10 @@ class DimseArchive:
         address: DimseAddress,
         calling_ae_title: str = AE_TITLE,
         patience: Patience | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._address, self._title = address, calling_ae_title
-        self._patience = patience or Patience()
+        self._patience, self._listener = patience or Patience(), listener
 
     def __str__(self) -> str:
         """The address without the query."""
@@ -111,7 +115,13 @@ class DimseArchive:
 
     def connect(self) -> DimseClient:
         """A way to it for one thread; see `Archive.connect`."""
-        return DimseClient(self._address, self._title, self._patience)
+        return DimseClient(self._address, self._title, self._patience, self._listener)
+
+    def close(self) -> None:
+        """Listen no more; see `Archive.close`."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
 
 
 class DimseClient:
@@ -121,10 +131,17 @@ class DimseClient:
         address: The application entity and the query.
         calling_ae_title: Our own AE title.
         patience: How long we go on where it does not answer.
+        listener: Where it moves instances to (C-MOVE); None for C-GET.
     """
 
-    def __init__(self, address: DimseAddress, calling_ae_title: str, patience: Patience) -> None:
-        self._address, self._patience = address, patience
+    def __init__(
+        self,
+        address: DimseAddress,
+        calling_ae_title: str,
+        patience: Patience,
+        listener: Listener | None = None,
+    ) -> None:
+        self._address, self._patience, self._listener = address, patience, listener
         self._scu = QueryScu(address, calling_ae_title)
 
     def search(self) -> Iterator[FoundInstance]:
@@ -132,7 +149,10 @@ class DimseClient:
 
         Level by level, as PS3.4 C.4.1.3.1.1 has it: many archives do not search otherwise.
         """
-        persist(self._scu.check_get, self._address, self._patience)
+        is_listening = self._listener is not None
+        persist(
+            lambda: self._scu.check_fetch(is_listening=is_listening), self._address, self._patience
+        )
         for query in queries(self._address):
             levels = _split(query)
             for study in self._uids("STUDY", levels[0]):
@@ -144,23 +164,31 @@ class DimseClient:
 
     def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
         """Fetch an instance as it was stored, where the PACS will; see `Client.fetch`."""
-        classes = (found.sop_class_uid,) if found.sop_class_uid else tuple(map(str, _CLASSES))
-        contexts = [(each, syntax) for each in classes for syntax in _SYNTAXES]
         try:
-            content = persist(
-                lambda: self._scu.get(found.key, contexts, max_bytes),
-                self._address,
-                self._patience,
-            )
+            content = self._fetch(found, max_bytes)
         except NotOfferedError as error:
-            raise PacsError(f"cannot be fetched by C-GET: {error}") from None
+            raise PacsError(f"cannot be fetched: {error}") from None
         stream.seek(0)
         stream.truncate()
-        stream.write(content)
+        with content:
+            content.seek(0)
+            shutil.copyfileobj(content, stream)
 
     def close(self) -> None:
         """Release the associations."""
         self._scu.close()
+
+    def _fetch(self, found: FoundInstance, max_bytes: int) -> BinaryIO:
+        classes = (found.sop_class_uid,) if found.sop_class_uid else tuple(map(str, _CLASSES))
+        contexts = [(each, syntax) for each in classes for syntax in _SYNTAXES]
+        listener = self._listener
+
+        def fetch() -> BinaryIO:
+            if listener is not None:
+                return self._scu.move(found.key, listener)
+            return self._scu.get(found.key, contexts, max_bytes)
+
+        return persist(fetch, self._address, self._patience)
 
     def _uids(self, level: str, keys: dict[str, str], **above: str) -> list[str]:
         """The unique keys of all matches at a level."""
@@ -181,13 +209,12 @@ class DimseClient:
             if not all(value.isascii() for value in keys.values()):
                 identifier.SpecificCharacterSet = "ISO_IR 192"
 
-            def find() -> list[dict[str, str]]:
-                return [
-                    {keyword: str(match.get(keyword) or "") for keyword in wanted}
-                    for match in self._scu.find(identifier)
-                ]
+        def find() -> list[dict[str, str]]:
+            found = list(self._scu.find(identifier))
+            with quiet_pydicom():
+                return [{each: str(match.get(each) or "") for each in wanted} for match in found]
 
-            return persist(find, self._address, self._patience)
+        return persist(find, self._address, self._patience)
 
 
 def _split(query: dict[str, str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:

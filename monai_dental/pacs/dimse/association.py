@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pynetdicom.presentation import PresentationContext
 
 _CONNECT_S, _NEGOTIATE_S = 10.0, 30.0
-_ANSWER_S = 120.0  # an archive may write to tape before it answers
+ANSWER_S = 120.0  # an archive may write to tape before it answers
 _IDLE_S = 120.0
 _TRANSIENT = 2  # the result "rejected-transient" of PS3.8 9.3.4
 VERIFICATION = "1.2.840.10008.1.1"
@@ -114,7 +113,8 @@ def associate(
         handlers: pynetdicom's event handlers.
 
     Returns:
-        The association. Nothing that it sends or receives is logged.
+        The association. What it sends and receives pynetdicom logs, where a program lets it: see
+        `monai_dental.pacs.quiet`.
 
     Raises:
         BusyError: There is no answer, or one that lets hope.
@@ -124,14 +124,12 @@ def associate(
     require("pynetdicom")
     from pynetdicom import AE, build_role
 
-    # Its messages quote elements, patients' names among them.
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
     entity = AE(calling_ae_title)
     entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.connection_timeout = _CONNECT_S
     entity.acse_timeout = _NEGOTIATE_S
-    entity.dimse_timeout = _ANSWER_S
+    entity.dimse_timeout = ANSWER_S
     entity.network_timeout = _IDLE_S
     tls = _tls_arguments(address)
     roles = [build_role(UID(each), scu_role=True, scp_role=True) for each in storage_roles]
@@ -175,16 +173,16 @@ def _tls_arguments(address: DimseAddress) -> Any:
         raise PacsUnavailableError(str(error)) from error
 
 
-def accepted_syntaxes(association: Association, sop_class: str) -> set[str]:
-    """The transfer syntaxes that were accepted for a SOP class."""
+def accepted_syntaxes(association: Association, sop_class: str) -> dict[str, int]:
+    """The transfer syntaxes that were accepted for a SOP class, each with its context's ID."""
     return {
-        str(context.transfer_syntax[0])
+        str(context.transfer_syntax[0]): context.context_id
         for context in association.accepted_contexts
-        if context.abstract_syntax == sop_class
+        if context.abstract_syntax == sop_class and context.context_id is not None
     }
 
 
-def format_status(status: Dataset) -> str:
+def format_status(status: Dataset | int | None) -> str:
     """A status without its Error Comment, which can hold anything."""
-    code = status.get("Status")
+    code = status.get("Status") if isinstance(status, Dataset) else status
     return "no status" if code is None else f"status {code:04X}"

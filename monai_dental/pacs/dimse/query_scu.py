@@ -1,9 +1,10 @@
-"""What we ask of an application entity: C-FIND and C-GET (PS3.4 annex C)."""
+"""What we ask of an application entity: C-FIND, C-GET and C-MOVE (PS3.4 annex C)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydicom import Dataset
 from pydicom.uid import UID
@@ -20,14 +21,20 @@ from monai_dental.pacs.dimse.association import (
     associate,
     format_status,
 )
+from monai_dental.pacs.dimse.listener import Listener, TemporaryFile
 from monai_dental.pacs.parcel import InstanceKey
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
+    from monai_dental.pacs.dimse.streams import StreamingDimse
+
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 _SUCCESS, _PENDING = 0x0000, (0xFF00, 0xFF01)
+_OUT_OF_RESOURCES = 0xA700
+_DESTINATION_UNKNOWN = 0xA801  # PS3.4 table C.4-2
 _FRAGMENT_MARGIN = 1 << 20  # what a message has beside its data set: command set, PDU headers
 
 
@@ -37,12 +44,18 @@ class QueryScu:
     Args:
         address: The application entity.
         calling_ae_title: Our own AE title.
+        scratch: Folder for what is fetched; None for the system's own.
     """
 
-    def __init__(self, address: DimseAddress, calling_ae_title: str) -> None:
-        self._address, self._title = address, calling_ae_title
-        self._link = Link(self._open, MAX_CONTEXTS - 3)
-        self._received: list[bytes] = []
+    def __init__(
+        self, address: DimseAddress, calling_ae_title: str, scratch: Path | None = None
+    ) -> None:
+        self._address, self._title, self._scratch = address, calling_ae_title, scratch
+        self._count_received = 0
+        self._error: Exception | None = None
+        self._dimse: StreamingDimse | None = None
+        self._link = Link(self._open, MAX_CONTEXTS - 4)
+        self._received: list[BinaryIO] = []
         self._max_bytes = self._message_bytes = 0
         self._is_too_large = False
 
@@ -72,6 +85,8 @@ class QueryScu:
         if not accepted_syntaxes(association, STUDY_ROOT_FIND):
             raise NotOfferedError(f"{self._address}: does not offer C-FIND (Study Root)")
         try:
+            # pynetdicom encodes and decodes these few UIDs itself; no lock is held meanwhile, as
+            # the PACS may take its time.
             for status, match in association.send_c_find(identifier, UID(STUDY_ROOT_FIND)):
                 code = status.get("Status")
                 if code in _PENDING and match is not None:
@@ -84,28 +99,74 @@ class QueryScu:
         except (RuntimeError, ValueError):
             raise BrokenOffError("broke the association off") from None
 
-    def check_get(self) -> None:
-        """Check that it offers C-GET to us at all.
+    def check_fetch(self, *, is_listening: bool) -> None:
+        """Check that it offers to us what instances are fetched by: C-GET or C-MOVE.
+
+        Args:
+            is_listening: Whether it is C-MOVE.
 
         Raises:
             PacsUnavailableError: It does not, or there is no association.
         """
-        if not accepted_syntaxes(self._link.use(), STUDY_ROOT_GET):
+        service, name = STUDY_ROOT_GET, "C-GET (Study Root)"
+        if is_listening:
+            service, name = STUDY_ROOT_MOVE, "C-MOVE (Study Root)"
+        if not accepted_syntaxes(self._link.use(), service):
+            way = "" if is_listening else ", or --move-port for C-MOVE"
             raise PacsUnavailableError(
-                f"{self._address}: does not offer C-GET (Study Root) to {self._title}; need it to "
-                "fetch instances"
+                f"{self._address}: does not offer {name} to {self._title}; need it to fetch "
+                f"instances{way}"
             )
 
-    def get(self, key: InstanceKey, contexts: list[tuple[str, str]], max_bytes: int) -> bytes:
+    def move(self, key: InstanceKey, listener: Listener) -> BinaryIO:
+        """Have an instance sent to us (C-MOVE, Study Root).
+
+        Args:
+            key: Its names.
+            listener: Where it comes.
+
+        Returns:
+            Its file, as it came: a temporary one, for the caller to close.
+
+        Raises:
+            PacsUnavailableError: No association, or the PACS does not know us as a destination.
+            NotOfferedError: It does not offer C-MOVE, or does not send the instance.
+            BrokenOffError: The association ended before the instance was there.
+        """
+        association = self._link.use()
+        if not accepted_syntaxes(association, STUDY_ROOT_MOVE):
+            raise NotOfferedError(f"{self._address}: does not offer C-MOVE (Study Root)")
+        code: int | None = None
+        with listener.wanting(key.sop_instance_uid) as came:
+            try:
+                for status, _ in association.send_c_move(
+                    make_identifier(key), listener.ae_title, UID(STUDY_ROOT_MOVE)
+                ):
+                    code = status.get("Status")
+            except (RuntimeError, ValueError):
+                code = None
+        if came:
+            return came[0]
+        if code is None:
+            self._link.abandon()
+            raise BrokenOffError("broke the association off")
+        if code == _DESTINATION_UNKNOWN:
+            raise PacsUnavailableError(
+                f"{self._address}: does not know {listener.ae_title} as a destination of C-MOVE; "
+                f"tell it this machine's name and port {listener.port}"
+            )
+        raise NotOfferedError(f"the PACS does not send it: status {code:04X}")
+
+    def get(self, key: InstanceKey, contexts: list[tuple[str, str]], max_bytes: int) -> BinaryIO:
         """Fetch an instance (C-GET, Study Root).
 
         Args:
             key: Its names.
             contexts: SOP class and transfer syntax of each way in which it may come.
-            max_bytes: How large it may be; no more than that is taken into memory.
+            max_bytes: How large it may be; no more than that is taken.
 
         Returns:
-            The bytes of its file, as they came.
+            Its file, as it came: a temporary one, for the caller to close.
 
         Raises:
             PacsUnavailableError: No association.
@@ -117,7 +178,9 @@ class QueryScu:
         if not accepted_syntaxes(association, STUDY_ROOT_GET):
             raise NotOfferedError(f"{self._address}: does not offer C-GET (Study Root)")
         identifier = make_identifier(key)
-        self._received.clear()
+        self._forget()
+        assert self._dimse is not None
+        self._dimse.max_bytes = max_bytes
         self._max_bytes, self._message_bytes, self._is_too_large = max_bytes, 0, False
         code: int | None = None
         try:
@@ -125,38 +188,65 @@ class QueryScu:
                 code = status.get("Status")
         except (RuntimeError, ValueError):
             code = None
-        received, self._received = self._received, []
-        if self._is_too_large:
+        received = self._received
+        if code is not None and not self._is_too_large and self._count_received == 1:
+            self._received = []
+        error, count = self._error, self._count_received
+        self._forget()
+        if isinstance(error, OSError):
+            reason = error.strerror or type(error).__name__
+            raise PacsUnavailableError(f"what the PACS gives back cannot be written: {reason}")
+        if self._is_too_large or error is not None:
             self._link.abandon()
             raise PacsError(f"is larger than {max_bytes / (1 << 20):.0f} MiB, the limit")
         if code is None:
             self._link.abandon()
             raise BrokenOffError("broke the association off")
-        if len(received) > 1:
-            raise PacsError(f"the PACS sends {len(received)} instances; need the one asked for")
-        if not received:
+        if count > 1:
+            raise PacsError(f"the PACS sends {count} instances; need the one asked for")
+        if count == 0:
             raise NotOfferedError(f"the PACS does not send it: status {code:04X}")
         return received[0]
 
     def _open(self, contexts: set[tuple[str, str]]) -> Association:
         from pynetdicom import build_context, evt
 
-        services = (STUDY_ROOT_FIND, STUDY_ROOT_GET, VERIFICATION)
+        from monai_dental.pacs.dimse.streams import StreamingDimse
+
+        services = (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, VERIFICATION)
         proposed = [build_context(UID(uid)) for uid in services]
         proposed += [build_context(UID(uid), UID(syntax)) for uid, syntax in sorted(contexts)]
-        return associate(
+        association = associate(
             self._address,
             self._title,
             proposed,
             storage_roles=sorted({uid for uid, _ in contexts}),
             handlers=[(evt.EVT_C_STORE, self._take), (evt.EVT_DATA_RECV, self._count)],
         )
+        association.dimse = self._dimse = StreamingDimse(
+            association, self._open_file, self._max_bytes
+        )
+        return association
+
+    def _open_file(self, head: bytes, _: tuple[str, str, str]) -> TemporaryFile:
+        return TemporaryFile(head, self._scratch)
 
     def _take(self, event: Any) -> int:
         """Take an instance that comes by C-GET."""
         self._message_bytes = 0
-        self._received.append(event.encoded_dataset())
+        dataset = event.assoc.dimse.take(event)
+        if dataset.error is not None or not isinstance(dataset.sink, TemporaryFile):
+            self._error = dataset.error
+            return _OUT_OF_RESOURCES
+        self._count_received += 1
+        self._received.append(dataset.sink.stream)
         return _SUCCESS
+
+    def _forget(self) -> None:
+        """Close what came and is not wanted."""
+        for stream in self._received:
+            stream.close()
+        self._received, self._count_received, self._error = [], 0, None
 
     def _count(self, event: Any) -> None:
         """End an association that sends more than we would take, before it fills the memory."""

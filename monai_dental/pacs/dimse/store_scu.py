@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
-from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from monai_dental.dicom.explicit import to_implicit
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import PacsError
 from monai_dental.pacs.address import DimseAddress
 from monai_dental.pacs.dimse.association import (
+    ANSWER_S,
     MAX_CONTEXTS,
     VERIFICATION,
     BrokenOffError,
@@ -30,13 +27,12 @@ from monai_dental.pacs.dimse.commitment import (
     Commitments,
     make_request,
 )
-from monai_dental.pacs.parcel import Parcel
+from monai_dental.pacs.parcel import NATIVE, Parcel
 from monai_dental.pacs.retry import FaultError
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-_NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 _SUCCESS, _DUPLICATE = 0x0000, 0x0111
 _WARNINGS = (0xB000, 0xB006, 0xB007)  # coerced, elements discarded, not of its SOP class (PS3.4 B)
 _FAILURE = 0x0110  # "processing failure" (PS3.7 C.5.13): the status 500 of DIMSE
@@ -89,36 +85,40 @@ class StoreScu:
             BrokenOffError: The association ended in mid-instance.
             NoRoomError: The PACS is out of resources.
             FaultError: The PACS failed.
+            UnsendableError: The instance cannot be encoded as the PACS accepts it.
             PacsError: The PACS refuses the instance.
         """
+        from monai_dental.pacs.dimse.streams import send_instance  # needs pynetdicom
+
         syntax = parcel.transfer_syntax_uid
-        syntaxes = _NATIVE if syntax in _NATIVE else (syntax,)
+        syntaxes = NATIVE if syntax in NATIVE else (syntax,)
         association = self._link.use([(parcel.sop_class_uid, each) for each in syntaxes])
         accepted = accepted_syntaxes(association, parcel.sop_class_uid)
-        if not accepted.intersection(syntaxes):
+        if syntax in accepted:
+            used, chunks = syntax, parcel.dataset()
+        elif syntax == ExplicitVRLittleEndian and ImplicitVRLittleEndian in accepted:
+            used, chunks = str(ImplicitVRLittleEndian), parcel.implicit_dataset()
+        else:
             raise PacsError(
                 f"does not accept {UID(parcel.sop_class_uid).name} in {UID(syntax).name}"
             )
+        names = parcel.sop_class_uid, parcel.key.sop_instance_uid
         try:
-            with quiet_pydicom():
-                is_implicit = syntax == ExplicitVRLittleEndian and syntax not in accepted
-                dataset = _to_implicit(parcel.dataset) if is_implicit else parcel.dataset
-                status = association.send_c_store(dataset)
-        except PYDICOM_ERRORS as error:
-            # Broken off as it began, or the instance cannot be encoded as it was accepted.
-            if not association.is_established:
-                raise BrokenOffError("broke the association off") from None
-            raise PacsError(f"cannot be sent: {type(error).__name__}") from None
-        code = status.get("Status")
+            code = send_instance(
+                association, names, accepted[used], chunks=chunks, timeout_s=ANSWER_S
+            )
+        except BaseException:  # its file cannot be read, say: half of it is there
+            self._link.abandon()
+            raise
         if code is None:
             self._link.abandon()
             raise BrokenOffError("broke the association off")
         if code in _OUT_OF_RESOURCES:
-            raise NoRoomError(f"{self._address}: is out of resources: {format_status(status)}")
+            raise NoRoomError(f"{self._address}: is out of resources: {format_status(code)}")
         if code == _FAILURE:
-            raise FaultError(f"the PACS fails with it: {format_status(status)}")
+            raise FaultError(f"the PACS fails with it: {format_status(code)}")
         if code not in (_SUCCESS, _DUPLICATE, *_WARNINGS):
-            raise PacsError(f"the PACS refuses it: {format_status(status)}")
+            raise PacsError(f"the PACS refuses it: {format_status(code)}")
 
     def commit(self, parcel: Parcel, transaction: str) -> None:
         """Ask for storage commitment of an instance (N-ACTION); the report comes later.
@@ -161,11 +161,3 @@ class StoreScu:
         proposed = [build_context(UID(VERIFICATION)), build_context(UID(STORAGE_COMMITMENT))]
         handlers = [(evt.EVT_N_EVENT_REPORT, self._commitments.report)]
         return associate(self._address, self._title, proposed, handlers=handlers)
-
-
-def _to_implicit(dataset: Dataset) -> Dataset:
-    """Copy an instance for Implicit VR, which pynetdicom would decode all text for."""
-    copied = to_implicit(dataset)
-    copied.file_meta = copy.deepcopy(dataset.file_meta)
-    copied.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    return copied

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 from pydicom import Dataset
 
@@ -21,25 +21,35 @@ from monai_dental.pacs.dimse.association import (
 from monai_dental.pacs.dimse.commitment import Commitments, StoppedError
 from monai_dental.pacs.dimse.query_scu import QueryScu, make_identifier
 from monai_dental.pacs.dimse.store_scu import StoreScu
-from monai_dental.pacs.parcel import InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.parcel import (
+    ASK_BACK,
+    COMMITMENT,
+    COPY,
+    LISTED,
+    NATIVE,
+    STATUS,
+    InstanceKey,
+    Parcel,
+    check_copy,
+    pack,
+)
 from monai_dental.pacs.retry import BRIEF, FaultError, Patience, Streak
 
 AE_TITLE = "MONAI_DENTAL"
 """Our own AE title, unless another is wanted."""
 
-_NATIVE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _BREAKS = 3  # an instance that breaks so many associations off is at fault itself
 _GROWTH, _MARGIN = 8, 1 << 20  # an archive may give back uncompressed what it got compressed
 _T = TypeVar("_T")
 
 
 class DimseTarget:
-    """A PACS as target of derived instances; an `ObjectTarget`.
+    """A PACS as target of derived instances; an `ObjectTarget` and a `ParcelTarget`.
 
     An instance is stored when the PACS commits itself to keep it, where reports of that can come
     to us; else when it shows it to a C-FIND and gives the same pixels back by C-GET. Where it
-    offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no proof: an
-    archive may say so and keep what it had under that UID.
+    offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no proof, unless
+    `proof` says so: an archive may say so and keep what it had under that UID.
 
     It survives pickling, less the commitments; each process has associations of its own, and each
     is for one thread.
@@ -49,6 +59,8 @@ class DimseTarget:
         calling_ae_title: Our own AE title, which the PACS may have to know.
         patience: How long we go on where the PACS does not answer.
         commitments: Takes the PACS' reports of storage commitment; None where nobody listens.
+        scratch: Folder for what is fetched to be compared; None for the system's own.
+        proof: What proves that an instance has arrived: `ASK_BACK`, `COMMITMENT` or `STATUS`.
     """
 
     def __init__(
@@ -57,17 +69,21 @@ class DimseTarget:
         calling_ae_title: str = AE_TITLE,
         patience: Patience | None = None,
         commitments: Commitments | None = None,
+        scratch: Path | None = None,
+        proof: str = ASK_BACK,
     ) -> None:
+        self._scratch, self._proof = scratch, proof
         self.address = address
         self._title, self._patience = calling_ae_title, patience or Patience()
         self._commitments = commitments
         self._store_scu = StoreScu(address, calling_ae_title, commitments)
-        self._query_scu = QueryScu(address, calling_ae_title)
+        self._query_scu = QueryScu(address, calling_ae_title, scratch)
         self._streak = Streak()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the associations behind."""
-        return DimseTarget, (self.address, self._title, self._patience)
+        made = (self.address, self._title, self._patience, None, self._scratch, self._proof)
+        return DimseTarget, made
 
     def prepare(self) -> None:
         """Check that the PACS is there and lets us in; within a second or so.
@@ -92,11 +108,20 @@ class DimseTarget:
             CorruptImageError: The instance cannot be written.
         """
         parcel = pack(derived)
+        self.send(parcel)
+        return parcel.stored
+
+    def send(self, parcel: Parcel) -> str:
+        """Send an instance, and see that it has arrived; see `ParcelTarget.send`."""
         with self._streak.watch(parcel.key.sop_instance_uid):
             self._persist(lambda: self._store_scu.store(parcel))
-            if not self._is_committed(parcel):
-                self._prove(parcel)
-        return parcel.stored
+            if self._proof == STATUS:
+                return STATUS
+            if self._is_committed(parcel):
+                return COMMITMENT
+            if self._proof == COMMITMENT:
+                self._refuse_uncommitted(parcel)
+            return self._prove(parcel)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
         """Ask whether the PACS still has an instance; see `ObjectTarget.find`.
@@ -123,21 +148,36 @@ class DimseTarget:
             return False
         return parcel.key.sop_instance_uid in committed
 
-    def _prove(self, parcel: Parcel) -> None:
-        syntaxes = {parcel.transfer_syntax_uid, *_NATIVE}
+    def _refuse_uncommitted(self, parcel: Parcel) -> NoReturn:
+        if self._commitments is None or self._commitments.is_paused:
+            raise PacsUnavailableError(
+                f"{self.address}: makes no storage commitment; need it, or another proof"
+            )
+        raise PacsError(f"{parcel.name}: the PACS does not commit itself to keep it")
+
+    def _prove(self, parcel: Parcel) -> str:
+        syntaxes = {parcel.transfer_syntax_uid, *NATIVE}
         contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
-        for pause in self._patience.pauses():  # an archive may index what it took only later
-            time.sleep(pause)
-            if self._persist(lambda: _has(self._query_scu, parcel.key, contexts)):
-                break
-        else:
-            raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
-        max_bytes = _GROWTH * len(parcel.content) + _MARGIN
         try:
-            content = self._persist(lambda: self._query_scu.get(parcel.key, contexts, max_bytes))
+            # An archive may index what it took only later.
+            is_shown = self._patience.until(
+                lambda: self._persist(lambda: _has(self._query_scu, parcel.key, contexts))
+            )
+        except NotOfferedError:  # no instance is at fault
+            raise PacsUnavailableError(
+                f"{self.address}: takes instances, and offers {self._title} neither storage "
+                "commitment nor C-FIND; need one of them as proof, or proof = status of a node"
+            ) from None
+        if not is_shown:
+            raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
+        max_bytes = _GROWTH * parcel.size + _MARGIN
+        try:
+            copy = self._persist(lambda: self._query_scu.get(parcel.key, contexts, max_bytes))
         except NotOfferedError:
-            return
-        check_copy(parcel, content)
+            return LISTED
+        with copy:
+            check_copy(parcel, copy)
+        return COPY
 
     def _persist(self, action: Callable[[], _T], patience: Patience | None = None) -> _T:
         return persist(action, self.address, patience or self._patience)
@@ -160,26 +200,22 @@ def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience)
         PacsError: It refuses.
     """
     breaks = 0
-    error: PacsError | None = None
-    for pause in patience.pauses():
-        time.sleep(pause)
-        try:
-            return action()
-        except BusyError as busy:
-            error = busy
-        except NoRoomError as full:
-            error = PacsUnavailableError(str(full))
-        except BrokenOffError as broken:
-            breaks += 1
-            error = FaultError(f"{address}: {broken}, {breaks} times")
-            if breaks == _BREAKS:
-                break
-    raise error or PacsUnavailableError(f"{address}: was not asked")
+
+    def is_worth_it(error: BaseException) -> bool:
+        nonlocal breaks
+        breaks += isinstance(error, BrokenOffError)
+        return isinstance(error, (BusyError, NoRoomError, BrokenOffError)) and breaks < _BREAKS
+
+    try:
+        return patience.persist(action, is_worth_it)
+    except NoRoomError as full:
+        raise PacsUnavailableError(str(full)) from None
+    except BrokenOffError as broken:
+        raise FaultError(f"{address}: {broken}, {breaks} times") from None
 
 
 def _has(scu: QueryScu, key: InstanceKey, contexts: list[tuple[str, str]] | None = None) -> bool:
     """Whether the PACS shows an instance to a C-FIND."""
+    matches = list(scu.find(make_identifier(key), contexts))
     with quiet_pydicom():
-        matches = list(scu.find(make_identifier(key), contexts))
-        found = [match.get("SOPInstanceUID") for match in matches]
-    return key.sop_instance_uid in found
+        return key.sop_instance_uid in [match.get("SOPInstanceUID") for match in matches]

@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from archives import related
 from pydicom.uid import JPEGLSLossless
 
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import AddressError, OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DicomwebAddress
-from monai_dental.pacs.dicomweb import multipart
 from monai_dental.pacs.dicomweb.target import DicomwebTarget
 
 
@@ -161,11 +161,11 @@ def test_instance_that_is_taken_but_not_kept_fails(service, target, instance) ->
 
 def test_broken_answers_are_no_proof(service, target, instance, picture) -> None:
     to = target(service.address)
-    body, media_type = multipart.encode([encode_dataset(instance())])
-    two, two_type = multipart.encode([encode_dataset(instance())] * 2)
-    other, other_type = multipart.encode([encode_dataset(instance(2))])
-    darker, darker_type = multipart.encode([encode_dataset(instance(stored=picture(12) // 2))])
-    huge, huge_type = multipart.encode([bytes(12 << 20)])
+    body, media_type = related(encode_dataset(instance()))
+    two, two_type = related(*[encode_dataset(instance())] * 2)
+    other, other_type = related(encode_dataset(instance(2)))
+    darker, darker_type = related(encode_dataset(instance(stored=picture(12) // 2)))
+    huge, huge_type = related(bytes(12 << 20))
     answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
         "ends in mid-instance": lambda r: reply(r, body[:-100], media_type),
         "its answer breaks off": lambda r: reply(r, body[:-100], media_type, length=len(body)),
@@ -187,7 +187,7 @@ def test_broken_answers_are_no_proof(service, target, instance, picture) -> None
 
 
 def test_answer_that_breaks_off_once_is_asked_for_again(service, target, instance) -> None:
-    body, media_type = multipart.encode([encode_dataset(instance())])
+    body, media_type = related(encode_dataset(instance()))
     breaks = iter([True, True])
 
     def truncate(request: BaseHTTPRequestHandler) -> bool:
@@ -232,7 +232,9 @@ def test_token_comes_from_the_environment(service, target, instance, monkeypatch
 
     for status in (401, 403):
         service.answers["search"] = lambda request, s=status: reply(request, status=s)
-        with pytest.raises(PacsUnavailableError, match="need a valid token") as caught:
+        with pytest.raises(
+            PacsUnavailableError, match="need a valid token in MONAI_DENTAL_OUTPUT_TOKEN, or a"
+        ) as caught:
             target(service.address).prepare()
         assert "other" not in str(caught.value)
 

@@ -12,7 +12,7 @@ from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, StoragePresentationContexts, e
 from monai_dental.pacs import DimseAddress
 from monai_dental.pacs.dimse.association import VERIFICATION
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
-from monai_dental.pacs.dimse.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from monai_dental.pacs.dimse.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from monai_dental.pacs.dimse.target import DimseTarget
 
 
@@ -31,7 +31,8 @@ class FakePacs:
             self.entity.add_supported_context(
                 context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True
             )
-        for uid in (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_GET, STORAGE_COMMITMENT):
+        services = (VERIFICATION, STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE)
+        for uid in (*services, STORAGE_COMMITMENT):
             self.entity.add_supported_context(uid)
 
     def keep(self, event: Any) -> int:
@@ -44,7 +45,7 @@ class FakePacs:
         handlers = [
             (evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find),
             (evt.EVT_C_GET, self._get), (evt.EVT_ACCEPTED, self._accept),
-            (evt.EVT_N_ACTION, self._act),
+            (evt.EVT_N_ACTION, self._act), (evt.EVT_C_MOVE, self._move),
         ]  # fmt: skip
         server = self.entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
         return DimseAddress("FAKE", "127.0.0.1", server.socket.getsockname()[1])
@@ -69,6 +70,9 @@ class FakePacs:
             match = Dataset()
             match.SOPInstanceUID = uid
             yield 0xFF00, match
+
+    def _move(self, event: Any) -> Iterator[Any]:
+        yield None, None  # it knows no destination
 
     def _get(self, event: Any) -> Iterator[Any]:
         yield 1

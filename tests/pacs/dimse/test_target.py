@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import io
 import pickle
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from archives import SHORT
 from pydicom import Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom import StoragePresentationContexts
 
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
+from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DimseAddress
+from monai_dental.pacs.dimse.archive import DimseArchive
+from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
+from monai_dental.pacs.dimse.listener import Listener
 from monai_dental.pacs.dimse.query_scu import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from monai_dental.pacs.dimse.target import DimseTarget
+from monai_dental.pacs.parcel import InstanceKey, pack
+from monai_dental.pacs.source import FoundInstance
 
 
 def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:
@@ -59,6 +69,32 @@ def test_success_is_no_proof_where_the_archive_kept_other_pixels(
 
     with pytest.raises(PacsError, match=r"instance 1\.2\.3\.4\.1: the PACS holds other pixels"):
         target(orthanc.dimse).store(instance(stored=picture(12)))
+
+
+def test_nothing_else_waits_while_the_pacs_takes_its_time(pacs, target, instance) -> None:
+    """Another thread can use pydicom meanwhile, whatever is asked of the PACS."""
+    waited: list[bool] = []
+
+    def use() -> None:
+        with quiet_pydicom():
+            pass
+
+    def look(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def handle(event: Any) -> Any:
+            other = threading.Thread(target=use, daemon=True)
+            other.start()
+            other.join(20)
+            waited.append(other.is_alive())
+            return answer(event)
+
+        return handle
+
+    pacs.on_store = look(pacs.keep)
+    pacs._find, pacs._get = look(pacs._find), look(pacs._get)
+
+    assert target(pacs.start()).store(instance())
+
+    assert waited == [False, False, False]
 
 
 def test_association_is_used_again_and_holds_just_what_is_sent(pacs, target, instance) -> None:
@@ -185,6 +221,46 @@ def test_search_has_to_do_where_fetching_is_not_offered(pacs, target, instance) 
     pacs.entity.remove_supported_context(STUDY_ROOT_GET)
 
     assert target(pacs.start()).store(instance(1))
+
+
+@pytest.mark.parametrize("proof", ["status", "ask-back", "commitment"])
+def test_archive_that_can_only_store_is_enough_where_that_is_said(
+    pacs, instance, patience, proof
+) -> None:
+    for uid in (STUDY_ROOT_FIND, STUDY_ROOT_GET, STORAGE_COMMITMENT):
+        pacs.entity.remove_supported_context(uid)
+    commitments = Commitments("FAKE", wait_s=0.1, pause_s=3600)
+    to = DimseTarget(pacs.start(), "TESTER", patience, commitments, proof=proof)
+
+    if proof == "status":
+        assert to.send(pack(instance())) == "status"
+    else:  # the archive is at fault, no instance: none fails of it, and /health tells
+        said = {"ask-back": "neither storage commitment nor C-FIND", "commitment": "makes no"}
+        with pytest.raises(PacsUnavailableError, match=said[proof]):
+            to.send(pack(instance()))
+    to.close()
+
+
+def test_archive_that_gives_nothing_is_told_before_the_search(pacs) -> None:
+    pacs.entity.remove_supported_context(STUDY_ROOT_GET)
+    archive = DimseArchive(pacs.start(), "TESTER", SHORT)
+
+    with pytest.raises(PacsUnavailableError, match="need it to fetch instances, or --move-port"):
+        next(archive.connect().search())
+
+
+def test_archive_that_does_not_know_where_to_move_instances_is_told_of(pacs) -> None:
+    address = pacs.start()
+    listener = Listener(address, "TESTER", 0, max_bytes=1 << 20, host="127.0.0.1")
+    archive = DimseArchive(address, "TESTER", SHORT, listener)
+    found = FoundInstance(InstanceKey("1.2", "1.3", "1.4"))
+    client = archive.connect()
+
+    said = f"does not know TESTER as a destination of C-MOVE; .* port {listener.port}"
+    with pytest.raises(PacsUnavailableError, match=said):
+        client.fetch(found, io.BytesIO(), 1 << 20)
+    client.close()
+    archive.close()
 
 
 def test_archive_that_cannot_be_asked_is_not_one_that_is_away(pacs, target) -> None:

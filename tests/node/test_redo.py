@@ -1,0 +1,70 @@
+"""What was forwarded and is lost to the archive comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from monai_dental.cli import main
+
+
+@pytest.fixture
+def archive(make_orthanc: Callable[..., Any]) -> Any:
+    return make_orthanc()
+
+
+@pytest.fixture
+def node(make_node: Callable[..., Any], archive: Any) -> Any:
+    made = make_node(f"ARCHIVE@127.0.0.1:{archive.dicom_port}")
+    made.start()
+    return made
+
+
+def test_original_that_comes_again_asks_the_archive(node, archive, make_file, dcmtk, capfd) -> None:
+    path = make_file(0)
+
+    def send() -> None:
+        sent = dcmtk("storescu", "-aec", "DENOISE", "127.0.0.1", node.port, path)
+        assert sent.returncode == 0, sent.stderr
+
+    def wait_for(**counts: int) -> None:
+        wanted = {f"{name}_total": count for name, count in counts.items()}
+        node.wait_for(lambda metrics: all(metrics[each] == wanted[each] for each in wanted))
+        node.wait_for(lambda metrics: metrics["spool_bytes"] == 0)
+
+    send()
+    wait_for(derived=1, forwarded=1)
+    (uid,) = archive.files()
+    send()  # the archive has it: nothing is done
+    wait_for(derived=1, forwarded=1)
+
+    archive.clear()
+    send()
+    wait_for(derived=2, forwarded=2)
+    assert list(archive.files()) == [uid]
+    assert f"instance {uid}: the archive lost it; made again" in node.log
+
+    # Or without asking, and beside the running node.
+    for option, value in (("--instance", uid), ("--study", "1.2.3.6.0"), ("--since", "2020-01-31")):
+        assert main(["node-redo", str(node.spool), option, value]) == 0
+        assert capfd.readouterr().out == "0 done again now, 1 when they are sent again\n"
+        before = node.metrics()["forwarded_total"]
+        send()
+        wait_for(forwarded=before + 1)
+    assert main(["node-redo", str(node.spool), "--instance", "1.2.3"]) == 1
+    assert main(["node-redo", str(node.spool)]) == 2
+    assert "need --instance, --study or --since" in capfd.readouterr().err
+
+
+def test_what_failed_is_done_again_at_once(node, make_file, dcmtk, capfd) -> None:
+    path = make_file(10, Rows=30)  # more rows than there are pixels
+    sent = dcmtk("storescu", "-aec", "DENOISE", "127.0.0.1", node.port, path)
+    assert sent.returncode == 0, sent.stderr
+    node.wait_for(lambda metrics: metrics["failed_total"] == 1)
+
+    assert main(["node-redo", str(node.spool), "--instance", "1.2.3.4.10"]) == 0
+
+    assert capfd.readouterr().out == "1 done again now, 0 when they are sent again\n"
+    node.wait_for(lambda metrics: metrics["failed_total"] == 2)
