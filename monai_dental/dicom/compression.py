@@ -15,7 +15,7 @@ from pydicom.pixels.encoders import RLELosslessEncoder
 
 from monai_dental.dicom.codecs import decode_frames
 from monai_dental.dicom.elements import read_image_pixel
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
+from monai_dental.dicom.quiet import parsing
 from monai_dental.errors import CorruptImageError
 
 COMPRESSIONS = ("none", "jpegls", "as-source")
@@ -56,14 +56,8 @@ def compress(derived: Dataset, transfer_syntax: str) -> None:
     encode = _ENCODERS.get(transfer_syntax)
     if encode is None:
         return
-    with quiet_pydicom():
-        try:
-            _compress(derived, transfer_syntax, encode)
-        except PYDICOM_ERRORS as error:
-            name = instance_name(derived)
-            raise CorruptImageError(
-                f"{name}: cannot be compressed: {type(error).__name__}"
-            ) from None
+    with parsing(derived, "cannot be compressed"):
+        _compress(derived, transfer_syntax, encode)
 
 
 def _compress(derived: Dataset, transfer_syntax: str, encode: Callable[..., bytes]) -> None:

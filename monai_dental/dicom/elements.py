@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.multival import MultiValue
 
-from monai_dental.dicom.quiet import PYDICOM_ERRORS
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, VALUE_ERRORS
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
 
 _GRAYSCALE = ("MONOCHROME1", "MONOCHROME2")
@@ -73,15 +74,55 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     Raises:
         CorruptImageError: The element is missing, or is no single integer.
     """
+    broken = CorruptImageError(f"{element(keyword)} is not an integer")
     try:
         value = dataset.get(keyword)
-        if value is None or value == "":
-            if default is not None:
-                return default
-            raise CorruptImageError(f"{element(keyword)} is missing")
-        return int(value)
     except PYDICOM_ERRORS:
-        raise CorruptImageError(f"{element(keyword)} is not an integer") from None
+        raise broken from None
+    if value is None or value == "":
+        if default is not None:
+            return default
+        raise CorruptImageError(f"{element(keyword)} is missing")
+    try:
+        return int(value)
+    except VALUE_ERRORS:
+        raise broken from None
+
+
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """An element's values as text.
+
+    Args:
+        dataset: Where it stands; within `quiet_pydicom`.
+        keyword: The attribute's keyword.
+
+    Returns:
+        The values; none where the element is absent, empty or broken.
+    """
+    try:
+        value = dataset.get(keyword)
+    except PYDICOM_ERRORS:
+        return []
+    if value is None or value == "":
+        return []
+    return [str(each) for each in (value if isinstance(value, MultiValue) else [value])]
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence.
+
+    Args:
+        dataset: Where it stands; within `quiet_pydicom`.
+        keyword: The attribute's keyword.
+
+    Returns:
+        The items; none where the element is absent, empty, broken or no sequence.
+    """
+    try:
+        value = dataset.get(keyword)
+    except PYDICOM_ERRORS:
+        return []
+    return list(value) if isinstance(value, Sequence) else []
 
 
 def read_image_pixel(dataset: Dataset) -> ImagePixel:
@@ -150,13 +191,13 @@ def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | No
         (row, column) spacing in mm and the keyword; (None, None) where no element tells a positive
         one.
     """
-    shared = _items(dataset, "SharedFunctionalGroupsSequence")
-    measures = _items(shared[0], "PixelMeasuresSequence") if shared else []
+    shared = items(dataset, "SharedFunctionalGroupsSequence")
+    measures = items(shared[0], "PixelMeasuresSequence") if shared else []
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         for holder in (dataset, *measures):
             try:
-                row, column = (float(value) for value in holder.get(keyword) or ())
-            except PYDICOM_ERRORS:
+                row, column = (float(value) for value in texts(holder, keyword))
+            except ValueError:
                 continue
             if np.isfinite([row, column]).all() and min(row, column) > 0:
                 return (row, column), keyword
@@ -177,23 +218,59 @@ def rescale_slopes(dataset: Dataset) -> list[float]:
     """
     holders = [dataset]
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in _items(dataset, keyword):
-            holders += _items(group, "PixelValueTransformationSequence")
+        for group in items(dataset, keyword):
+            holders += items(group, "PixelValueTransformationSequence")
     slopes = []
     for holder in holders:
         try:
             value = holder.get("RescaleSlope")
-            if value is not None and value != "":
-                slopes.append(float(value))
         except PYDICOM_ERRORS:
+            value = b""
+        if value is None or value == "":
+            continue
+        try:
+            slopes.append(float(value))
+        except VALUE_ERRORS:
             raise CorruptImageError(f"{element('RescaleSlope')} is not a number") from None
     if not np.isfinite(slopes).all() or 0.0 in slopes:
         raise CorruptImageError(f"{element('RescaleSlope')} is zero or not finite")
     return slopes
 
 
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    try:
-        return list(dataset.get(keyword) or ())
-    except PYDICOM_ERRORS:
-        return []
+def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
+    """Have a dataset say of its stored values what was found to hold of them.
+
+    Only what it does not say already is set: absent elements, and those that meant something else.
+
+    Args:
+        dataset: The dataset; changed; within `quiet_pydicom`.
+        image_pixel: What holds.
+    """
+    values = {
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": image_pixel.photometric_interpretation,
+        "BitsAllocated": image_pixel.bits_allocated,
+        "BitsStored": image_pixel.bits_stored,
+        "HighBit": image_pixel.high_bit,
+        "PixelRepresentation": int(image_pixel.is_signed),
+    }
+    if "NumberOfFrames" in dataset:
+        values["NumberOfFrames"] = image_pixel.frames
+    for keyword, value in values.items():
+        if texts(dataset, keyword) != [str(value)]:
+            put(dataset, keyword, value)
+
+
+def put(dataset: Dataset, keyword: str, value: Any) -> None:
+    """Set an element anew, with the value representation of the standard.
+
+    Assigning alone would keep the source's, right or wrong.
+
+    Args:
+        dataset: Where to set it.
+        keyword: The attribute's keyword.
+        value: Its value.
+    """
+    if keyword in dataset:
+        del dataset[keyword]
+    setattr(dataset, keyword, value)

@@ -11,6 +11,7 @@ from pydicom import Dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian
 
+from monai_dental.dicom.elements import ImagePixel, write_image_pixel
 from monai_dental.dicom.explicit import to_explicit
 from monai_dental.dicom.lossy import record_lossy
 
@@ -18,14 +19,17 @@ _PIXEL_DATA = BaseTag(0x7FE00010)
 _WORD_BYTES = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
 
 
-def to_header(dataset: Dataset, transfer_syntax: str, *, uncompressed_size: int) -> Dataset:
+def to_header(
+    dataset: Dataset, image_pixel: ImagePixel, transfer_syntax: str, *, uncompressed_size: int
+) -> Dataset:
     """Copy a dataset without its Pixel Data, as it is to be told of the decoded pixels.
 
     It becomes explicit and little endian, its text as the bytes that it has, and tells of lossy
-    compression where the transfer syntax does.
+    compression where the transfer syntax does. Image Pixel is what `image_pixel` says.
 
     Args:
         dataset: The instance; not changed; within `quiet_pydicom`.
+        image_pixel: What holds of its stored values.
         transfer_syntax: Its Transfer Syntax UID.
         uncompressed_size: Bytes of the decoded pixels.
 
@@ -39,6 +43,7 @@ def to_header(dataset: Dataset, transfer_syntax: str, *, uncompressed_size: int)
         header.file_meta = copy.deepcopy(file_meta)
     if transfer_syntax == ExplicitVRBigEndian:
         _swap_words(header)
+    write_image_pixel(header, image_pixel)
     record_lossy(header, transfer_syntax, pixel_data, uncompressed_size)
     return header
 

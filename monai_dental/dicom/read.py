@@ -25,7 +25,7 @@ from monai_dental.dicom.elements import (
 )
 from monai_dental.dicom.header import lift_overlays, to_header
 from monai_dental.dicom.lookup import read_modality_table
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, parsing, quiet_pydicom
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
 from monai_dental.radiograph import Encoding, Radiograph, StoredArray, check_size
 
@@ -79,14 +79,8 @@ def to_radiograph(dataset: Dataset, source: Path | None = None) -> Radiograph:
         UnsupportedImageError: The instance holds no image, or not one that is read.
         CorruptImageError: The instance is truncated or inconsistent, or cannot be decoded.
     """
-    with quiet_pydicom():
-        name = instance_name(dataset, source)
-        try:
-            return _to_radiograph(dataset, source)
-        except (CorruptImageError, UnsupportedImageError) as error:
-            raise type(error)(f"{name}: {error}") from None
-        except PYDICOM_ERRORS as error:
-            raise CorruptImageError(f"{name}: broken DICOM: {type(error).__name__}") from None
+    with parsing(dataset, "broken DICOM", source):
+        return _to_radiograph(dataset, source)
 
 
 def _read_without_preamble(file: Path | io.BytesIO) -> Dataset | None:
@@ -106,7 +100,7 @@ def _to_radiograph(dataset: Dataset, source: Path | None) -> Radiograph:
     transfer_syntax = _transfer_syntax(dataset)
     cells = _cells(dataset, image_pixel, transfer_syntax)
     stored = _to_values(cells, image_pixel).reshape(shape)
-    header = to_header(dataset, transfer_syntax, uncompressed_size=stored.nbytes)
+    header = to_header(dataset, image_pixel, transfer_syntax, uncompressed_size=stored.nbytes)
     lift_overlays(header, cells)
     encoding = _encoding(header, image_pixel)
     spacing, keyword = read_spacing(header)

@@ -14,8 +14,8 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
-from monai_dental.dicom.elements import element
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.dicom.elements import element, items, texts
+from monai_dental.dicom.quiet import parsing
 from monai_dental.errors import CorruptImageError, RulesError
 
 SHIPPED_RULES = Path(__file__).with_name("selection.json")
@@ -149,11 +149,8 @@ def reason_to_skip(dataset: Dataset, rules: Rules) -> str | None:
     Raises:
         CorruptImageError: The instance breaks off before it tells what it is.
     """
-    with quiet_pydicom():
-        try:
-            return _reason(dataset, rules)
-        except PYDICOM_ERRORS as error:
-            raise CorruptImageError(f"broken DICOM: {type(error).__name__}") from None
+    with parsing(dataset, "broken DICOM"):
+        return _reason(dataset, rules)
 
 
 def _reason(dataset: Dataset, rules: Rules) -> str | None:
@@ -201,14 +198,10 @@ def _sop_class(dataset: Dataset) -> UID | None:
 
 
 def _image_types(dataset: Dataset) -> Iterator[str]:
-    for value in (dataset.get("ImageType"), *_frame_types(dataset)):
-        yield from [value] if isinstance(value, str) else [str(each) for each in value or ()]
-
-
-def _frame_types(dataset: Dataset) -> Iterator[Any]:
-    for group in dataset.get("SharedFunctionalGroupsSequence") or ():
-        for macro in group.get("CTImageFrameTypeSequence") or ():
-            yield macro.get("FrameType")
+    yield from texts(dataset, "ImageType")
+    for group in items(dataset, "SharedFunctionalGroupsSequence"):
+        for macro in items(group, "CTImageFrameTypeSequence"):
+            yield from texts(macro, "FrameType")
 
 
 def _pattern(words: frozenset[str]) -> re.Pattern[str]:
@@ -218,8 +211,8 @@ def _pattern(words: frozenset[str]) -> re.Pattern[str]:
 
 def _is_dental(dataset: Dataset, rules: Rules) -> bool:
     # pydicom keeps the text that it has decoded, and the bytes of it are lost: look at copies.
-    texts = dataset[:]
-    body_part = _text(texts, "BodyPartExamined")
+    copied = dataset[:]
+    body_part = _text(copied, "BodyPartExamined")
     name = re.sub(r"[\s-]", "", body_part).upper()
     if name in rules.dental_body_parts or rules.names_dental_anatomy_or_device(body_part):
         return True
@@ -235,9 +228,9 @@ def _is_dental(dataset: Dataset, rules: Rules) -> bool:
     if regions - rules.neutral_codes - {""}:
         return False
     return any(
-        rules.has_dental_word(_text(texts, keyword)) for keyword in rules.word_elements
+        rules.has_dental_word(_text(copied, keyword)) for keyword in rules.word_elements
     ) or any(
-        rules.names_dental_anatomy_or_device(_text(texts, keyword))
+        rules.names_dental_anatomy_or_device(_text(copied, keyword))
         for keyword in rules.device_elements
     )
 
@@ -248,8 +241,8 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 def _anatomy(dataset: Dataset, *keywords: str) -> Iterator[Dataset]:
     holders = [dataset]
-    for group in dataset.get("SharedFunctionalGroupsSequence") or ():
-        holders += group.get("FrameAnatomySequence") or ()
+    for group in items(dataset, "SharedFunctionalGroupsSequence"):
+        holders += items(group, "FrameAnatomySequence")
     for holder in holders:
         for keyword in keywords:
-            yield from (item[:] for item in holder.get(keyword) or ())
+            yield from (item[:] for item in items(holder, keyword))
