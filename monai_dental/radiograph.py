@@ -190,6 +190,7 @@ class Radiograph:
             is resampled, of another shape than `pixels`.
         header: What the format's writer needs: a pydicom Dataset without Pixel Data, or a NIfTI
             header.
+        notes: What the file says otherwise than it was taken; without patient data.
     """
 
     pixels: PixelArray = field(repr=False)
@@ -202,6 +203,7 @@ class Radiograph:
     sop_instance_uid: str | None = None
     stored: StoredArray | None = field(default=None, repr=False)
     header: Any = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check type and shape of the pixels."""

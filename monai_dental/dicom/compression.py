@@ -69,7 +69,7 @@ def _compress(derived: Dataset, transfer_syntax: str, encode: Callable[..., byte
         derived.PixelData, image_pixel.dtype.newbyteorder("<"), math.prod(image_pixel.shape)
     ).reshape(image_pixel.shape)
     encoded = encapsulate([encode(frame, image_pixel.bits_stored) for frame in cells])
-    back = decode_frames(transfer_syntax, encoded, image_pixel.shape, image_pixel.bits_allocated)
+    back = decode_frames(transfer_syntax, encoded, image_pixel)
     if not np.array_equal(back.view(image_pixel.dtype), cells):
         raise CorruptImageError("pixels do not come back from compression")
     derived.add_new("PixelData", "OB", encoded)

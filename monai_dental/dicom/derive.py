@@ -149,7 +149,9 @@ def _derive(
     record_series(derived, derivation)
     record_creation(derived, derivation)
     record_image_type(derived)
-    record_derivation(derived, header, derivation, is_resampled=is_resampled)
+    record_derivation(
+        derived, header, derivation, is_resampled=is_resampled, notes=radiograph.notes
+    )
     record_equipment(derived, derivation)
     _set_pixels(derived, encoding, stored)
     derived.file_meta = _file_meta(derived)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,22 @@ from monai_dental.dicom.quiet import PYDICOM_ERRORS, VALUE_ERRORS
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
 
 _GRAYSCALE = ("MONOCHROME1", "MONOCHROME2")
+COLOUR_SPACES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+"""Photometric interpretations of three samples that may be grey all the same."""
+
+_OFCOLOUR_SPACES = ("PlanarConfiguration", "ICCProfile", "ColorSpace")
 _CODE_STRING = re.compile(r"(MONOCHROME|RGB|YBR|PALETTE|HSV|ARGB|CMYK|XYB)[A-Z0-9_ ]{0,12}")
 
 
 @dataclass(frozen=True)
 class ImagePixel:
-    """The Image Pixel Module (PS3.3 C.7.6.3) of a grayscale image, as far as decoding needs it."""
+    """The Image Pixel Module (PS3.3 C.7.6.3) of an image, as far as decoding needs it.
+
+    Attributes:
+        samples: Samples per Pixel: 1, or 3 of an image that may still be grey.
+        is_planar: Whether the samples of all pixels follow one another, plane by plane.
+        notes: What was taken to be otherwise than the dataset says.
+    """
 
     frames: int
     rows: int
@@ -30,6 +40,9 @@ class ImagePixel:
     high_bit: int
     is_signed: bool
     photometric_interpretation: str
+    samples: int = 1
+    is_planar: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,7 +118,7 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
         return []
     if value is None or value == "":
         return []
-    return [str(each) for each in (value if isinstance(value, MultiValue) else [value])]
+    return [str(each) for each in (value if isinstance(value, (MultiValue, list)) else [value])]
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
@@ -132,24 +145,15 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         dataset: A dataset with pixel data; within `quiet_pydicom`.
 
     Returns:
-        The module's values, consistent with each other.
+        The module's values, consistent with each other. Number of Frames 0 is taken to be 1, which
+        every reader of such files does, and noted.
 
     Raises:
-        UnsupportedImageError: The image is not grayscale, or not of 8 or 16 bits allocated.
+        UnsupportedImageError: The image is neither grayscale nor RGB or YBR in three channels, or
+            not of 8 or 16 bits allocated.
         CorruptImageError: An element is missing or contradicts another.
     """
-    photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
-    if photometric not in _GRAYSCALE:
-        # Only terms of the standard are quoted: a broken file may hold a patient's name here.
-        found = f"is '{photometric}'" if _CODE_STRING.fullmatch(photometric) else "is not known"
-        if not photometric:
-            raise CorruptImageError(f"{element('PhotometricInterpretation')} is missing")
-        raise UnsupportedImageError(
-            f"{element('PhotometricInterpretation')} {found}; need MONOCHROME1 or MONOCHROME2"
-        )
-    samples = integer(dataset, "SamplesPerPixel", 1)
-    if samples != 1:
-        raise CorruptImageError(f"{element('SamplesPerPixel')} is {samples}; need 1")
+    photometric, samples = _read_photometric(dataset)
     allocated = integer(dataset, "BitsAllocated")
     if allocated not in (8, 16):
         raise UnsupportedImageError(f"{element('BitsAllocated')} is {allocated}; need 8 or 16")
@@ -166,8 +170,10 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         raise CorruptImageError(f"{element('PixelRepresentation')} is {sign}; need 0 or 1")
     if sign and stored == 1:
         raise UnsupportedImageError(f"{element('BitsStored')} is 1, with a sign; need 2 or more")
+    frames = integer(dataset, "NumberOfFrames", 1)
+    notes = (f"{element('NumberOfFrames')} is 0, taken as 1",) if frames == 0 else ()
     return ImagePixel(
-        frames=integer(dataset, "NumberOfFrames", 1),
+        frames=frames or 1,
         rows=integer(dataset, "Rows"),
         columns=integer(dataset, "Columns"),
         bits_allocated=allocated,
@@ -175,7 +181,52 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         high_bit=high_bit,
         is_signed=bool(sign),
         photometric_interpretation=photometric,
+        samples=samples,
+        is_planar=samples > 1 and integer(dataset, "PlanarConfiguration", 0) == 1,
+        notes=notes,
     )
+
+
+def as_grey(image_pixel: ImagePixel) -> ImagePixel:
+    """What holds once a picture of three equal channels has become a grey one.
+
+    Args:
+        image_pixel: What the dataset says.
+
+    Returns:
+        The same for a grey picture; else MONOCHROME2 of one sample, with a note.
+    """
+    if image_pixel.samples == 1:
+        return image_pixel
+    note = (
+        f"three channels of {image_pixel.photometric_interpretation} without colour, taken as grey"
+    )
+    return replace(
+        image_pixel,
+        photometric_interpretation="MONOCHROME2",
+        samples=1,
+        is_planar=False,
+        notes=(*image_pixel.notes, note),
+    )
+
+
+def _read_photometric(dataset: Dataset) -> tuple[str, int]:
+    """Photometric Interpretation and Samples per Pixel, which go together."""
+    photometric = " ".join(texts(dataset, "PhotometricInterpretation")).strip()
+    samples = integer(dataset, "SamplesPerPixel", 1)
+    if samples == 3 and photometric in COLOUR_SPACES:
+        return photometric, samples
+    if photometric not in _GRAYSCALE:
+        # Only terms of the standard are quoted: a broken file may hold a patient's name here.
+        found = f"is '{photometric}'" if _CODE_STRING.fullmatch(photometric) else "is not known"
+        if not photometric:
+            raise CorruptImageError(f"{element('PhotometricInterpretation')} is missing")
+        raise UnsupportedImageError(
+            f"{element('PhotometricInterpretation')} {found}; need MONOCHROME1 or MONOCHROME2"
+        )
+    if samples != 1:
+        raise CorruptImageError(f"{element('SamplesPerPixel')} is {samples}; need 1")
+    return photometric, samples
 
 
 def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | None]:
@@ -256,6 +307,9 @@ def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
     }
     if "NumberOfFrames" in dataset:
         values["NumberOfFrames"] = image_pixel.frames
+    for keyword in _OFCOLOUR_SPACES:
+        if keyword in dataset:
+            del dataset[keyword]
     for keyword, value in values.items():
         if texts(dataset, keyword) != [str(value)]:
             put(dataset, keyword, value)

@@ -13,6 +13,8 @@ from monai_dental.dicom.elements import put, texts
 _METHODS = {
     str(uid.JPEGBaseline8Bit): "ISO_10918_1",
     str(uid.JPEGExtended12Bit): "ISO_10918_1",
+    "1.2.840.10008.1.2.4.53": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.55": "ISO_10918_1",
     str(uid.JPEGLSNearLossless): "ISO_14495_1",
     str(uid.JPEG2000): "ISO_15444_1",
     str(uid.HTJ2K): "ISO_15444_15",
@@ -21,6 +23,11 @@ _METHODS = {
 }
 _WAVELETS = (str(uid.JPEG2000), str(uid.HTJ2K))
 _NUMBER = re.compile(r"\d+(\.\d*)?")
+
+
+def is_lossy_syntax(transfer_syntax: str) -> bool:
+    """Whether a transfer syntax may hold what is compressed with a loss."""
+    return transfer_syntax in _METHODS
 
 
 def record_lossy(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from pydicom import Dataset, Sequence
+from pydicom import Dataset
+from pydicom import Sequence as DicomSequence
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, PositronEmissionTomographyImageStorage
@@ -151,13 +153,18 @@ def record_image_type(derived: Dataset) -> None:
     for keyword in _GROUPS:
         for group in items(derived, keyword):
             for macro in group.elements():
-                for item in macro.value if isinstance(macro.value, Sequence) else ():
+                for item in macro.value if isinstance(macro.value, DicomSequence) else ():
                     if "FrameType" in item:
                         put(item, "FrameType", ["DERIVED", *texts(item, "FrameType")[1:]])
 
 
 def record_derivation(
-    derived: Dataset, header: Dataset, derivation: Derivation, *, is_resampled: bool = False
+    derived: Dataset,
+    header: Dataset,
+    derivation: Derivation,
+    *,
+    is_resampled: bool = False,
+    notes: Sequence[str] = (),
 ) -> None:
     """Say what was done, and to which image.
 
@@ -167,19 +174,19 @@ def record_derivation(
         header: The source.
         derivation: How the pixels were made.
         is_resampled: Whether the pixel matrix is another one.
+        notes: What the source says otherwise than it was taken; ASCII.
     """
     groups = items(derived, "PerFrameFunctionalGroupsSequence")
     shared = items(derived, "SharedFunctionalGroupsSequence")
     if not groups and not shared:
-        _describe(derived, derivation, _source_item(header, is_resampled))
+        _describe(derived, derivation, _source_item(header, is_resampled), notes)
         return
     # A macro stands in the shared groups or in those of the frames, never in both.
     is_shared = bool(shared) and ("DerivationImageSequence" in shared[0] or not groups)
     for number, group in enumerate(shared if is_shared else groups, start=1):
         item = Dataset()
-        _describe(
-            item, derivation, _source_item(header, is_resampled, None if is_shared else number)
-        )
+        source = _source_item(header, is_resampled, None if is_shared else number)
+        _describe(item, derivation, source, notes)
         put(group, "DerivationImageSequence", [*items(group, "DerivationImageSequence"), item])
     _add_evidence(derived, header)
 
@@ -235,9 +242,11 @@ def _reference(header: Dataset) -> Dataset:
     return item
 
 
-def _describe(holder: Dataset, derivation: Derivation, source: Dataset) -> None:
+def _describe(
+    holder: Dataset, derivation: Derivation, source: Dataset, notes: Sequence[str]
+) -> None:
     earlier = holder.get("DerivationDescription")
-    said = f"{derivation.description}, strength {derivation.strength:g}"
+    said = "; ".join((f"{derivation.description}, strength {derivation.strength:g}", *notes))
     if isinstance(earlier, str) and earlier:
         said = f"{earlier[: _SHORT_TEXT - len(said) - 2]}; {said}"
     put(holder, "DerivationDescription", said)

@@ -14,12 +14,15 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
-from monai_dental.dicom.elements import element, items, texts
+from monai_dental.dicom.elements import COLOUR_SPACES, element, items, texts
 from monai_dental.dicom.quiet import parsing
 from monai_dental.errors import CorruptImageError, RulesError
 
 SHIPPED_RULES = Path(__file__).with_name("selection.json")
 """The rules that hold where the user names none."""
+
+COLOUR = "colour; need grayscale"
+"""Why an instance in colour is skipped."""
 
 _LISTS = (
     "skipped_image_types",
@@ -174,11 +177,33 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
     return _reason_of_image(dataset, rules, modality)
 
 
-def _reason_of_image(dataset: Dataset, rules: Rules, modality: str) -> str | None:
-    photometric = str(dataset.get("PhotometricInterpretation") or "").strip()
+def may_be_grey(dataset: Dataset) -> bool:
+    """Whether only the pixels tell if an instance is in colour: real ones send grey as RGB.
+
+    Args:
+        dataset: The instance, its pixels not decoded.
+
+    Returns:
+        True for three channels in a colour space that is read; see `to_radiograph`.
+    """
+    with parsing(dataset, "broken DICOM"):
+        return dataset.get("SamplesPerPixel") == 3 and _photometric(dataset) in COLOUR_SPACES
+
+
+def _photometric(dataset: Dataset) -> str:
+    return str(dataset.get("PhotometricInterpretation") or "").strip()
+
+
+def _has_colours(dataset: Dataset) -> bool:
     samples = dataset.get("SamplesPerPixel") or 1
-    if samples != 1 or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")):
-        return "colour; need grayscale"
+    return samples != 1 or _photometric(dataset).startswith(
+        ("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")
+    )
+
+
+def _reason_of_image(dataset: Dataset, rules: Rules, modality: str) -> str | None:
+    if _has_colours(dataset) and not may_be_grey(dataset):
+        return COLOUR
     if "PixelData" not in dataset:
         return "pixels are floats; need integers"
     if not rules.skipped_image_types.isdisjoint(_image_types(dataset)):
