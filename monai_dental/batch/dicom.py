@@ -110,7 +110,9 @@ class DicomEngine:
         job = self._job
         try:
             dataset = read_dataset(instance.path, content)
-        except UnsupportedImageError:
+        except UnsupportedImageError as error:
+            if _reason(error, instance.path) != _NOT_DICOM:
+                raise
             return replace(found, outcome="skipped", reason=_NOT_DICOM)
         reason = reason_to_skip(dataset, job.rules)
         if reason is None and is_own(dataset):

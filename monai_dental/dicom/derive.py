@@ -236,8 +236,8 @@ def _with_padding(
 
 def _set_pixels(derived: Dataset, encoding: Encoding, stored: StoredArray) -> None:
     shift = derived.HighBit + 1 - encoding.bits_stored  # unused bits below the stored value
-    cells = (stored << shift).astype(encoding.dtype)
-    data = cells.astype(cells.dtype.newbyteorder("<")).tobytes()
+    cells = stored << shift if shift else stored
+    data = cells.astype(encoding.dtype.newbyteorder("<"), copy=False).tobytes()
     vr = "OB" if encoding.dtype.itemsize == 1 else "OW"
     derived.add_new("PixelData", vr, data + b"\0" * (len(data) % 2))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from monai_dental.dicom.elements import (
     ImagePixel,
@@ -19,6 +20,7 @@ from monai_dental.dicom.elements import (
     rescale_slopes,
 )
 from monai_dental.dicom.header import mend_header, to_header
+from monai_dental.dicom.inflate import HEAD_BYTES, inflate, may_be_deflated
 from monai_dental.dicom.lookup import read_modality_table
 from monai_dental.dicom.overlays import lift_overlays
 from monai_dental.dicom.pixels import read_cells, to_values
@@ -40,14 +42,16 @@ def read_dataset(path: Path, content: bytes | None = None) -> Dataset:
         The dataset, with its Pixel Data not decoded.
 
     Raises:
-        UnsupportedImageError: The file is not DICOM.
+        UnsupportedImageError: The file is not DICOM, or deflated and too large.
         CorruptImageError: The file cannot be read or parsed.
     """
     with quiet_pydicom():
         try:
-            return pydicom.dcmread(path if content is None else io.BytesIO(content))
+            return _read(path, content)
         except InvalidDicomError:
             dataset = _read_without_preamble(path if content is None else io.BytesIO(content))
+        except UnsupportedImageError as error:
+            raise UnsupportedImageError(f"{path}: {error}") from None
         except OSError as error:
             reason = error.strerror or "broken DICOM: OSError"
             raise CorruptImageError(f"{path}: cannot be read: {reason}") from None
@@ -78,6 +82,20 @@ def to_radiograph(dataset: Dataset, source: Path | None = None) -> Radiograph:
     """
     with parsing(dataset, "broken DICOM", source):
         return _to_radiograph(dataset, source)
+
+
+def _read(path: Path, content: bytes | None) -> Dataset:
+    head = content
+    if head is None:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    if may_be_deflated(head[:HEAD_BYTES]):
+        inflated = inflate(path.read_bytes() if content is None else content)
+        if inflated is not None:
+            dataset = pydicom.dcmread(io.BytesIO(inflated))
+            dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+            return dataset
+    return pydicom.dcmread(path if content is None else io.BytesIO(content))
 
 
 def _read_without_preamble(file: Path | io.BytesIO) -> Dataset | None:
