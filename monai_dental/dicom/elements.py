@@ -145,8 +145,8 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         dataset: A dataset with pixel data; within `quiet_pydicom`.
 
     Returns:
-        The module's values, consistent with each other. Number of Frames 0 is taken to be 1, which
-        every reader of such files does, and noted.
+        The module's values, consistent with each other. Number of Frames 0 is taken to be 1, and
+        the High Bit of whole cells to be their uppermost, as other readers do, and noted.
 
     Raises:
         UnsupportedImageError: The image is neither grayscale nor RGB or YBR in three channels, or
@@ -161,6 +161,10 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
     if not 1 <= stored <= allocated:
         raise CorruptImageError(f"{element('BitsStored')} is {stored}; need 1 to {allocated}")
     high_bit = integer(dataset, "HighBit", stored - 1)
+    notes = []
+    if stored == allocated != high_bit + 1:  # only one is possible
+        notes.append(f"{element('HighBit')} is {high_bit}, taken as {stored - 1}")
+        high_bit = stored - 1
     if not stored - 1 <= high_bit < allocated:
         raise CorruptImageError(
             f"{element('HighBit')} is {high_bit}; need {stored - 1} to {allocated - 1}"
@@ -171,7 +175,8 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
     if sign and stored == 1:
         raise UnsupportedImageError(f"{element('BitsStored')} is 1, with a sign; need 2 or more")
     frames = integer(dataset, "NumberOfFrames", 1)
-    notes = (f"{element('NumberOfFrames')} is 0, taken as 1",) if frames == 0 else ()
+    if frames == 0:
+        notes.append(f"{element('NumberOfFrames')} is 0, taken as 1")
     return ImagePixel(
         frames=frames or 1,
         rows=integer(dataset, "Rows"),
@@ -183,7 +188,7 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         photometric_interpretation=photometric,
         samples=samples,
         is_planar=samples > 1 and integer(dataset, "PlanarConfiguration", 0) == 1,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 

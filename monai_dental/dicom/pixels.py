@@ -93,6 +93,11 @@ def read_cells(dataset: Dataset, image_pixel: ImagePixel) -> Cells:
     declared = transfer_syntax_uid(dataset)
     known = pydicom.uid.UID(declared)
     is_native = known.is_transfer_syntax and not known.is_encapsulated
+    photometric = image_pixel.photometric_interpretation
+    if is_native and photometric == "YBR_FULL_422":
+        raise ColourImageError(
+            f"{element('PhotometricInterpretation')} is '{photometric}'; need grayscale"
+        )
     needed = _native_size(image_pixel)
     # Two pixels can look like an item, but not all of them like items up to the end.
     if data.startswith(_ITEM) and (
@@ -122,7 +127,12 @@ def _is_all_items(data: bytes) -> bool:
 def _in_fragments(data: bytes, image_pixel: ImagePixel, declared: str, *, is_native: bool) -> Cells:
     if pydicom.uid.UID(declared).is_transfer_syntax and not is_native:
         check_decodable(declared)
-    first = next(islice(generate_fragments(data), 1, 2), b"")  # behind the offset table
+    try:
+        first = next(islice(generate_fragments(data), 1, 2), b"")  # behind the offset table
+    except (ValueError, LookupError, EOFError) as error:
+        raise CorruptImageError(
+            f"{element('PixelData')} has broken fragments: {type(error).__name__}"
+        ) from None
     found = transfer_syntax_of(first)
     if found is None and is_native:
         return _native_in_fragments(data, image_pixel, declared)
@@ -138,7 +148,10 @@ def _in_fragments(data: bytes, image_pixel: ImagePixel, declared: str, *, is_nat
 
 def _native_in_fragments(data: bytes, image_pixel: ImagePixel, declared: str) -> Cells:
     """Pixels that are not compressed, in fragments all the same."""
-    joined = b"".join(islice(generate_fragments(data), 1, None))
+    try:
+        joined = b"".join(islice(generate_fragments(data), 1, None))
+    except (ValueError, LookupError, EOFError):
+        joined = b""
     needed = _native_size(image_pixel)
     if declared == ExplicitVRBigEndian or len(joined) not in (needed, needed + needed % 2):
         raise CorruptImageError(
@@ -181,10 +194,6 @@ def _from_bytes(
     if image_pixel.samples == 1:
         return cells.reshape(image_pixel.shape)
     photometric = image_pixel.photometric_interpretation
-    if photometric == "YBR_FULL_422":
-        raise ColourImageError(
-            f"{element('PhotometricInterpretation')} is '{photometric}'; need grayscale"
-        )
     if image_pixel.is_planar:
         channels = np.moveaxis(cells.reshape(frames, image_pixel.samples, rows, columns), 1, -1)
     else:

@@ -52,9 +52,16 @@ def read_dataset(path: Path, content: bytes | None = None) -> Dataset:
             dataset = _read_without_preamble(path if content is None else io.BytesIO(content))
         except UnsupportedImageError as error:
             raise UnsupportedImageError(f"{path}: {error}") from None
+        except NotImplementedError:
+            raise CorruptImageError(
+                f"{path}: broken DICOM: its file meta information has an element whose value "
+                "representation is none of DICOM's"
+            ) from None
         except OSError as error:
-            reason = error.strerror or "broken DICOM: OSError"
-            raise CorruptImageError(f"{path}: cannot be read: {reason}") from None
+            reason = "broken DICOM: it ends before a sequence or its pixels are complete"
+            if error.strerror:
+                reason = f"cannot be read: {error.strerror}"
+            raise CorruptImageError(f"{path}: {reason}") from None
         except PYDICOM_ERRORS as error:
             raise CorruptImageError(f"{path}: broken DICOM: {type(error).__name__}") from None
     if dataset is None:

@@ -35,11 +35,10 @@ def deflated(content: bytes, behind: int) -> bytes:
     return meta + b"".join(parts)
 
 
-@pytest.fixture
-def bomb(dicom_dataset, content_of, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def bomb(dicom_dataset, content_of, tmp_path_factory) -> Path:
     """Half a megabyte that inflates to 540."""
-    path = tmp_path / "in" / "bomb.dcm"
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("in") / "bomb.dcm"
     path.write_bytes(deflated(content_of(dicom_dataset()), 540 << 20))
     return path
 
