@@ -62,6 +62,13 @@ def test_no_frames_are_one_and_noted(dicom_dataset, picture, derived_of, dcmconv
     assert dcmconv(tmp_path / "derived.dcm")
 
 
+def test_high_bit_of_whole_cells_is_the_uppermost(dicom_dataset, picture) -> None:
+    radiograph = to_radiograph(dicom_dataset(picture(16), HighBit=0))
+    assert np.array_equal(radiograph.stored, picture(16))
+    assert radiograph.header.HighBit == 15
+    assert radiograph.notes == ("(0028,0102) High Bit is 0, taken as 15",)
+
+
 @pytest.mark.parametrize("syntax", PROGRESSIVE)
 def test_progressive_jpeg_is_read_and_is_lossy(
     dicom_dataset, progressive_jpeg, derived_of, syntax
