@@ -170,7 +170,8 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
     if modality and modality not in rules.modalities:
         known = modality if modality in _MODALITIES else "unknown"
         return f"{element('Modality')} is {known}; the rules take {', '.join(rules.modalities)}"
-    if not any(tag.group == 0x0008 for tag in dataset.keys()):
+    tags = list(dataset.keys())  # without decoding what they are of
+    if not any(tag.group == 0x0008 for tag in tags):
         raise CorruptImageError("the file meta information is broken: no data set is behind it")
     if not has_pixels or "Rows" not in dataset:
         raise CorruptImageError("(7FE0,0010) Pixel Data is missing: the instance breaks off")
