@@ -22,6 +22,10 @@ class UnsupportedImageError(MonaiDentalError):
     """The file is not a grayscale image in a format that this package reads."""
 
 
+class ColourImageError(UnsupportedImageError):
+    """The image has colours; only its pixels tell that it is not grey in three channels."""
+
+
 class CorruptImageError(MonaiDentalError):
     """The file is in a known format, but broken: truncated, undecodable or inconsistent."""
 

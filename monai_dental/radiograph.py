@@ -18,7 +18,13 @@ PixelArray = NDArray[np.float32]
 
 MAX_PIXELS = 2**28
 """Most pixels, of all frames together, that are decoded: 1 GiB as float32. A forged header would
-otherwise ask for any amount of memory; the largest panoramic radiographs have 2**23 pixels."""
+otherwise ask for any amount of memory; the largest panoramic radiographs have 2**23 pixels, CBCT
+volumes ten times as many."""
+
+MAX_FRAME_PIXELS = 2**26
+"""Most pixels of one frame, 8192 x 8192; film of 43 cm scanned at 0.06 mm has 2**25.6."""
+
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -137,10 +143,14 @@ class Encoding:
         Raises:
             ValueError: A pixel is not finite, or `source` has another shape.
         """
-        if not np.isfinite(pixels).all():
-            raise ValueError("pixels hold NaN or infinity; need finite values")
-        values = pixels.astype(np.float64) * (self.one - self.zero) + self.zero
-        stored = self._nearest(values)
+        stored = np.empty(pixels.shape, self.dtype)
+        flat, into = np.ascontiguousarray(pixels).reshape(-1), stored.reshape(-1)
+        for at in range(0, flat.size, _BLOCK):  # float64 of all of it would be four times as large
+            block = flat[at : at + _BLOCK]
+            if not np.isfinite(block).all():
+                raise ValueError("pixels hold NaN or infinity; need finite values")
+            values = block.astype(np.float64) * (self.one - self.zero) + self.zero
+            into[at : at + _BLOCK] = self._nearest(values)
         if source is None or self._is_exact():
             return stored
         if source.shape != pixels.shape:
@@ -190,6 +200,7 @@ class Radiograph:
             is resampled, of another shape than `pixels`.
         header: What the format's writer needs: a pydicom Dataset without Pixel Data, or a NIfTI
             header.
+        notes: What the file says otherwise than it was taken; without patient data.
     """
 
     pixels: PixelArray = field(repr=False)
@@ -202,6 +213,7 @@ class Radiograph:
     sop_instance_uid: str | None = None
     stored: StoredArray | None = field(default=None, repr=False)
     header: Any = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check type and shape of the pixels."""
@@ -297,10 +309,15 @@ def check_size(name: str, shape: Sequence[int]) -> None:
 
     Raises:
         CorruptImageError: The image is empty.
-        UnsupportedImageError: The image has more than `MAX_PIXELS` pixels.
+        UnsupportedImageError: The image has more than `MAX_PIXELS` pixels, or more than
+            `MAX_FRAME_PIXELS` in a frame.
     """
     size = " x ".join(str(int(extent)) for extent in shape)
     if any(extent < 1 for extent in shape):
         raise CorruptImageError(f"{name}: the image is empty ({size} pixels)")
+    if math.prod(shape[-2:]) > MAX_FRAME_PIXELS:
+        raise UnsupportedImageError(
+            f"{name}: {size} pixels; need at most {MAX_FRAME_PIXELS} in a frame"
+        )
     if math.prod(shape) > MAX_PIXELS:
         raise UnsupportedImageError(f"{name}: {size} pixels; need at most {MAX_PIXELS} in all")

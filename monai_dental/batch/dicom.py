@@ -19,11 +19,14 @@ from monai_dental.batch.source import Instance
 from monai_dental.batch.target import ObjectTarget
 from monai_dental.dicom.compression import compress, target_syntax
 from monai_dental.dicom.derive import Derivation, derive
+from monai_dental.dicom.identity import is_uid
+from monai_dental.dicom.pixels import transfer_syntax_uid
 from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.dicom.read import read_dataset, to_radiograph
 from monai_dental.dicom.record import is_own
-from monai_dental.dicom.select import Rules, reason_to_skip
+from monai_dental.dicom.select import COLOUR, Rules, may_be_grey, reason_to_skip
 from monai_dental.errors import (
+    ColourImageError,
     CorruptImageError,
     MonaiDentalError,
     OutputError,
@@ -31,6 +34,7 @@ from monai_dental.errors import (
     unforeseen,
 )
 from monai_dental.files.digests import digest_of, stamp_of
+from monai_dental.formats.registry import FORMAT_SUFFIXES
 from monai_dental.radiograph import PixelArray
 
 _NOT_DICOM = "not a DICOM file"
@@ -79,7 +83,8 @@ class DicomEngine:
             found, content = _read(instance)
         except OSError as error:
             gone = isinstance(error, FileNotFoundError)
-            reason = "vanished before it was read" if gone else f"cannot be read: {error.strerror}"
+            what = "this folder cannot be read" if instance.path.is_dir() else "cannot be read"
+            reason = "vanished before it was read" if gone else f"{what}: {error.strerror}"
             return Result("failed", reason)
         except CorruptImageError as error:
             return Result("failed", str(error))
@@ -88,7 +93,7 @@ class DicomEngine:
         if known and found.digest + found.mask_digest == known:
             return found
         if content is None:
-            return replace(found, outcome="skipped", reason=_NOT_DICOM)
+            return replace(found, outcome="skipped", reason=_reason_of_no_file(instance.path))
         try:
             return self._run(instance, content, found)
         except OutputError:
@@ -105,19 +110,27 @@ class DicomEngine:
         job = self._job
         try:
             dataset = read_dataset(instance.path, content)
-        except UnsupportedImageError:
+        except UnsupportedImageError as error:
+            if _reason(error, instance.path) != _NOT_DICOM:
+                raise
             return replace(found, outcome="skipped", reason=_NOT_DICOM)
         reason = reason_to_skip(dataset, job.rules)
         if reason is None and is_own(dataset):
             reason = "made by monai_dental itself"
         if reason is not None:
             return replace(found, outcome="skipped", reason=reason)
-        if self._denoiser is None or job.target is None:
+        is_preview = self._denoiser is None or job.target is None
+        if is_preview and not may_be_grey(dataset):
             return replace(found, outcome="derived")
-        file_meta = getattr(dataset, "file_meta", {})
         with quiet_pydicom():
-            source_syntax = str(file_meta.get("TransferSyntaxUID", ""))
-        radiograph = to_radiograph(dataset, instance.path)
+            source_syntax = transfer_syntax_uid(dataset)
+        try:
+            radiograph = to_radiograph(dataset, instance.path)
+        except ColourImageError:
+            return replace(found, outcome="skipped", reason=COLOUR)
+        notes = "; ".join(radiograph.notes)
+        if self._denoiser is None or job.target is None:
+            return replace(found, outcome="derived", reason=notes)
         del dataset, content
         mask = None
         if instance.mask is not None:
@@ -130,7 +143,8 @@ class DicomEngine:
         derived = derive(denoised, replace(self._derivation, created=created))
         del radiograph, denoised
         compress(derived, target_syntax(job.compression, source_syntax))
-        return replace(found, outcome="derived", stored=job.target.store(derived))
+        stored = job.target.store(derived)
+        return replace(found, outcome="derived", reason=notes, stored=stored)
 
 
 @dataclass(frozen=True)
@@ -168,6 +182,9 @@ class DicomJob:
 
 def _read(instance: Instance) -> tuple[Result, bytes | None]:
     """What is known of a file, and its bytes; none of one that is plainly not DICOM."""
+    if instance.path.is_dir():
+        _refuse_folder(instance.path)
+        return Result("left", stamp=stamp_of(instance.path.lstat())), None
     masks = [] if instance.mask is None else [instance.mask]
     mask_states = [path.stat() for path in masks]
     mask_digest = "".join(map(digest_of, masks))
@@ -179,6 +196,8 @@ def _read(instance: Instance) -> tuple[Result, bytes | None]:
         if not stat.S_ISREG(before.st_mode):
             return found, None
         head = stream.read(_HEAD)
+        if not head and _is_named_as_dicom(instance.path):
+            raise CorruptImageError("the file is empty")
         if head[128:] != b"DICM" and head[:2] not in _FIRST_GROUPS:
             return replace(found, digest=digest_of(instance.path)), None
         content = head + stream.read()
@@ -186,6 +205,24 @@ def _read(instance: Instance) -> tuple[Result, bytes | None]:
     if stamp_of(after) != stamp_of(before) or len(content) != after.st_size:
         raise CorruptImageError("changed while it was read")
     return replace(found, digest=hashlib.sha256(content).hexdigest()), content
+
+
+def _is_named_as_dicom(path: Path) -> bool:
+    return path.name.lower().endswith(FORMAT_SUFFIXES["dicom"]) or is_uid(path.name)
+
+
+def _reason_of_no_file(path: Path) -> str:
+    if path.is_dir():
+        return "a link to a folder; --follow-links follows it"
+    return _NOT_DICOM
+
+
+def _refuse_folder(path: Path) -> None:
+    """Fail for a folder that could not be read; a link to one is let pass."""
+    if path.is_symlink():
+        return
+    os.listdir(path)
+    raise CorruptImageError("a folder that could not be read; the same command again reads it")
 
 
 def _reason(error: MonaiDentalError, path: Path) -> str:

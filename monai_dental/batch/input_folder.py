@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from monai_dental.batch.masks import find_masks
@@ -13,34 +14,54 @@ from monai_dental.errors import DatasetError
 
 
 class InventorySource:
-    """Every file below a folder; hidden ones and links to files too.
+    """Every file below a folder, hidden ones too; so that each is accounted for.
+
+    A folder that cannot be read is named as a file would be, and so is a link to a folder that is
+    not followed: each gets an outcome of its own.
 
     Args:
         folder: The folder.
         excluded: A folder whose files are passed over: the output, where it lies in the input.
         masks: A folder of masks; see `find_masks`. Passed over likewise.
+        patterns: Names of files and folders to pass over, "*" and "?" in them for any letters; one
+            with a "/" is compared with the whole path below `folder`.
+        is_following_links: Whether links to folders are followed, wherever they lead.
 
     Attributes:
         folder: The folder.
 
     Raises:
-        DatasetError: There is no such folder, it lies in `excluded`, or a folder in it cannot be
-            read: files that are not seen would not be accounted for.
+        DatasetError: There is no such folder, it cannot be read, or it lies in `excluded`.
     """
 
-    def __init__(self, folder: Path, excluded: Path, masks: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        excluded: Path,
+        masks: Path | None = None,
+        *,
+        patterns: Sequence[str] = (),
+        is_following_links: bool = False,
+    ) -> None:
         if not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder")
         if folder.resolve().is_relative_to(excluded.resolve()):
             raise DatasetError(f"{folder}: lies in the output folder; need another output folder")
         self.folder = folder
-        seen = {os.path.realpath(each) for each in (folder, excluded, masks) if each is not None}
+        self._patterns = [pattern.strip("/") for pattern in patterns]
         self._instances: list[Instance] = []
-        for place, folders, names in os.walk(folder, onerror=_fail, followlinks=True):
-            folders[:] = [name for name in folders if _is_new(os.path.join(place, name), seen)]
-            for name in names:
-                path = Path(place, name)
-                self._instances.append(Instance(path, path.relative_to(folder)))
+        seen = {os.path.realpath(each) for each in (folder, excluded, masks) if each is not None}
+        for place, folders, names in os.walk(folder, onerror=self._note, followlinks=True):
+            below = [name for name in folders if not self._is_excluded(Path(place, name))]
+            folders[:] = []
+            for name in below:
+                if not is_following_links and os.path.islink(os.path.join(place, name)):
+                    self._add(Path(place, name))
+                elif _is_new(os.path.join(place, name), seen):
+                    folders.append(name)
+            for path in (Path(place, name) for name in names):
+                if not self._is_excluded(path):
+                    self._add(path)
         self._instances.sort(key=lambda instance: instance.name.as_posix())
         if masks is not None:
             found = find_masks(masks, self._instances)
@@ -54,6 +75,23 @@ class InventorySource:
         """Return the files in the order of their names."""
         return iter(self._instances)
 
+    def _add(self, path: Path) -> None:
+        self._instances.append(Instance(path, path.relative_to(self.folder)))
+
+    def _note(self, error: OSError) -> None:
+        """Name a folder that cannot be read; without the first there is nothing to do."""
+        path = Path(error.filename)
+        if path == self.folder:
+            raise DatasetError(f"{path}: cannot read this folder: {error.strerror}") from error
+        self._add(path)
+
+    def _is_excluded(self, path: Path) -> bool:
+        name = path.relative_to(self.folder).as_posix()
+        return any(
+            fnmatchcase(name if "/" in pattern else path.name, pattern)
+            for pattern in self._patterns
+        )
+
 
 def _is_new(folder: str, seen: set[str]) -> bool:
     place = os.path.realpath(folder)
@@ -61,7 +99,3 @@ def _is_new(folder: str, seen: set[str]) -> bool:
         return False
     seen.add(place)
     return True
-
-
-def _fail(error: OSError) -> None:
-    raise DatasetError(f"{error.filename}: cannot read this folder: {error.strerror}") from error

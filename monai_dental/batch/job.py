@@ -40,7 +40,8 @@ class Result:
 
     Attributes:
         outcome: "derived", "skipped", "failed", or "left", where the file is as `known` told.
-        reason: Why it was skipped or failed.
+        reason: Why it was skipped or failed; of a derived one, what of it was taken otherwise than
+            it says.
         stamp: The file's and its mask's, before they were read.
         digest: SHA-256 of its bytes.
         mask_digest: SHA-256 of the bytes of its mask; "" where it has none.

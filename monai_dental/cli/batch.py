@@ -94,6 +94,15 @@ def add(commands: Subparsers) -> None:
         "DIR/NAME.png is not black, of the file IN_DIR/NAME",
     )  # fmt: skip
     command.add_argument(
+        "--exclude", metavar="PATTERN", action="append", default=[],
+        help="pass over files and folders of this name, * and ? standing for any letters, such as "
+        "'lost+found' or '*.pdf'; with a /, of this path below IN_DIR; can be given several times",
+    )  # fmt: skip
+    command.add_argument(
+        "--follow-links", action="store_true",
+        help="follow links to folders, wherever they lead (default: each is skipped, and named)",
+    )  # fmt: skip
+    command.add_argument(
         "--engine", choices=("local", "ray"), default="local",
         help="where workers run: on this machine, or on those of a Ray cluster (default: local)",
     )  # fmt: skip
@@ -312,9 +321,17 @@ def _make_source(arguments: argparse.Namespace, work: Path) -> InstanceSource:
     from monai_dental.pacs import DicomwebAddress
 
     if isinstance(arguments.input, Path):
-        return InventorySource(arguments.input, excluded=work, masks=arguments.masks)
+        return InventorySource(
+            arguments.input,
+            excluded=work,
+            masks=arguments.masks,
+            patterns=arguments.exclude,
+            is_following_links=arguments.follow_links,
+        )
     if arguments.masks is not None:
         raise DatasetError(f"{arguments.masks}: masks need an input folder, not a PACS")
+    if arguments.exclude or arguments.follow_links:
+        raise DatasetError("--exclude and --follow-links need an input folder, not a PACS")
 
     from monai_dental.pacs.dicomweb.archive import DicomwebArchive
     from monai_dental.pacs.dimse.archive import DimseArchive
@@ -354,14 +371,17 @@ def _make_target(arguments: argparse.Namespace) -> ObjectTarget:
 
 
 def _preview(whole: Batch) -> int:
+    from monai_dental.batch.record.status import group_reasons
+
     names = {"derived": "would be denoised", "skipped": "skipped", "failed": "failed"}
     totals: Counter[str] = Counter()
-    reasons: Counter[tuple[str, str]] = Counter()
+    reasons: dict[str, list[str]] = {outcome: [] for outcome in names}
     for row in whole.preview():
         totals[row.outcome] += 1
         if row.reason:
-            reasons[row.outcome, row.reason] += 1
-    for (outcome, reason), count in sorted(reasons.items()):
-        print(printable(f"{names[outcome]} {count}: {reason}"))
+            reasons[row.outcome].append(row.reason)
+    for outcome, name in names.items():
+        for reason, count in group_reasons(reasons[outcome]):
+            print(printable(f"{name} {count}: {reason}"))
     print(", ".join(f"{totals[outcome]} {name}" for outcome, name in names.items()))
     return 1 if totals["failed"] else 0

@@ -1,12 +1,16 @@
 """What the header of a codestream tells of it, read before anything is decoded.
 
-A decoder allocates what the codestream asks for, whatever the dataset around it says.
+A decoder allocates what the codestream asks for, whatever the dataset around it says. Neither
+imagecodecs nor Pillow tells size, components, bits and sign of all these codestreams without
+decoding them: Pillow knows no JPEG-LS, no lossless JPEG and no sign.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+
+from pydicom import uid
 
 from monai_dental.errors import CorruptImageError
 
@@ -15,30 +19,43 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 # SOF0 to SOF15 but for DHT, JPG and DAC, which stand among them; and SOF55 of JPEG-LS.
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _CODING_STYLE, _START_OF_TILE = 0xFF52, 0xFF90
+_JPEG_SYNTAXES = {
+    0xC0: str(uid.JPEGBaseline8Bit),
+    0xC1: str(uid.JPEGExtended12Bit),
+    0xC2: "1.2.840.10008.1.2.4.55",
+    0xC3: str(uid.JPEGLossless),
+    0xF7: str(uid.JPEGLSNearLossless),
+}
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 
 @dataclass(frozen=True)
 class CodestreamHeader:
-    """The size of a codestream's picture.
+    """What a codestream says of its picture.
 
     Attributes:
         rows: Number of rows.
         columns: Number of columns.
         components: Number of components, 1 for grayscale.
-        bits: Bits of a sample of the first component, without regard to its sign.
+        bits: Bits of a sample of the first component, its sign's among them.
+        is_signed: Whether the first component has a sign.
+        process: The marker of the frame header of JPEG (SOF0 is 0xC0) or JPEG-LS (0xF7); else 0.
     """
 
     rows: int
     columns: int
     components: int
     bits: int
+    is_signed: bool = False
+    process: int = 0
 
-    def check(self, shape: tuple[int, int]) -> None:
-        """Check that the picture is grayscale and of the dataset's size.
+    def check(self, shape: tuple[int, int], components: int, bits_allocated: int) -> None:
+        """Check that the picture is what the dataset has room for.
 
         Args:
             shape: (Rows, Columns) of the dataset.
+            components: Its Samples per Pixel.
+            bits_allocated: Its Bits Allocated.
 
         Raises:
             CorruptImageError: It is not.
@@ -48,8 +65,15 @@ class CodestreamHeader:
                 f"has a codestream of {self.rows} x {self.columns} pixels; the header has "
                 f"(0028,0010) Rows x (0028,0011) Columns of {shape[0]} x {shape[1]}"
             )
-        if self.components != 1:
-            raise CorruptImageError(f"has a codestream of {self.components} components; need 1")
+        if self.components != components:
+            raise CorruptImageError(
+                f"has a codestream of {self.components} components; need {components}"
+            )
+        if self.bits > bits_allocated:
+            raise CorruptImageError(
+                f"has a codestream of {self.bits} bits; (0028,0100) Bits Allocated is "
+                f"{bits_allocated}"
+            )
 
 
 def read_jpeg_header(codestream: bytes) -> CodestreamHeader:
@@ -80,7 +104,7 @@ def read_jpeg_header(codestream: bytes) -> CodestreamHeader:
         try:
             if marker in _START_OF_FRAME:
                 bits, rows, columns, components = struct.unpack_from(">BHHB", codestream, at + 2)
-                return CodestreamHeader(rows, columns, components, bits)
+                return CodestreamHeader(rows, columns, components, bits, process=marker)
             at += max(struct.unpack_from(">H", codestream, at)[0], 2)
         except struct.error:
             break
@@ -108,7 +132,8 @@ def read_jpeg2000_header(codestream: bytes) -> CodestreamHeader:
         except struct.error:
             pass
         else:
-            return CodestreamHeader(bottom - top, right - left, components, (bits & 0x7F) + 1)
+            size = bottom - top, right - left
+            return CodestreamHeader(*size, components, (bits & 0x7F) + 1, bool(bits & 0x80))
     raise CorruptImageError("cannot be decoded: its codestream has no JPEG 2000 SIZ marker")
 
 
@@ -131,6 +156,34 @@ def is_irreversible(codestream: bytes) -> bool:
             break
         at += 2 + max(length, 2)
     return False
+
+
+def transfer_syntax_of(codestream: bytes) -> str | None:
+    """The transfer syntax that a codestream would have, as far as its first bytes tell.
+
+    Args:
+        codestream: A frame, or its beginning.
+
+    Returns:
+        A Transfer Syntax UID that decodes it; the lossy one of JPEG-LS, JPEG 2000 and JPEG XL,
+        which take in the lossless. None where the bytes are none of a known kind.
+    """
+    if codestream.startswith((b"\xff\x4f\xff\x51", _JP2_SIGNATURE)):
+        return str(uid.JPEG2000)
+    if codestream.startswith(b"\xff\xd8"):
+        try:
+            return _JPEG_SYNTAXES.get(read_jpeg_header(codestream).process)
+        except CorruptImageError:
+            return None
+    if codestream.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return "1.2.840.10008.1.2.4.112"
+    if len(codestream) > 64:
+        count, *offsets = struct.unpack_from("<16I", codestream)
+        used = offsets[:count]
+        is_rising = all(a < b for a, b in zip(used, [*used[1:], len(codestream)], strict=False))
+        if 1 <= count <= 15 and used[0] == 64 and is_rising and not any(offsets[count:]):
+            return str(uid.RLELossless)
+    return None
 
 
 def _start_of_jpeg2000(content: bytes) -> int:

@@ -15,7 +15,7 @@ from pydicom.pixels.encoders import RLELosslessEncoder
 
 from monai_dental.dicom.codecs import decode_frames
 from monai_dental.dicom.elements import read_image_pixel
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
+from monai_dental.dicom.quiet import parsing
 from monai_dental.errors import CorruptImageError
 
 COMPRESSIONS = ("none", "jpegls", "as-source")
@@ -56,14 +56,8 @@ def compress(derived: Dataset, transfer_syntax: str) -> None:
     encode = _ENCODERS.get(transfer_syntax)
     if encode is None:
         return
-    with quiet_pydicom():
-        try:
-            _compress(derived, transfer_syntax, encode)
-        except PYDICOM_ERRORS as error:
-            name = instance_name(derived)
-            raise CorruptImageError(
-                f"{name}: cannot be compressed: {type(error).__name__}"
-            ) from None
+    with parsing(derived, "cannot be compressed"):
+        _compress(derived, transfer_syntax, encode)
 
 
 def _compress(derived: Dataset, transfer_syntax: str, encode: Callable[..., bytes]) -> None:
@@ -75,7 +69,7 @@ def _compress(derived: Dataset, transfer_syntax: str, encode: Callable[..., byte
         derived.PixelData, image_pixel.dtype.newbyteorder("<"), math.prod(image_pixel.shape)
     ).reshape(image_pixel.shape)
     encoded = encapsulate([encode(frame, image_pixel.bits_stored) for frame in cells])
-    back = decode_frames(transfer_syntax, encoded, image_pixel.shape, image_pixel.bits_allocated)
+    back = decode_frames(transfer_syntax, encoded, image_pixel)
     if not np.array_equal(back.view(image_pixel.dtype), cells):
         raise CorruptImageError("pixels do not come back from compression")
     derived.add_new("PixelData", "OB", encoded)

@@ -12,12 +12,11 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from monai_dental.dicom.elements import element, integer, read_image_pixel
+from monai_dental.dicom.elements import element, integer, put
 from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, parsing, quiet_pydicom
 from monai_dental.dicom.record import (
     Derivation,
-    put,
     record_creation,
     record_derivation,
     record_equipment,
@@ -26,7 +25,7 @@ from monai_dental.dicom.record import (
 )
 from monai_dental.dicom.resample import resample_header
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
-from monai_dental.radiograph import Radiograph, StoredArray, integer_range
+from monai_dental.radiograph import Encoding, Radiograph, StoredArray
 
 __all__ = ["Derivation", "derive", "encode_dataset"]
 
@@ -95,14 +94,8 @@ def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
     if not isinstance(radiograph.header, Dataset) or radiograph.stored is None:
         raise ValueError("the radiograph does not come from DICOM; need one that was read from it")
     stored = radiograph.to_stored()
-    with quiet_pydicom():
-        name = instance_name(radiograph.header, radiograph.source)
-        try:
-            return _derive(radiograph.header, radiograph.stored, stored, derivation)
-        except (CorruptImageError, UnsupportedImageError) as error:
-            raise type(error)(f"{name}: {error}") from None
-        except PYDICOM_ERRORS as error:
-            raise CorruptImageError(f"{name}: cannot be derived: {type(error).__name__}") from None
+    with parsing(radiograph.header, "cannot be derived", radiograph.source):
+        return _derive(radiograph, radiograph.stored, stored, derivation)
 
 
 def encode_dataset(dataset: Dataset) -> bytes:
@@ -128,8 +121,10 @@ def encode_dataset(dataset: Dataset) -> bytes:
 
 
 def _derive(
-    header: Dataset, source: StoredArray, stored: StoredArray, derivation: Derivation
+    radiograph: Radiograph, source: StoredArray, stored: StoredArray, derivation: Derivation
 ) -> Dataset:
+    header: Dataset = radiograph.header
+    encoding = radiograph.encoding
     sop_instance_uid = str(_referable(header, "SOPInstanceUID"))
     _referable(header, "SOPClassUID")
     derived = copy.deepcopy(header)
@@ -140,7 +135,7 @@ def _derive(
     if is_resampled:
         resample_header(derived, source.shape[-2:], stored.shape[-2:])
     else:
-        stored = _with_padding(header, source, stored)
+        stored = _with_padding(header, encoding, source, stored)
     # With the result's own pixels too: what another processor, precision or version of this
     # package makes of the same source is another instance.
     digests = header_digest, _pixel_digest(source), _pixel_digest(stored)
@@ -154,9 +149,11 @@ def _derive(
     record_series(derived, derivation)
     record_creation(derived, derivation)
     record_image_type(derived)
-    record_derivation(derived, header, derivation, is_resampled=is_resampled)
+    record_derivation(
+        derived, header, derivation, is_resampled=is_resampled, notes=radiograph.notes
+    )
     record_equipment(derived, derivation)
-    _set_pixels(derived, stored)
+    _set_pixels(derived, encoding, stored)
     derived.file_meta = _file_meta(derived)
     return derived
 
@@ -209,44 +206,40 @@ def _drop_signatures(dataset: Dataset) -> None:
                 _drop_signatures(item)
 
 
-def _with_padding(header: Dataset, source: StoredArray, stored: StoredArray) -> StoredArray:
+def _with_padding(
+    header: Dataset, encoding: Encoding, source: StoredArray, stored: StoredArray
+) -> StoredArray:
     """The stored values with the source's padding pixels put back, and no others made.
 
     A result that would be padding (PS3.3 C.7.5.1.1.2) gets the nearest value that is not.
     """
     if header.get("PixelPaddingValue") is None:
         return stored
-    image_pixel = read_image_pixel(header)
     limits = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         if header.get(keyword) is not None:
             # The value representation, US or SS, is often the wrong one: only the bits count.
-            value = integer(header, keyword) & ((1 << image_pixel.bits_stored) - 1)
-            if image_pixel.is_signed and value >> (image_pixel.bits_stored - 1):
-                value -= 1 << image_pixel.bits_stored
-            limits.append(value)
+            value = integer(header, keyword) & ((1 << encoding.bits_stored) - 1)
+            limits.append(value - (1 << encoding.bits_stored) * (value > encoding.maximum))
     low, high = min(limits), max(limits)
     is_padding = (source >= low) & (source <= high)
     is_made_padding = ~is_padding & (stored >= low) & (stored <= high)
     stored = np.where(is_padding, source, stored)
     if is_made_padding.any():
         # Then the source, which is within the bits, has pixels on one side or the other.
-        smallest, largest = integer_range(image_pixel.dtype, image_pixel.bits_stored)
-        beside = [value for value in (low - 1, high + 1) if smallest <= value <= largest]
+        allowed = range(encoding.minimum, encoding.maximum + 1)
+        beside = [value for value in (low - 1, high + 1) if value in allowed]
         values = stored[is_made_padding]
         stored[is_made_padding] = np.where(values <= (low + high) // 2, beside[0], beside[-1])
     return stored
 
 
-def _set_pixels(derived: Dataset, stored: StoredArray) -> None:
-    image_pixel = read_image_pixel(derived)
-    cells = (stored << image_pixel.shift).astype(image_pixel.dtype)
-    data = cells.astype(cells.dtype.newbyteorder("<")).tobytes()
-    derived.add_new(
-        "PixelData",
-        "OB" if image_pixel.bits_allocated == 8 else "OW",
-        data + b"\0" * (len(data) % 2),
-    )
+def _set_pixels(derived: Dataset, encoding: Encoding, stored: StoredArray) -> None:
+    shift = derived.HighBit + 1 - encoding.bits_stored  # unused bits below the stored value
+    cells = stored << shift if shift else stored
+    data = cells.astype(encoding.dtype.newbyteorder("<"), copy=False).tobytes()
+    vr = "OB" if encoding.dtype.itemsize == 1 else "OW"
+    derived.add_new("PixelData", vr, data + b"\0" * (len(data) % 2))
 
 
 def _file_meta(derived: Dataset) -> FileMetaDataset:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.multival import MultiValue
 
-from monai_dental.dicom.quiet import PYDICOM_ERRORS
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, VALUE_ERRORS
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
 
 _GRAYSCALE = ("MONOCHROME1", "MONOCHROME2")
+COLOUR_SPACES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+"""Photometric interpretations of three samples that may be grey all the same."""
+
+_OFCOLOUR_SPACES = ("PlanarConfiguration", "ICCProfile", "ColorSpace")
 _CODE_STRING = re.compile(r"(MONOCHROME|RGB|YBR|PALETTE|HSV|ARGB|CMYK|XYB)[A-Z0-9_ ]{0,12}")
 
 
 @dataclass(frozen=True)
 class ImagePixel:
-    """The Image Pixel Module (PS3.3 C.7.6.3) of a grayscale image, as far as decoding needs it."""
+    """The Image Pixel Module (PS3.3 C.7.6.3) of an image, as far as decoding needs it.
+
+    Attributes:
+        samples: Samples per Pixel: 1, or 3 of an image that may still be grey.
+        is_planar: Whether the samples of all pixels follow one another, plane by plane.
+        notes: What was taken to be otherwise than the dataset says.
+    """
 
     frames: int
     rows: int
@@ -29,6 +40,9 @@ class ImagePixel:
     high_bit: int
     is_signed: bool
     photometric_interpretation: str
+    samples: int = 1
+    is_planar: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,15 +87,55 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     Raises:
         CorruptImageError: The element is missing, or is no single integer.
     """
+    broken = CorruptImageError(f"{element(keyword)} is not an integer")
     try:
         value = dataset.get(keyword)
-        if value is None or value == "":
-            if default is not None:
-                return default
-            raise CorruptImageError(f"{element(keyword)} is missing")
-        return int(value)
     except PYDICOM_ERRORS:
-        raise CorruptImageError(f"{element(keyword)} is not an integer") from None
+        raise broken from None
+    if value is None or value == "":
+        if default is not None:
+            return default
+        raise CorruptImageError(f"{element(keyword)} is missing")
+    try:
+        return int(value)
+    except VALUE_ERRORS:
+        raise broken from None
+
+
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """An element's values as text.
+
+    Args:
+        dataset: Where it stands; within `quiet_pydicom`.
+        keyword: The attribute's keyword.
+
+    Returns:
+        The values; none where the element is absent, empty or broken.
+    """
+    try:
+        value = dataset.get(keyword)
+    except PYDICOM_ERRORS:
+        return []
+    if value is None or value == "":
+        return []
+    return [str(each) for each in (value if isinstance(value, (MultiValue, list)) else [value])]
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence.
+
+    Args:
+        dataset: Where it stands; within `quiet_pydicom`.
+        keyword: The attribute's keyword.
+
+    Returns:
+        The items; none where the element is absent, empty, broken or no sequence.
+    """
+    try:
+        value = dataset.get(keyword)
+    except PYDICOM_ERRORS:
+        return []
+    return list(value) if isinstance(value, Sequence) else []
 
 
 def read_image_pixel(dataset: Dataset) -> ImagePixel:
@@ -91,24 +145,15 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         dataset: A dataset with pixel data; within `quiet_pydicom`.
 
     Returns:
-        The module's values, consistent with each other.
+        The module's values, consistent with each other. Number of Frames 0 is taken to be 1, and
+        the High Bit of whole cells to be their uppermost, as other readers do, and noted.
 
     Raises:
-        UnsupportedImageError: The image is not grayscale, or not of 8 or 16 bits allocated.
+        UnsupportedImageError: The image is neither grayscale nor RGB or YBR in three channels, or
+            not of 8 or 16 bits allocated.
         CorruptImageError: An element is missing or contradicts another.
     """
-    photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
-    if photometric not in _GRAYSCALE:
-        # Only terms of the standard are quoted: a broken file may hold a patient's name here.
-        found = f"is '{photometric}'" if _CODE_STRING.fullmatch(photometric) else "is not known"
-        if not photometric:
-            raise CorruptImageError(f"{element('PhotometricInterpretation')} is missing")
-        raise UnsupportedImageError(
-            f"{element('PhotometricInterpretation')} {found}; need MONOCHROME1 or MONOCHROME2"
-        )
-    samples = integer(dataset, "SamplesPerPixel", 1)
-    if samples != 1:
-        raise CorruptImageError(f"{element('SamplesPerPixel')} is {samples}; need 1")
+    photometric, samples = _read_photometric(dataset)
     allocated = integer(dataset, "BitsAllocated")
     if allocated not in (8, 16):
         raise UnsupportedImageError(f"{element('BitsAllocated')} is {allocated}; need 8 or 16")
@@ -116,6 +161,10 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
     if not 1 <= stored <= allocated:
         raise CorruptImageError(f"{element('BitsStored')} is {stored}; need 1 to {allocated}")
     high_bit = integer(dataset, "HighBit", stored - 1)
+    notes = []
+    if stored == allocated != high_bit + 1:  # only one is possible
+        notes.append(f"{element('HighBit')} is {high_bit}, taken as {stored - 1}")
+        high_bit = stored - 1
     if not stored - 1 <= high_bit < allocated:
         raise CorruptImageError(
             f"{element('HighBit')} is {high_bit}; need {stored - 1} to {allocated - 1}"
@@ -125,8 +174,11 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         raise CorruptImageError(f"{element('PixelRepresentation')} is {sign}; need 0 or 1")
     if sign and stored == 1:
         raise UnsupportedImageError(f"{element('BitsStored')} is 1, with a sign; need 2 or more")
+    frames = integer(dataset, "NumberOfFrames", 1)
+    if frames == 0:
+        notes.append(f"{element('NumberOfFrames')} is 0, taken as 1")
     return ImagePixel(
-        frames=integer(dataset, "NumberOfFrames", 1),
+        frames=frames or 1,
         rows=integer(dataset, "Rows"),
         columns=integer(dataset, "Columns"),
         bits_allocated=allocated,
@@ -134,7 +186,52 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         high_bit=high_bit,
         is_signed=bool(sign),
         photometric_interpretation=photometric,
+        samples=samples,
+        is_planar=samples > 1 and integer(dataset, "PlanarConfiguration", 0) == 1,
+        notes=tuple(notes),
     )
+
+
+def as_grey(image_pixel: ImagePixel) -> ImagePixel:
+    """What holds once a picture of three equal channels has become a grey one.
+
+    Args:
+        image_pixel: What the dataset says.
+
+    Returns:
+        The same for a grey picture; else MONOCHROME2 of one sample, with a note.
+    """
+    if image_pixel.samples == 1:
+        return image_pixel
+    note = (
+        f"three channels of {image_pixel.photometric_interpretation} without colour, taken as grey"
+    )
+    return replace(
+        image_pixel,
+        photometric_interpretation="MONOCHROME2",
+        samples=1,
+        is_planar=False,
+        notes=(*image_pixel.notes, note),
+    )
+
+
+def _read_photometric(dataset: Dataset) -> tuple[str, int]:
+    """Photometric Interpretation and Samples per Pixel, which go together."""
+    photometric = " ".join(texts(dataset, "PhotometricInterpretation")).strip()
+    samples = integer(dataset, "SamplesPerPixel", 1)
+    if samples == 3 and photometric in COLOUR_SPACES:
+        return photometric, samples
+    if photometric not in _GRAYSCALE:
+        # Only terms of the standard are quoted: a broken file may hold a patient's name here.
+        found = f"is '{photometric}'" if _CODE_STRING.fullmatch(photometric) else "is not known"
+        if not photometric:
+            raise CorruptImageError(f"{element('PhotometricInterpretation')} is missing")
+        raise UnsupportedImageError(
+            f"{element('PhotometricInterpretation')} {found}; need MONOCHROME1 or MONOCHROME2"
+        )
+    if samples != 1:
+        raise CorruptImageError(f"{element('SamplesPerPixel')} is {samples}; need 1")
+    return photometric, samples
 
 
 def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | None]:
@@ -150,13 +247,13 @@ def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | No
         (row, column) spacing in mm and the keyword; (None, None) where no element tells a positive
         one.
     """
-    shared = _items(dataset, "SharedFunctionalGroupsSequence")
-    measures = _items(shared[0], "PixelMeasuresSequence") if shared else []
+    shared = items(dataset, "SharedFunctionalGroupsSequence")
+    measures = items(shared[0], "PixelMeasuresSequence") if shared else []
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         for holder in (dataset, *measures):
             try:
-                row, column = (float(value) for value in holder.get(keyword) or ())
-            except PYDICOM_ERRORS:
+                row, column = (float(value) for value in texts(holder, keyword))
+            except ValueError:
                 continue
             if np.isfinite([row, column]).all() and min(row, column) > 0:
                 return (row, column), keyword
@@ -177,23 +274,62 @@ def rescale_slopes(dataset: Dataset) -> list[float]:
     """
     holders = [dataset]
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in _items(dataset, keyword):
-            holders += _items(group, "PixelValueTransformationSequence")
+        for group in items(dataset, keyword):
+            holders += items(group, "PixelValueTransformationSequence")
     slopes = []
     for holder in holders:
         try:
             value = holder.get("RescaleSlope")
-            if value is not None and value != "":
-                slopes.append(float(value))
         except PYDICOM_ERRORS:
+            value = b""
+        if value is None or value == "":
+            continue
+        try:
+            slopes.append(float(value))
+        except VALUE_ERRORS:
             raise CorruptImageError(f"{element('RescaleSlope')} is not a number") from None
     if not np.isfinite(slopes).all() or 0.0 in slopes:
         raise CorruptImageError(f"{element('RescaleSlope')} is zero or not finite")
     return slopes
 
 
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    try:
-        return list(dataset.get(keyword) or ())
-    except PYDICOM_ERRORS:
-        return []
+def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
+    """Have a dataset say of its stored values what was found to hold of them.
+
+    Only what it does not say already is set: absent elements, and those that meant something else.
+
+    Args:
+        dataset: The dataset; changed; within `quiet_pydicom`.
+        image_pixel: What holds.
+    """
+    values = {
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": image_pixel.photometric_interpretation,
+        "BitsAllocated": image_pixel.bits_allocated,
+        "BitsStored": image_pixel.bits_stored,
+        "HighBit": image_pixel.high_bit,
+        "PixelRepresentation": int(image_pixel.is_signed),
+    }
+    if "NumberOfFrames" in dataset:
+        values["NumberOfFrames"] = image_pixel.frames
+    for keyword in _OFCOLOUR_SPACES:
+        if keyword in dataset:
+            del dataset[keyword]
+    for keyword, value in values.items():
+        if texts(dataset, keyword) != [str(value)]:
+            put(dataset, keyword, value)
+
+
+def put(dataset: Dataset, keyword: str, value: Any) -> None:
+    """Set an element anew, with the value representation of the standard.
+
+    Assigning alone would keep the source's, right or wrong.
+
+    Args:
+        dataset: Where to set it.
+        keyword: The attribute's keyword.
+        value: Its value.
+    """
+    if keyword in dataset:
+        del dataset[keyword]
+    setattr(dataset, keyword, value)

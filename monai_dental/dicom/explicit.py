@@ -19,13 +19,20 @@ from pydicom.valuerep import STR_VR, VR
 
 from monai_dental.dicom.quiet import PYDICOM_ERRORS
 
+_PIXEL_DATA = BaseTag(0x7FE00010)
+_NO_DATA = (0x0000, 0x0002, 0xFFFE)
+_UNDEFINED = 0xFFFFFFFF
+_WORDS_OR_ELSE = (VR.OB_OW, VR.US_OW, VR.US_SS_OW)
+
 
 def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
     """Copy a dataset, ready to be written in Explicit VR Little Endian, items and all.
 
     Elements that cannot be decoded become UN, bytes of unknown meaning: who needs one is told when
     it is looked at. Words of a big-endian dataset (OW and the like) are left as they are; see
-    `to_header`.
+    `to_header`. What may not stand there is left out: delimiters (PS3.5 7.5), elements of commands
+    and of file meta information, values of undefined length that are no sequences, and items with
+    encapsulated pixels, such as icons (PS3.5 A.4).
 
     Args:
         dataset: The dataset, its text not decoded yet; not changed; within `quiet_pydicom`.
@@ -36,9 +43,12 @@ def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
     """
     # In the order of the file: a private creator is copied before others make pydicom decode it.
     # Not by assignment, which decodes private elements.
-    tags = [tag for tag in list(dataset.keys()) if tag not in left_out]
+    tags = [tag for tag in list(dataset.keys()) if tag not in left_out and _is_data(dataset, tag)]
     encoding = dataset.original_character_set or default_encoding
-    copied = Dataset({tag: _to_explicit(dataset, tag) for tag in tags}, parent_encoding=encoding)
+    found = ((tag, _to_explicit(dataset, tag)) for tag in tags)
+    copied = Dataset(
+        {tag: each for tag, each in found if each is not None}, parent_encoding=encoding
+    )
     copied.is_undefined_length_sequence_item = dataset.is_undefined_length_sequence_item
     if None not in dataset.original_encoding:
         copied.set_original_encoding(False, True, encoding)
@@ -68,7 +78,23 @@ def _mark_implicit(dataset: Dataset) -> None:
                 _mark_implicit(item)
 
 
-def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
+def _is_data(dataset: Dataset, tag: BaseTag) -> bool:
+    return tag.group not in _NO_DATA and not _is_fragmented(dataset.get_item(tag))
+
+
+def _is_fragmented(element: DataElement | RawDataElement) -> bool:
+    """Whether a value is in fragments, as that of encapsulated Pixel Data; not a sequence."""
+    if isinstance(element, RawDataElement):
+        return element.length == _UNDEFINED and element.VR != VR.SQ
+    return bool(element.is_undefined_length) and element.VR != VR.SQ
+
+
+def _has_fragmented_pixels(item: Dataset) -> bool:
+    return _PIXEL_DATA in item and _is_fragmented(item.get_item(_PIXEL_DATA))
+
+
+def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None:
+    """A copy of an element; None of a sequence of which nothing is left."""
     element: DataElement | RawDataElement = dataset.get_item(tag)
     if not isinstance(element, RawDataElement):
         return _copy(element)
@@ -88,10 +114,17 @@ def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement
         return _as_bytes(element, VR.UN)
 
 
-def _copy(element: DataElement) -> DataElement:
+def _copy(element: DataElement) -> DataElement | None:
     if element.VR != VR.SQ:
-        return copy.deepcopy(element)
-    items = Sequence(to_explicit(item) for item in element.value)
+        copied = copy.deepcopy(element)
+        if copied.VR in _WORDS_OR_ELSE:  # pydicom cannot tell them all apart, and would not write
+            copied.VR = VR.OW if isinstance(copied.value, bytes) else VR.US
+        return copied
+    items = Sequence(
+        to_explicit(item) for item in element.value if not _has_fragmented_pixels(item)
+    )
+    if element.value and not items:
+        return None
     return DataElement(element.tag, VR.SQ, items, is_undefined_length=element.is_undefined_length)
 
 

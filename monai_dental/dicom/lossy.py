@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 
 from pydicom import Dataset, uid
 from pydicom.encaps import generate_frames
 
 from monai_dental.dicom.codestream import is_irreversible
-from monai_dental.dicom.quiet import PYDICOM_ERRORS
-from monai_dental.dicom.record import put
+from monai_dental.dicom.elements import put, texts
 
 _METHODS = {
     str(uid.JPEGBaseline8Bit): "ISO_10918_1",
     str(uid.JPEGExtended12Bit): "ISO_10918_1",
+    "1.2.840.10008.1.2.4.53": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.55": "ISO_10918_1",
     str(uid.JPEGLSNearLossless): "ISO_14495_1",
     str(uid.JPEG2000): "ISO_15444_1",
     str(uid.HTJ2K): "ISO_15444_15",
@@ -23,6 +23,11 @@ _METHODS = {
 }
 _WAVELETS = (str(uid.JPEG2000), str(uid.HTJ2K))
 _NUMBER = re.compile(r"\d+(\.\d*)?")
+
+
+def is_lossy_syntax(transfer_syntax: str) -> bool:
+    """Whether a transfer syntax may hold what is compressed with a loss."""
+    return transfer_syntax in _METHODS
 
 
 def record_lossy(
@@ -46,8 +51,8 @@ def record_lossy(
     methods: list[str] = []
     ratios: list[str] = []
     if header.get("LossyImageCompression") == "01":
-        methods = _values(header, "LossyImageCompressionMethod")
-        ratios = _values(header, "LossyImageCompressionRatio")
+        methods = texts(header, "LossyImageCompressionMethod")
+        ratios = texts(header, "LossyImageCompressionRatio")
         # The writer of this encoding has told of it; a ratio without a method may be its own too.
         if methods[-1:] == [method] or (ratios and not methods):
             return
@@ -58,12 +63,3 @@ def record_lossy(
     known = [each if _NUMBER.fullmatch(each) else "" for each in ratios]
     unknown = [""] * (len(methods) - len(ratios))
     put(header, "LossyImageCompressionRatio", [*unknown, *known, ratio])
-
-
-def _values(header: Dataset, keyword: str) -> list[str]:
-    """An element's values as text; none where it is broken."""
-    with contextlib.suppress(*PYDICOM_ERRORS):
-        value = header.get(keyword)
-        if value not in (None, ""):
-            return [str(each) for each in ([value] if header[keyword].VM == 1 else value)]
-    return []

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from monai_dental.dicom.codecs import decode_frames
 from monai_dental.dicom.elements import (
     ImagePixel,
+    as_grey,
     element,
     read_image_pixel,
     read_spacing,
     rescale_slopes,
 )
-from monai_dental.dicom.header import lift_overlays, to_header
+from monai_dental.dicom.header import mend_header, to_header
+from monai_dental.dicom.inflate import HEAD_BYTES, inflate, may_be_deflated
 from monai_dental.dicom.lookup import read_modality_table
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom
+from monai_dental.dicom.overlays import lift_overlays
+from monai_dental.dicom.pixels import read_cells, to_values
+from monai_dental.dicom.quiet import PYDICOM_ERRORS, parsing, quiet_pydicom
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
-from monai_dental.radiograph import Encoding, Radiograph, StoredArray, check_size
+from monai_dental.radiograph import Encoding, Radiograph, check_size
 
 _OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 
@@ -43,17 +42,26 @@ def read_dataset(path: Path, content: bytes | None = None) -> Dataset:
         The dataset, with its Pixel Data not decoded.
 
     Raises:
-        UnsupportedImageError: The file is not DICOM.
+        UnsupportedImageError: The file is not DICOM, or deflated and too large.
         CorruptImageError: The file cannot be read or parsed.
     """
     with quiet_pydicom():
         try:
-            return pydicom.dcmread(path if content is None else io.BytesIO(content))
+            return _read(path, content)
         except InvalidDicomError:
             dataset = _read_without_preamble(path if content is None else io.BytesIO(content))
+        except UnsupportedImageError as error:
+            raise UnsupportedImageError(f"{path}: {error}") from None
+        except NotImplementedError:
+            raise CorruptImageError(
+                f"{path}: broken DICOM: its file meta information has an element whose value "
+                "representation is none of DICOM's"
+            ) from None
         except OSError as error:
-            reason = error.strerror or "broken DICOM: OSError"
-            raise CorruptImageError(f"{path}: cannot be read: {reason}") from None
+            reason = "broken DICOM: it ends before a sequence or its pixels are complete"
+            if error.strerror:
+                reason = f"cannot be read: {error.strerror}"
+            raise CorruptImageError(f"{path}: {reason}") from None
         except PYDICOM_ERRORS as error:
             raise CorruptImageError(f"{path}: broken DICOM: {type(error).__name__}") from None
     if dataset is None:
@@ -79,20 +87,28 @@ def to_radiograph(dataset: Dataset, source: Path | None = None) -> Radiograph:
         UnsupportedImageError: The instance holds no image, or not one that is read.
         CorruptImageError: The instance is truncated or inconsistent, or cannot be decoded.
     """
-    with quiet_pydicom():
-        name = instance_name(dataset, source)
-        try:
-            return _to_radiograph(dataset, source)
-        except (CorruptImageError, UnsupportedImageError) as error:
-            raise type(error)(f"{name}: {error}") from None
-        except PYDICOM_ERRORS as error:
-            raise CorruptImageError(f"{name}: broken DICOM: {type(error).__name__}") from None
+    with parsing(dataset, "broken DICOM", source):
+        return _to_radiograph(dataset, source)
+
+
+def _read(path: Path, content: bytes | None) -> Dataset:
+    head = content
+    if head is None:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    if may_be_deflated(head[:HEAD_BYTES]):
+        inflated = inflate(path.read_bytes() if content is None else content)
+        if inflated is not None:
+            dataset = pydicom.dcmread(io.BytesIO(inflated))
+            dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+            return dataset
+    return pydicom.dcmread(path if content is None else io.BytesIO(content))
 
 
 def _read_without_preamble(file: Path | io.BytesIO) -> Dataset | None:
     try:
         dataset = pydicom.dcmread(file, force=True)
-        is_image = "SOPClassUID" in dataset and "PixelData" in dataset and "Rows" in dataset
+        is_image = all(keyword in dataset for keyword in ("PixelData", "Rows", "BitsAllocated"))
     except PYDICOM_ERRORS:
         return None
     return dataset if is_image else None
@@ -103,11 +119,12 @@ def _to_radiograph(dataset: Dataset, source: Path | None) -> Radiograph:
     image_pixel = read_image_pixel(dataset)
     shape = image_pixel.shape if image_pixel.frames != 1 else image_pixel.shape[1:]
     check_size("Pixel Data", shape)
-    transfer_syntax = _transfer_syntax(dataset)
-    cells = _cells(dataset, image_pixel, transfer_syntax)
-    stored = _to_values(cells, image_pixel).reshape(shape)
-    header = to_header(dataset, transfer_syntax, uncompressed_size=stored.nbytes)
-    lift_overlays(header, cells)
+    cells = read_cells(dataset, image_pixel)
+    image_pixel = as_grey(image_pixel)
+    stored = to_values(cells.values, image_pixel).reshape(shape)
+    header = to_header(dataset, image_pixel, cells.transfer_syntax, uncompressed_size=stored.nbytes)
+    mended = mend_header(header)
+    lift_overlays(header, image_pixel, cells.values)
     encoding = _encoding(header, image_pixel)
     spacing, keyword = read_spacing(header)
     uid = str(header.get("SOPInstanceUID", "")) or None
@@ -122,6 +139,7 @@ def _to_radiograph(dataset: Dataset, source: Path | None) -> Radiograph:
         sop_instance_uid=uid,
         stored=stored,
         header=header,
+        notes=(*image_pixel.notes, *cells.notes, *mended),
     )
 
 
@@ -136,51 +154,6 @@ def _check_has_pixels(dataset: Dataset) -> None:
     if "Rows" in dataset and "BitsAllocated" in dataset:
         raise CorruptImageError("(7FE0,0010) Pixel Data is missing, though the image is described")
     raise UnsupportedImageError("(7FE0,0010) Pixel Data is missing: not an image")
-
-
-def _transfer_syntax(dataset: Dataset) -> str:
-    file_meta = getattr(dataset, "file_meta", None)
-    transfer_syntax = file_meta.get("TransferSyntaxUID") if file_meta is not None else None
-    if transfer_syntax:
-        return str(transfer_syntax)
-    # Files without a meta header: pydicom found out the byte order from the first elements.
-    is_implicit, is_little_endian = dataset.original_encoding
-    if is_little_endian is False:
-        return str(ExplicitVRBigEndian)
-    return str(ImplicitVRLittleEndian if is_implicit else pydicom.uid.ExplicitVRLittleEndian)
-
-
-def _cells(
-    dataset: Dataset, image_pixel: ImagePixel, transfer_syntax: str
-) -> NDArray[np.unsignedinteger[Any]]:
-    """The pixel cells as unsigned integers, (frames, rows, columns)."""
-    data = dataset.PixelData
-    if not isinstance(data, bytes):
-        raise CorruptImageError("(7FE0,0010) Pixel Data is not a byte string")
-    uid = pydicom.uid.UID(transfer_syntax)
-    is_native = uid.is_transfer_syntax and not uid.is_encapsulated
-    if not is_native:
-        return decode_frames(transfer_syntax, data, image_pixel.shape, image_pixel.bits_allocated)
-    expected = math.prod(image_pixel.shape) * image_pixel.bits_allocated // 8
-    if len(data) < expected:
-        raise CorruptImageError(f"(7FE0,0010) Pixel Data has {len(data)} bytes; need {expected}")
-    is_big_endian = transfer_syntax == ExplicitVRBigEndian
-    if image_pixel.bits_allocated == 8 and is_big_endian and dataset["PixelData"].VR == "OW":
-        # Two pixels to a word, and the words are swapped.
-        data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
-    order = ">" if is_big_endian else "<"
-    cells = np.frombuffer(
-        data, f"{order}u{image_pixel.bits_allocated // 8}", math.prod(image_pixel.shape)
-    )
-    return cells.reshape(image_pixel.shape).astype(cells.dtype.newbyteorder("="), copy=False)
-
-
-def _to_values(cells: NDArray[np.unsignedinteger[Any]], image_pixel: ImagePixel) -> StoredArray:
-    """Stored values from pixel cells: unused bits removed, the sign extended (PS3.5 8.1.1)."""
-    left = image_pixel.bits_allocated - 1 - image_pixel.high_bit
-    right = image_pixel.bits_allocated - image_pixel.bits_stored
-    values: StoredArray = cells.view(image_pixel.dtype)
-    return (values << left) >> right if right else values
 
 
 def _encoding(header: Dataset, image_pixel: ImagePixel) -> Encoding:

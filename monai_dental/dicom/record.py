@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any
 
 from pydicom import Dataset
+from pydicom import Sequence as DicomSequence
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, PositronEmissionTomographyImageStorage
 
 import monai_dental
-from monai_dental.dicom.elements import integer
+from monai_dental.dicom.elements import integer, items, put, texts
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import CorruptImageError
 
@@ -82,27 +83,12 @@ def is_enhanced(dataset: Dataset) -> bool:
     )
 
 
-def put(dataset: Dataset, keyword: str, value: Any) -> None:
-    """Set an element anew, with the value representation of the standard.
-
-    Assigning alone would keep the source's, right or wrong.
-
-    Args:
-        dataset: Where to set it.
-        keyword: The attribute's keyword.
-        value: Its value.
-    """
-    if keyword in dataset:
-        del dataset[keyword]
-    setattr(dataset, keyword, value)
-
-
 def is_own(dataset: Dataset) -> bool:
     """Whether this package has derived an instance, as far as its header can be read."""
     with quiet_pydicom(), contextlib.suppress(*PYDICOM_ERRORS):
         return any(
             item[:].get("Manufacturer") == "monai_dental"  # a copy, as in `select`
-            for item in dataset.get("ContributingEquipmentSequence") or ()
+            for item in items(dataset, "ContributingEquipmentSequence")
         )
     return False
 
@@ -118,10 +104,12 @@ def record_series(derived: Dataset, derivation: Derivation) -> None:
     earlier = derived.get("SeriesDescription")
     kept = earlier[: _LONG_STRING - len(added) - 1].strip() if isinstance(earlier, str) else ""
     put(derived, "SeriesDescription", f"{kept} {added}".strip())
-    number = 0
+    number = _SERIES_NUMBER_STEP
     with contextlib.suppress(CorruptImageError):  # broken is as good as absent
-        number = integer(derived, "SeriesNumber", 0)
-    put(derived, "SeriesNumber", number + _SERIES_NUMBER_STEP)
+        number = integer(derived, "SeriesNumber", 0) + _SERIES_NUMBER_STEP
+    # Two's complement of 32 bits is all that an IS may hold (PS3.5 6.2).
+    is_integer_string = -(1 << 31) <= number < 1 << 31
+    put(derived, "SeriesNumber", number if is_integer_string else _SERIES_NUMBER_STEP)
 
 
 def record_creation(derived: Dataset, derivation: Derivation) -> None:
@@ -155,7 +143,7 @@ def record_image_type(derived: Dataset) -> None:
     Args:
         derived: A copy of the source; changed.
     """
-    values = _values(derived, "ImageType")
+    values = texts(derived, "ImageType")
     # On these SECONDARY is an error: their value 2 is PRIMARY whatever was done to the pixels.
     keeps_second = is_enhanced(derived) or (
         derived.SOPClassUID == PositronEmissionTomographyImageStorage
@@ -163,15 +151,20 @@ def record_image_type(derived: Dataset) -> None:
     second = values[1] if keeps_second and len(values) > 1 else "SECONDARY"
     put(derived, "ImageType", ["DERIVED", second, *values[2:]])
     for keyword in _GROUPS:
-        for group in derived.get(keyword) or ():
+        for group in items(derived, keyword):
             for macro in group.elements():
-                for item in macro.value if macro.VR == "SQ" else ():
+                for item in macro.value if isinstance(macro.value, DicomSequence) else ():
                     if "FrameType" in item:
-                        put(item, "FrameType", ["DERIVED", *_values(item, "FrameType")[1:]])
+                        put(item, "FrameType", ["DERIVED", *texts(item, "FrameType")[1:]])
 
 
 def record_derivation(
-    derived: Dataset, header: Dataset, derivation: Derivation, *, is_resampled: bool = False
+    derived: Dataset,
+    header: Dataset,
+    derivation: Derivation,
+    *,
+    is_resampled: bool = False,
+    notes: Sequence[str] = (),
 ) -> None:
     """Say what was done, and to which image.
 
@@ -181,20 +174,20 @@ def record_derivation(
         header: The source.
         derivation: How the pixels were made.
         is_resampled: Whether the pixel matrix is another one.
+        notes: What the source says otherwise than it was taken; ASCII.
     """
-    groups = list(derived.get("PerFrameFunctionalGroupsSequence") or ())
-    shared = list(derived.get("SharedFunctionalGroupsSequence") or ())
+    groups = items(derived, "PerFrameFunctionalGroupsSequence")
+    shared = items(derived, "SharedFunctionalGroupsSequence")
     if not groups and not shared:
-        _describe(derived, derivation, _source_item(header, is_resampled))
+        _describe(derived, derivation, _source_item(header, is_resampled), notes)
         return
     # A macro stands in the shared groups or in those of the frames, never in both.
     is_shared = bool(shared) and ("DerivationImageSequence" in shared[0] or not groups)
     for number, group in enumerate(shared if is_shared else groups, start=1):
         item = Dataset()
-        _describe(
-            item, derivation, _source_item(header, is_resampled, None if is_shared else number)
-        )
-        put(group, "DerivationImageSequence", [*group.get("DerivationImageSequence", ()), item])
+        source = _source_item(header, is_resampled, None if is_shared else number)
+        _describe(item, derivation, source, notes)
+        put(group, "DerivationImageSequence", [*items(group, "DerivationImageSequence"), item])
     _add_evidence(derived, header)
 
 
@@ -219,13 +212,8 @@ def record_equipment(derived: Dataset, derivation: Derivation) -> None:
     )
     if derivation.created is not None:
         item.ContributionDateTime = derivation.created.strftime("%Y%m%d%H%M%S.%f%z")
-    earlier = derived.get("ContributingEquipmentSequence") or ()
+    earlier = items(derived, "ContributingEquipmentSequence")
     put(derived, "ContributingEquipmentSequence", [*earlier, item])
-
-
-def _values(dataset: Dataset, keyword: str) -> list[str]:
-    value = dataset.get(keyword) or []
-    return [value] if isinstance(value, str) else [str(each) for each in value]
 
 
 def _code_item(code: Code) -> Dataset:
@@ -254,14 +242,16 @@ def _reference(header: Dataset) -> Dataset:
     return item
 
 
-def _describe(holder: Dataset, derivation: Derivation, source: Dataset) -> None:
+def _describe(
+    holder: Dataset, derivation: Derivation, source: Dataset, notes: Sequence[str]
+) -> None:
     earlier = holder.get("DerivationDescription")
-    said = f"{derivation.description}, strength {derivation.strength:g}"
+    said = "; ".join((f"{derivation.description}, strength {derivation.strength:g}", *notes))
     if isinstance(earlier, str) and earlier:
         said = f"{earlier[: _SHORT_TEXT - len(said) - 2]}; {said}"
     put(holder, "DerivationDescription", said)
     # CID 7203 has no code for noise reduction; this is the nearest.
-    earlier_codes = holder.get("DerivationCodeSequence") or ()
+    earlier_codes = items(holder, "DerivationCodeSequence")
     put(holder, "DerivationCodeSequence", [*earlier_codes, _code_item(codes.DCM.Smoothing)])
     put(holder, "SourceImageSequence", [source])
 
@@ -274,5 +264,5 @@ def _add_evidence(derived: Dataset, header: Dataset) -> None:
     study = Dataset()
     study.StudyInstanceUID = header.get("StudyInstanceUID")
     study.ReferencedSeriesSequence = [series]
-    earlier = derived.get("SourceImageEvidenceSequence") or ()
+    earlier = items(derived, "SourceImageEvidenceSequence")
     put(derived, "SourceImageEvidenceSequence", [*earlier, study])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydicom import Dataset
 from pydicom.tag import BaseTag
 
-from monai_dental.dicom.elements import element
-from monai_dental.dicom.record import put
+from monai_dental.dicom.elements import element, put
 from monai_dental.errors import UnsupportedImageError
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")

@@ -14,12 +14,15 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
-from monai_dental.dicom.elements import element
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
+from monai_dental.dicom.elements import COLOUR_SPACES, element, items, texts
+from monai_dental.dicom.quiet import parsing
 from monai_dental.errors import CorruptImageError, RulesError
 
 SHIPPED_RULES = Path(__file__).with_name("selection.json")
 """The rules that hold where the user names none."""
+
+COLOUR = "colour; need grayscale"
+"""Why an instance in colour is skipped."""
 
 _LISTS = (
     "skipped_image_types",
@@ -149,11 +152,8 @@ def reason_to_skip(dataset: Dataset, rules: Rules) -> str | None:
     Raises:
         CorruptImageError: The instance breaks off before it tells what it is.
     """
-    with quiet_pydicom():
-        try:
-            return _reason(dataset, rules)
-        except PYDICOM_ERRORS as error:
-            raise CorruptImageError(f"broken DICOM: {type(error).__name__}") from None
+    with parsing(dataset, "broken DICOM"):
+        return _reason(dataset, rules)
 
 
 def _reason(dataset: Dataset, rules: Rules) -> str | None:
@@ -170,6 +170,9 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
     if modality and modality not in rules.modalities:
         known = modality if modality in _MODALITIES else "unknown"
         return f"{element('Modality')} is {known}; the rules take {', '.join(rules.modalities)}"
+    tags = list(dataset.keys())  # without decoding what they are of
+    if not any(tag.group == 0x0008 for tag in tags):
+        raise CorruptImageError("the file meta information is broken: no data set is behind it")
     if not has_pixels or "Rows" not in dataset:
         raise CorruptImageError("(7FE0,0010) Pixel Data is missing: the instance breaks off")
     if not modality:
@@ -177,11 +180,33 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
     return _reason_of_image(dataset, rules, modality)
 
 
-def _reason_of_image(dataset: Dataset, rules: Rules, modality: str) -> str | None:
-    photometric = str(dataset.get("PhotometricInterpretation") or "").strip()
+def may_be_grey(dataset: Dataset) -> bool:
+    """Whether only the pixels tell if an instance is in colour: real ones send grey as RGB.
+
+    Args:
+        dataset: The instance, its pixels not decoded.
+
+    Returns:
+        True for three channels in a colour space that is read; see `to_radiograph`.
+    """
+    with parsing(dataset, "broken DICOM"):
+        return dataset.get("SamplesPerPixel") == 3 and _photometric(dataset) in COLOUR_SPACES
+
+
+def _photometric(dataset: Dataset) -> str:
+    return str(dataset.get("PhotometricInterpretation") or "").strip()
+
+
+def _has_colours(dataset: Dataset) -> bool:
     samples = dataset.get("SamplesPerPixel") or 1
-    if samples != 1 or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")):
-        return "colour; need grayscale"
+    return samples != 1 or _photometric(dataset).startswith(
+        ("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK")
+    )
+
+
+def _reason_of_image(dataset: Dataset, rules: Rules, modality: str) -> str | None:
+    if _has_colours(dataset) and not may_be_grey(dataset):
+        return COLOUR
     if "PixelData" not in dataset:
         return "pixels are floats; need integers"
     if not rules.skipped_image_types.isdisjoint(_image_types(dataset)):
@@ -201,14 +226,10 @@ def _sop_class(dataset: Dataset) -> UID | None:
 
 
 def _image_types(dataset: Dataset) -> Iterator[str]:
-    for value in (dataset.get("ImageType"), *_frame_types(dataset)):
-        yield from [value] if isinstance(value, str) else [str(each) for each in value or ()]
-
-
-def _frame_types(dataset: Dataset) -> Iterator[Any]:
-    for group in dataset.get("SharedFunctionalGroupsSequence") or ():
-        for macro in group.get("CTImageFrameTypeSequence") or ():
-            yield macro.get("FrameType")
+    yield from texts(dataset, "ImageType")
+    for group in items(dataset, "SharedFunctionalGroupsSequence"):
+        for macro in items(group, "CTImageFrameTypeSequence"):
+            yield from texts(macro, "FrameType")
 
 
 def _pattern(words: frozenset[str]) -> re.Pattern[str]:
@@ -218,8 +239,8 @@ def _pattern(words: frozenset[str]) -> re.Pattern[str]:
 
 def _is_dental(dataset: Dataset, rules: Rules) -> bool:
     # pydicom keeps the text that it has decoded, and the bytes of it are lost: look at copies.
-    texts = dataset[:]
-    body_part = _text(texts, "BodyPartExamined")
+    copied = dataset[:]
+    body_part = _text(copied, "BodyPartExamined")
     name = re.sub(r"[\s-]", "", body_part).upper()
     if name in rules.dental_body_parts or rules.names_dental_anatomy_or_device(body_part):
         return True
@@ -235,9 +256,9 @@ def _is_dental(dataset: Dataset, rules: Rules) -> bool:
     if regions - rules.neutral_codes - {""}:
         return False
     return any(
-        rules.has_dental_word(_text(texts, keyword)) for keyword in rules.word_elements
+        rules.has_dental_word(_text(copied, keyword)) for keyword in rules.word_elements
     ) or any(
-        rules.names_dental_anatomy_or_device(_text(texts, keyword))
+        rules.names_dental_anatomy_or_device(_text(copied, keyword))
         for keyword in rules.device_elements
     )
 
@@ -248,8 +269,8 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 def _anatomy(dataset: Dataset, *keywords: str) -> Iterator[Dataset]:
     holders = [dataset]
-    for group in dataset.get("SharedFunctionalGroupsSequence") or ():
-        holders += group.get("FrameAnatomySequence") or ()
+    for group in items(dataset, "SharedFunctionalGroupsSequence"):
+        holders += items(group, "FrameAnatomySequence")
     for holder in holders:
         for keyword in keywords:
-            yield from (item[:] for item in holder.get(keyword) or ())
+            yield from (item[:] for item in items(holder, keyword))

@@ -3,6 +3,10 @@
 OpenCV decodes a truncated file silently, the missing rows grey or black, and allocates whatever
 size a header asks for. These functions look first: each returns the size, and raises for a file
 that ends early.
+
+No library of ours does this without decoding. Pillow's `open` tells size and mode, but nothing of
+missing rows, damaged chunks, the pages and sample formats of TIFF, or which strips lie beyond the
+end; its `verify` looks at PNG alone. imagecodecs' checks look at the first bytes only.
 """
 
 from __future__ import annotations

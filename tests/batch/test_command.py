@@ -25,13 +25,14 @@ def status(tmp_path, *options):
 
 
 @pytest.fixture
-def mixed(add_file, tmp_path):
+def mixed(add_file, picture, tmp_path):
     """Three to denoise, six to skip, one broken."""
     add_file("io.dcm")
     add_file("px", modality="PX")
     add_file("dental/.hidden.dcm", modality="CR")
     add_file("chest.dcm", modality="CR", BodyPartExamined="CHEST", AnatomicRegionSequence=None)
-    add_file("colour.dcm", PhotometricInterpretation="RGB", SamplesPerPixel=3)
+    colour = {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    add_file("colour.dcm", stored=picture(8), PixelData=bytes(range(240)) * 12, **colour)
     add_file("mr.dcm", modality="CT", Modality="MR")
     (tmp_path / "in" / "notes.txt").write_text("junk")
     (tmp_path / "in" / "empty").touch()
@@ -57,7 +58,7 @@ def test_each_file_has_one_outcome(mixed, batch, rows, tmp_path, capsys) -> None
     assert status(tmp_path) == 1
     out = capsys.readouterr().out.splitlines()
     assert "skipped 3: not a DICOM file" in out
-    assert "failed 1: (7FE0,0010) Pixel Data has N bytes; need N" in out
+    assert "failed 1: (7FE0,0010) Pixel Data has 1820 bytes; need 1920" in out
     assert out[-1] == "3 derived, 6 skipped, 1 failed, 0 left"
 
 

@@ -140,7 +140,7 @@ def test_second_frame_header_does_not_get_past(dicom_dataset, picture) -> None:
 def test_jpeg_header_is_found_behind_other_segments_and_stray_bytes() -> None:
     start = b"\xff\xd8" + b"\xff\xe0\0\x06\xff\xc0ab" + b"stray\xff\0" + b"\xff\x01" + b"\xff\xff"
     header = struct.pack(">BBHBHHB", 0xFF, 0xC1, 11, 12, 24, 40, 1)
-    assert read_jpeg_header(start + header) == CodestreamHeader(24, 40, 1, 12)
+    assert read_jpeg_header(start + header) == CodestreamHeader(24, 40, 1, 12, False, 0xC1)
 
 
 @pytest.mark.parametrize(

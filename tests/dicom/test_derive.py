@@ -96,6 +96,15 @@ def test_record_says_what_was_done_to_what(dicom_dataset) -> None:
     assert derived.file_meta.MediaStorageSOPInstanceUID == derived.SOPInstanceUID
 
 
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [("2147483647", 1000), ("2147482648", 1000), ("2147482647", 2147483647), ("-2000", -1000)],
+)
+def test_series_number_stays_an_integer_string(dicom_dataset, number, expected) -> None:
+    ds = dicom_dataset(SeriesNumber=number)
+    assert derive(to_radiograph(ds), DERIVATION).SeriesNumber == expected
+
+
 def test_uids_depend_on_source_pixels_and_derivation_alone(dicom_dataset, picture) -> None:
     ds = dicom_dataset(picture(12), bits_stored=12)
     first = derive(to_radiograph(ds), DERIVATION)

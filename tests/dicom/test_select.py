@@ -5,6 +5,7 @@ import json
 import pytest
 from pydicom import Dataset, uid
 
+from monai_dental.dicom import read_dataset
 from monai_dental.dicom.select import SHIPPED_RULES, read_rules, reason_to_skip
 from monai_dental.errors import CorruptImageError, RulesError
 
@@ -174,3 +175,17 @@ def test_file_without_rules_is_refused(tmp_path, content) -> None:
     (tmp_path / "rules.json").write_text(content)
     with pytest.raises(RulesError):
         read_rules(tmp_path / "rules.json")
+
+
+@pytest.mark.parametrize("element", [b"\x02\0\x10\0", b"\x02\0\x02\0", b"\x02\0\x03\0"])
+@pytest.mark.parametrize("vr", [b"ZZ", b"OB", b"UN", b"SQ"])
+def test_broken_file_meta_information_is_told(dicom_dataset, content_of, tmp_path, element, vr):
+    """Other representations have other lengths: what follows is read as what it is not."""
+    content = content_of(dicom_dataset())
+    at = content.index(element + b"UI", 132)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(content[: at + 4] + vr + content[at + 6 :])
+    try:
+        reason_to_skip(read_dataset(path), RULES)
+    except CorruptImageError as error:
+        assert "file meta information" in str(error)  # noqa: PT017 - or it is read all the same

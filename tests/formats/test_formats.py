@@ -16,7 +16,6 @@ from monai_dental.errors import CorruptImageError, OutputError, UnsupportedImage
 from monai_dental.formats import (
     SUFFIXES,
     is_supported_name,
-    limits,
     read_radiograph,
     write_radiograph,
 )
@@ -135,7 +134,7 @@ def test_giant_image_is_refused_before_decoding(
     suffix: str, picture: Picture, radiograph_file: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = radiograph_file(picture(8), suffix)
-    monkeypatch.setattr(limits, "MAX_PIXELS", 24 * 40 - 1)
+    monkeypatch.setattr("monai_dental.radiograph.MAX_PIXELS", 24 * 40 - 1)
     with pytest.raises(UnsupportedImageError, match="need at most 959 in all"):
         read_radiograph(path)
 

@@ -38,7 +38,7 @@ class BatchResults:
             results = {row.name: row.output for row in manifest.rows() if row.outcome == DERIVED}
             self._instances = [
                 replace(each, result=Path(results[key]))
-                for each in InventorySource(source, excluded=output)
+                for each in InventorySource(source, excluded=output, is_following_links=True)
                 if (key := manifest.key(each.name)) in results
             ]
         finally:

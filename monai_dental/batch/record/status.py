@@ -6,19 +6,19 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from monai_dental.batch.output_folder import StudyTree
-from monai_dental.batch.record.manifest import COLUMNS, FAILED, OUTCOMES, SKIPPED, Row
+from monai_dental.batch.record.manifest import COLUMNS, DERIVED, FAILED, OUTCOMES, SKIPPED, Row
 from monai_dental.batch.record.manifests import Manifests
 from monai_dental.errors import OutputError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.files.spreadsheet import as_cell
 
-_NUMBERS = re.compile(r"\d+(\.\d+)+|\d+(?![0-9,A-F]*\))")
+# Numbers that stand alone: not those of names (MONOCHROME1), tags, UIDs and places in our code.
+_NUMBERS = re.compile(r"(?<![\w.,(:])\d+(?:\.\d+)?(?![\w(]|[.,]\w)")
 
 
 def format_counts(counts: dict[str, int]) -> str:
@@ -34,17 +34,16 @@ def format_status(manifests: Manifests, tree: StudyTree) -> Iterator[str]:
         tree: Its output.
     """
     counts = dict.fromkeys(OUTCOMES, 0)
-    reasons: Counter[tuple[str, str]] = Counter()
+    reasons: dict[str, list[str]] = {outcome: [] for outcome in OUTCOMES}
     named = set()
     for row in manifests.rows():
         counts[row.outcome] += 1
         named.add(row.output)
-        # Sizes differ from file to file: the reason is the same.
-        reasons[row.outcome, _NUMBERS.sub("N", row.reason)] += 1
-    for outcome in (SKIPPED, FAILED):
-        for (of, reason), count in reasons.most_common():
-            if of == outcome:
-                yield f"{outcome} {count}: {reason}"
+        if row.reason or row.outcome in (SKIPPED, FAILED):
+            reasons[row.outcome].append(row.reason)
+    for outcome in (DERIVED, SKIPPED, FAILED):
+        for reason, count in group_reasons(reasons[outcome]):
+            yield f"{outcome} {count}: {reason}"
     superseded = set(manifests.superseded()) - named
     unknown = sum(place not in named for place in set(tree.locations()) - superseded)
     if superseded:
@@ -54,6 +53,28 @@ def format_status(manifests: Manifests, tree: StudyTree) -> Iterator[str]:
     for shard in manifests.missing:
         yield f"shard {shard} has not begun: its files are not counted"
     yield format_counts(counts)
+
+
+def group_reasons(reasons: Iterable[str]) -> list[tuple[str, int]]:
+    """Reasons with how often each is given, the most frequent first.
+
+    Args:
+        reasons: One for each file.
+
+    Returns:
+        Those that differ by a number alone count as one, with N in the place of that number.
+    """
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        groups.setdefault(_NUMBERS.sub("N", reason), []).append(reason)
+    counts = [(_in_common(alike), len(alike)) for alike in groups.values()]
+    return sorted(counts, key=lambda each: -each[1])
+
+
+def _in_common(reasons: list[str]) -> str:
+    numbers = zip(*map(_NUMBERS.findall, reasons), strict=True)
+    common = iter([each[0] if len(set(each)) == 1 else "N" for each in numbers])
+    return _NUMBERS.sub(lambda _: next(common), reasons[0])
 
 
 def export_rows(rows: Iterable[Row], path: Path) -> None:

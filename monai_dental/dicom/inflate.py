@@ -1,0 +1,81 @@
+"""Deflated files, inflated no further than an image that is read can be large.
+
+A deflated data set can be a thousand times as large as its file, and pydicom inflates all of it at
+once, whatever comes of it.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+from monai_dental.errors import UnsupportedImageError
+from monai_dental.radiograph import MAX_PIXELS
+
+MAX_BYTES = 2 * MAX_PIXELS
+"""Most bytes that a data set is inflated to: those of the largest image, of 16 bits."""
+
+HEAD_BYTES = 4096
+"""How much of a file tells whether it can be deflated."""
+
+_DEFLATED = str(DeflatedExplicitVRLittleEndian).encode()
+_CHUNK = 1 << 20
+
+
+def may_be_deflated(head: bytes) -> bool:
+    """Whether the first `HEAD_BYTES` bytes of a file name the deflated transfer syntax."""
+    return _DEFLATED in head
+
+
+def inflate(content: bytes) -> bytes | None:
+    """The bytes of a deflated file as they would be in Explicit VR Little Endian.
+
+    Args:
+        content: The file; within `quiet_pydicom`.
+
+    Returns:
+        The file, its Transfer Syntax UID changed; None where it is not deflated.
+
+    Raises:
+        UnsupportedImageError: It would have more than `MAX_BYTES` bytes; found by counting them,
+            before any is kept.
+        zlib.error: The deflated bytes are broken or cut off.
+    """
+    stream = io.BytesIO(content)
+    read_preamble(stream, force=False)
+    file_meta = read_dataset(stream, False, True, stop_when=_is_behind_meta)
+    if file_meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return None
+    at = stream.tell()
+    size = _inflated_size(memoryview(content)[at:])
+    if size > MAX_BYTES:
+        raise UnsupportedImageError(
+            f"its deflated data set has more than {MAX_BYTES >> 20} MiB; need at most that"
+        )
+    meta = content[:at].replace(_DEFLATED, str(ExplicitVRLittleEndian).encode().ljust(22, b"\0"))
+    return meta + zlib.decompress(memoryview(content)[at:], -zlib.MAX_WBITS, max(1, size))
+
+
+def _inflated_size(deflated: memoryview) -> int:
+    """How many bytes there would be, counted up to one chunk beyond what is allowed."""
+    counter = zlib.decompressobj(-zlib.MAX_WBITS)
+    size, rest = 0, bytes(deflated[:_CHUNK])
+    at = len(rest)
+    while size <= MAX_BYTES and not counter.eof:
+        size += len(counter.decompress(rest, _CHUNK))
+        rest = counter.unconsumed_tail
+        if not rest and not counter.eof:
+            rest = bytes(deflated[at : at + _CHUNK])
+            at += len(rest)
+            if not rest:
+                size += len(counter.flush())
+                break
+    return size
+
+
+def _is_behind_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag >> 16 != 2
