@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ class Browser:
         self._url = f"http://127.0.0.1:{port}"
         options = {
             "browserName": "chrome",
+            "timeouts": {"script": 110_000},  # a model is loaded meanwhile, on a busy machine
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }
@@ -33,7 +35,21 @@ class Browser:
         self._url += f"/session/{answer['sessionId']}"
 
     def open(self, page: Path) -> None:
-        self._call("POST", "/url", {"url": page.resolve().as_uri()})
+        self.visit(page.resolve().as_uri())
+
+    def visit(self, address: str) -> None:
+        self._call("POST", "/url", {"url": address})
+
+    def resize(self, width: int, height: int, *, ratio: float = 1, is_touch: bool = False) -> None:
+        """Give pages a window of exactly this size, as a device of that kind has it."""
+        device = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": is_touch}
+        self.develop("Emulation.setDeviceMetricsOverride", **device)
+        self.develop("Emulation.setTouchEmulationEnabled", enabled=is_touch, maxTouchPoints=5)
+
+    def develop(self, command: str, **parameters: Any) -> Any:
+        """Send a command of the Chrome DevTools protocol."""
+        body = {"cmd": command, "params": parameters}
+        return self._call("POST", "/goog/cdp/execute", body)
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self._call("POST", "/execute/sync", {"script": script, "args": arguments})
@@ -63,6 +79,31 @@ class Browser:
         self._call(
             "POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]}
         )
+
+    def hover(self, at: tuple[float, float]) -> None:
+        move = {"type": "pointerMove", "duration": 0, "x": round(at[0]), "y": round(at[1])}
+        self._call(
+            "POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": [move]}]}
+        )
+
+    def touch(self, starts: list[tuple[float, float]], ends: list[tuple[float, float]]) -> None:
+        """Put fingers down, move them in steps, and lift them."""
+        for share in (0, 0.25, 0.5, 0.75, 1):
+            points = [
+                {"x": a[0] + share * (b[0] - a[0]), "y": a[1] + share * (b[1] - a[1]), "id": number}
+                for number, (a, b) in enumerate(zip(starts, ends, strict=True))
+            ]
+            kind = "touchMove" if share else "touchStart"
+            self.develop("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        self.develop("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def wait_until(self, holds: Callable[[], object]) -> None:
+        """Ask until something outside the page holds: a download that is there."""
+        for _ in range(1200):
+            if holds():
+                return
+            time.sleep(0.05)
+        raise AssertionError("it never came")
 
     def wheel(self, at: tuple[float, float], delta: int) -> None:
         scroll = {"type": "scroll", "x": round(at[0]), "y": round(at[1])}

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import monai_dental
-from monai_dental.cli.arguments import Subparsers
+from monai_dental.cli.arguments import Subparsers, port
 
 
 def add(commands: Subparsers) -> None:
@@ -36,7 +36,7 @@ def add(commands: Subparsers) -> None:
         help="address to listen on; 0.0.0.0 for all networks (default: 127.0.0.1, this machine)",
     )  # fmt: skip
     command.add_argument(
-        "--port", type=_port, default=8000, help="port; 0 for any that is free (default: 8000)"
+        "--port", type=port, default=8000, help="port; 0 for any that is free (default: 8000)"
     )
 
 
@@ -123,9 +123,3 @@ def _serve(command: list[str], listener: socket.socket) -> bool:
     with contextlib.suppress(KeyboardInterrupt):  # how a server ends
         server.run(sockets=[listener])
     return bool(server.started)
-
-
-def _port(text: str) -> int:
-    if text.isdecimal() and int(text) < 65536:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")

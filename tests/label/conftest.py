@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import queue
@@ -206,21 +205,3 @@ def denoised(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         return made[options]
 
     return denoise
-
-
-@pytest.fixture(scope="session")
-def browser(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
-) -> Iterator[Any]:
-    """Headless Chromium, as the tests of the report drive it."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        missing("no chromium and chromedriver; apt-get install chromium chromium-driver")
-    path = ROOT / "tests" / "report" / "conftest.py"
-    specification = importlib.util.spec_from_file_location("report_conftest", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    profile = tmp_path_factory.mktemp("chromium")
-    with module.open_browser(chromium, chromedriver, profile) as opened:
-        opened.visit = lambda url: opened._call("POST", "/url", {"url": url})
-        yield opened
