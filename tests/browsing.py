@@ -27,7 +27,8 @@ class Browser:
         self._url = f"http://127.0.0.1:{port}"
         options = {
             "browserName": "chrome",
-            "timeouts": {"script": 110_000},  # a model is loaded meanwhile, on a busy machine
+            # A model is loaded meanwhile, on a busy machine.
+            "timeouts": {"script": 280_000, "pageLoad": 280_000},
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }
@@ -138,7 +139,7 @@ class Browser:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self._url + path, data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=120) as answer:
+        with opener.open(request, timeout=300) as answer:
             return json.load(answer)["value"]
 
 
@@ -155,8 +156,10 @@ def open_browser(chromium: str, chromedriver: str, profile: Path) -> Iterator[Br
             lines = iter(driver.stdout.readline, "")
             port = next(int(m[1]) for m in map(re.compile(r"port (\d+)\.").search, lines) if m)
             browser = Browser(port, arguments)
-            yield browser
-            browser.close()
+            try:
+                yield browser
+            finally:
+                browser.close()
         finally:
             driver.terminate()
 

@@ -50,9 +50,8 @@ async def results_archive(desk: Desk, images: list[Image], strength: float) -> A
     failures = []
     with zipfile.ZipFile(cast("IO[bytes]", pipe), "w") as archive:
         for image in images:
-            path = image.folder / "archive" / image.path.name
             try:
-                await desk.saved(image, strength, path)
+                path = await desk.saved(image, strength, image.folder / "archive")
             except DeedError as error:
                 failures.append(f"{image.name}: {error}\n")
                 continue

@@ -65,6 +65,7 @@ class Desk:
 
         async def work() -> None:
             image.folder.mkdir(mode=0o700, exist_ok=True)
+            await self._fetch(image)
             answer = await self._do(self._files, image, "inspect", urgency)
             image.info = answer.info
             self.images.touch(image)
@@ -113,11 +114,22 @@ class Desk:
         task = self._task(image, "figures", strength=strength, frame=frame)
         return (await self._network.do(task, URGENT)).info
 
-    async def saved(self, image: Image, strength: float, path: Path) -> None:
-        """Write the result at a strength to a path, as `monai-dental denoise` writes it."""
+    async def saved(
+        self, image: Image, strength: float, folder: Path, name: Path | None = None
+    ) -> Path:
+        """Write the result at a strength as `monai-dental denoise` writes it, and return its file.
+
+        Args:
+            image: Which image.
+            strength: Share of the correction that is applied, 0 to 1.
+            folder: Where to; made where it is missing.
+            name: The file's path below it; None for the name of the source's file.
+        """
         await self.denoised(image, URGENT)
+        path = folder / (name or image.path.name)
         task = self._task(image, "save", strength=strength, result=path)
         await self._files.do(task, URGENT)
+        return path
 
     async def report(self, images: list[Image], strength: float) -> Path:
         """Return the folder of the report's pages of some images at a strength."""
@@ -126,7 +138,7 @@ class Desk:
         for image in images:
             name = Path(image.name)
             with contextlib.suppress(DeedError):
-                await self.saved(image, strength, folder / "results" / name)
+                await self.saved(image, strength, folder / "results", name)
                 shown.append(Task(image.path, name))
         if not shown:
             raise DeedError("no image is denoised yet; drop one on the page")
@@ -140,6 +152,22 @@ class Desk:
             await line.stop()
             shutil.rmtree(folder / "results", ignore_errors=True)
         return folder / "report"
+
+    async def _fetch(self, image: Image) -> None:
+        """Bring what is elsewhere; further files of it are images of their own."""
+        if image.fetch is None:
+            return
+        try:
+            paths = await asyncio.to_thread(image.fetch)
+        except MonaiDentalError as error:
+            image.state, image.reason = "failed", str(error)
+            self.images.touch(image)
+            raise DeedError(str(error)) from error
+        image.path, image.fetch = paths[0], None
+        for path in paths[1:]:
+            key, _ = self.images.new_folder()
+            other = self.images.add(key, f"{image.name} {path.name}", path, is_upload=False)
+            other.source = image.source
 
     async def _load(self) -> None:
         try:

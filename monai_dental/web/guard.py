@@ -49,6 +49,30 @@ def refusal(headers: Mapping[str, str], hosts: frozenset[str]) -> str | None:
     return None
 
 
+class Hardened:
+    """Middleware that lets a page ask nobody but its own server, and nobody frame or keep it.
+
+    Args:
+        app: What answers; a header of its own stays.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    if name not in headers:
+                        headers[name] = value
+            await send(message)
+
+        await self._app(scope, receive, send_hardened)
+
+
 class Guard:
     """Middleware that answers only requests of the page, under its secret path.
 
@@ -59,7 +83,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str]) -> None:
-        self._app, self._token, self._hosts = app, token, hosts
+        self._app, self._token, self._hosts = Hardened(app), token, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or refuse one request."""
@@ -69,22 +93,13 @@ class Guard:
         if scope["type"] != "http":  # no WebSockets here
             return
 
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    if name not in headers:
-                        headers[name] = value
-            await send(message)
-
         reason = refusal(Headers(scope=scope), self._hosts)
         token, _, rest = scope["path"].lstrip("/").partition("/")
         if reason is not None:
-            answer = PlainTextResponse(f"refused: {reason}\n", 403)
-            await answer(scope, receive, send_guarded)
+            await PlainTextResponse(f"refused: {reason}\n", 403)(scope, receive, send)
         elif not secrets.compare_digest(token.encode(), self._token.encode()):
             text = "nothing here: open the address that the terminal shows, with all its letters\n"
-            await PlainTextResponse(text, 404)(scope, receive, send_guarded)
+            await PlainTextResponse(text, 404)(scope, receive, send)
         else:
             inner = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}
-            await self._app(inner, receive, send_guarded)
+            await self._app(inner, receive, send)

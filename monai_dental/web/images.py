@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ class Image:
         revision: Grows whenever the page must know of a change.
         work: What is being done with it, by deed.
         used: Grows whenever somebody looks at it.
+        fetch: Brings the files of what is elsewhere, the first of them this image's; None where
+            the file is at its path.
+        source: What the place that it comes from calls it, where that keeps results.
     """
 
     key: str
@@ -47,6 +50,8 @@ class Image:
     revision: int = 0
     work: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     used: int = 0
+    fetch: Callable[[], list[Path]] | None = None
+    source: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return what the page is told."""
@@ -110,6 +115,20 @@ class Images:
             image = Image(key, name, path, self._folder / key, is_upload=False)
             self._images[key] = image
             self.touch(image)
+
+    def add_remote(self, source: str, name: str, fetch: Callable[[], list[Path]]) -> None:
+        """List an image that is fetched when it is first opened.
+
+        Args:
+            source: What its place calls it.
+            name: What people call it.
+            fetch: As of `Image`.
+        """
+        key, folder = self.new_folder()
+        image = Image(key, name, folder / "fetched", folder, is_upload=False)
+        image.fetch, image.source = fetch, source
+        self._images[key] = image
+        self.touch(image)
 
     def remove(self, image: Image) -> None:
         """Forget an image, and remove what is ours of it."""

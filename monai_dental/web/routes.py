@@ -18,12 +18,13 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 import monai_dental
+from monai_dental.errors import MonaiDentalError
 from monai_dental.viewer import assets
 from monai_dental.web.archive import results_archive
 from monai_dental.web.desk import Desk
 from monai_dental.web.images import Image
 from monai_dental.web.job import NOISE, THUMBNAIL
-from monai_dental.web.line import LATER, URGENT, DeedError
+from monai_dental.web.line import LATER, URGENT
 from monai_dental.web.names import attachment, shown_name, suffix_of
 from monai_dental.web.uploads import MOST_IMAGES, UploadError, receive
 
@@ -53,14 +54,24 @@ class Routes:
     Args:
         desk: Has the images and the worker processes.
         settings: What the page is told of the server at its start.
+        keep: Keeps the result of an image, a file, where the image came from, and returns what it
+            is called there; None where there is no such place. It may block.
     """
 
-    def __init__(self, desk: Desk, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        settings: dict[str, Any],
+        keep: Callable[[Image, Path], str] | None = None,
+    ) -> None:
         self._desk = desk
-        self._settings = settings
+        self._settings = {**settings, "keeps": keep is not None}
+        self._keep = keep
         self._reports: dict[str, Path] = {}
 
-    def app(self, lifespan: Callable[[Any], contextlib.AbstractAsyncContextManager[None]]) -> Any:
+    def app(
+        self, lifespan: Callable[[Any], contextlib.AbstractAsyncContextManager[None]] | None = None
+    ) -> Starlette:
         """Return the ASGI app.
 
         Args:
@@ -80,6 +91,7 @@ class Routes:
             Route("/api/images/{key}/figures", _told(self.figures)),
             Route("/api/images/{key}/noise", _told(self.noise)),
             Route("/api/images/{key}/result", _told(self.result)),
+            Route("/api/images/{key}/keep", _told(self.keep), methods=["POST"]),
             Route("/api/all.zip", _told(self.archive)),
             Route("/api/report", _told(self.make_report), methods=["POST"]),
             Route("/report/{number}/{name}", _told(self.report_page)),
@@ -179,12 +191,24 @@ class Routes:
     async def result(self, request: Request) -> Response:
         """Answer with the file that `monai-dental denoise --strength` writes."""
         image, strength = self._image(request), _strength(request)
-        path = image.folder / "saved" / image.path.name
-        await self._desk.saved(image, strength, path)
+        path = await self._desk.saved(image, strength, image.folder / "saved")
         content = await asyncio.to_thread(path.read_bytes)
         path.unlink()
-        headers = {"Content-Disposition": attachment(image.name)}
+        ending = "" if suffix_of(image.name) else suffix_of(image.path.name)
+        headers = {"Content-Disposition": attachment(f"{image.name}{ending}")}
         return Response(content, media_type=_BYTES, headers=headers)
+
+    async def keep(self, request: Request) -> Response:
+        """Keep a result where its image came from."""
+        image, strength = self._image(request), _strength(request)
+        if self._keep is None or not image.source:
+            raise RequestError(404, "this image comes from no place that keeps results; save it")
+        path = await self._desk.saved(image, strength, image.folder / "kept")
+        try:
+            name = await asyncio.to_thread(self._keep, image, path)
+        finally:
+            path.unlink(missing_ok=True)
+        return JSONResponse({"name": name}, 201)
 
     async def archive(self, request: Request) -> Response:
         """Answer with a ZIP of all results, as it is made."""
@@ -250,7 +274,7 @@ def _told(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except RequestError as error:
             return JSONResponse({"reason": str(error)}, error.status)
-        except DeedError as error:
+        except MonaiDentalError as error:
             return JSONResponse({"reason": str(error)}, 422)
 
     return answer

@@ -40,6 +40,7 @@ class Answer:
     status: int
     content: bytes
     kind: str
+    disposition: str = ""
 
     @property
     def json(self) -> Any:
@@ -65,6 +66,11 @@ class Server:
 
     def post_bytes(self, path: str, data: bytes) -> Answer:
         return self._ask(urllib.request.Request(self.url + path, data))
+
+    def ask(
+        self, method: str, path: str, headers: dict[str, str], data: bytes | None = None
+    ) -> Answer:
+        return self._ask(urllib.request.Request(self.url + path, data, headers, method=method))
 
     def infer(self, model: str, image: str, output: str = "image", **params: Any) -> Answer:
         """Ask as 3D Slicer and OHIF do: the parameters are a field of a form."""
@@ -99,7 +105,9 @@ class Server:
     def _ask(self, request: urllib.request.Request) -> Answer:
         try:
             with _OPENER.open(request, timeout=300) as reply:
-                return Answer(reply.status, reply.read(), reply.headers["Content-Type"])
+                headers = reply.headers
+                name = headers["Content-Disposition"] or ""
+                return Answer(reply.status, reply.read(), headers["Content-Type"], name)
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read(), error.headers["Content-Type"])
 

@@ -34,7 +34,7 @@ def test_window_of_the_file_is_told_in_stored_values(dicom_file, photometric):
 
     windows = describe(read_radiograph(path))["windows"]
 
-    # PS3.3 C.11.2.1.2.1: from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2, of the rescaled value.
+    # PS3.3 C.11.2.1.2.1: c - 0.5 plus and minus (w - 1) / 2, of the rescaled value.
     first = [(599.5 - 200 + 100) / 2, (599.5 + 200 + 100) / 2]
     ends = [windows[0]["black"], windows[0]["white"]]
     assert ends == (first if photometric == "MONOCHROME2" else first[::-1])

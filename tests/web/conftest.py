@@ -78,7 +78,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     for served in started:
         served.process.terminate()
     for served in started:
-        served.process.wait(30)
+        served.process.wait(120)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,13 @@ export const frame = async (key, which, number, signal) =>
 export const figures = async (key, strength, number) =>
   (await asked(`images/${key}/figures?strength=${strength}&frame=${number}`)).json();
 export const noise = async (key) => (await asked(`images/${key}/noise`)).arrayBuffer();
-export const result = async (key, strength) => (await asked(`images/${key}/result?strength=${strength}`)).blob();
+export const result = async (key, strength) => {
+  const answer = await asked(`images/${key}/result?strength=${strength}`);
+  const name = /filename\*=UTF-8''([^;]+)/.exec(answer.headers.get("content-disposition") ?? "")?.[1];
+  return [await answer.blob(), name && decodeURIComponent(name)];
+};
+export const keep = async (key, strength) =>
+  (await asked(`images/${key}/keep?strength=${strength}`, { method: "POST" })).json();
 export const report = async (strength) => (await asked(`report?strength=${strength}`, { method: "POST" })).json();
 
 // Sends a file; fetch cannot tell how far it is, so this is the older way.

@@ -34,6 +34,7 @@ const progress = element("p", { class: "progress", role: "status" });
 const message = element("p", { class: "message", role: "alert", hidden: true });
 const buttons = {
   save: action("save", "save", () => save(), "primary"),
+  keep: action("keep", "keep", () => keep()),
   all: action("save.all", "archive", () => saveAll()),
   report: action("report", "report", () => report()),
   details: action("details", "details", () => panel.toggle()),
@@ -195,7 +196,16 @@ function forget(key) {
 async function save() {
   const { name } = images.get(opened);
   await during(buttons.save, async () => {
-    download(URL.createObjectURL(await api.result(opened, viewer.state.strength)), name.split("/").at(-1));
+    const [blob, sent] = await api.result(opened, viewer.state.strength);
+    download(URL.createObjectURL(blob), sent ?? name.split("/").at(-1));
+  });
+}
+
+async function keep() {
+  const key = opened;
+  await during(buttons.keep, async () => {
+    const { name } = await api.keep(key, viewer.state.strength);
+    tell(words("kept", { name }));
   });
 }
 
@@ -254,6 +264,8 @@ function refresh() {
   const count = (state) => all.filter((image) => image.state === state).length;
   const isDone = images.get(opened)?.state === "done";
   buttons.save.disabled = !isDone;
+  buttons.keep.hidden = !data.settings.keeps;
+  buttons.keep.disabled = !isDone;
   buttons.all.disabled = all.length === 0;
   buttons.report.disabled = count("done") === 0;
   buttons.details.disabled = !isDone;
