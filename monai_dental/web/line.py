@@ -12,7 +12,7 @@ from pathlib import Path
 from monai_dental.batch.job import Job, Result
 from monai_dental.batch.workers.local import LocalWorker
 from monai_dental.batch.workers.protocol import Limits
-from monai_dental.errors import MonaiDentalError
+from monai_dental.errors import MonaiDentalError, unforeseen
 from monai_dental.web.job import Answer, Task
 from monai_dental.web.thread import LastingThread
 
@@ -118,6 +118,8 @@ class Line:
                 result = await self._thread.call(_do, worker, next_one.task)
             except MonaiDentalError as error:
                 result = Result("failed", str(error))
+            except Exception as error:  # noqa: BLE001 - the line goes on with the next task
+                result = Result("failed", unforeseen(error))
             if next_one.future.cancelled():
                 continue
             if isinstance(result, Answer):

@@ -47,7 +47,7 @@ export function makeToolbar(viewer) {
     button(viewer, "zoom.in", "plus", () => viewer.command("in")),
     button(viewer, "zoom.fit", "fit", () => viewer.command("fit")),
     element("button", {
-      type: "button", class: "tool text", title: `${words("zoom.one")} (1)`, "aria-label": words("zoom.one"),
+      type: "button", class: "tool text", title: `${words("zoom.one")} (1)`, "aria-label": `1:1, ${words("zoom.one")}`,
       onclick: () => viewer.command("one"),
     }, "1:1"));
   const dialog = makeHelp(viewer);

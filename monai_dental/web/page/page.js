@@ -107,6 +107,7 @@ function tellState(image) {
 function choose(key) {
   if (!images.has(key)) return;
   isChosen = true;
+  tell("");
   open(key);
 }
 
@@ -131,10 +132,10 @@ async function open(key) {
 
 async function load(key, number, signal, options) {
   const first = await api.frame(key, "before", number, signal);
-  await poll();
+  while (images.has(key) && !images.get(key).info.rows) await poll(); // one may have been under way
+  if (signal.aborted || !images.has(key)) return;
   const { info } = images.get(key);
   const planeOf = (bytes) => Plane.fromBytes(bytes, info);
-  if (signal.aborted) return;
   if (!options.keepsView) {
     viewer.show({ info, before: planeOf(first), frame: number }, options);
     viewer.setNotice(words("busy.denoising"), true);
