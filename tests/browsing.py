@@ -59,7 +59,7 @@ class Browser:
         """Return the first true value of an expression; the page is asked, nothing sleeps here."""
         poll = (
             "const done = arguments[0]; const ask = () => { const value = "
-            f"({script}); value ? done(value) : requestAnimationFrame(ask); }}; ask();"
+            f"({script}); value ? done(value) : setTimeout(ask, 50); }}; ask();"
         )
         return self._call("POST", "/execute/async", {"script": poll, "args": []})
 
@@ -148,6 +148,7 @@ def open_browser(chromium: str, chromedriver: str, profile: Path) -> Iterator[Br
     """Start a driver on a free port and a browser; both end with the context."""
     arguments = ["--headless=new", WINDOW, "--disable-gpu", f"--user-data-dir={profile}"]
     arguments += ["--disable-dev-shm-usage", "--hide-scrollbars", "about:blank"]
+    arguments.insert(0, "--force-prefers-reduced-motion")  # what moves takes a core
     if os.geteuid() == 0:
         arguments.append("--no-sandbox")  # Chromium has no sandbox for root
     command = [chromedriver, "--port=0"]
