@@ -39,7 +39,7 @@ TOKEN = "MONAI_DENTAL_LABEL_TOKEN"
 _OF_CLIENTS = (
     "model", "image", "images", "label_tag", "description", "session", "logging", "result_dtype",
     "result_compress", "restore_label_idx", "label_info", "largest_cc", "multi_gpu", "gpus",
-    "max_workers", "max_batch_size", "labels", "user",
+    "max_workers", "max_batch_size", "labels", "user", "client_id",
 )  # fmt: skip
 """What MONAI Label and its clients put into each request; it says nothing of denoising."""
 
