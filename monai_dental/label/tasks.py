@@ -186,12 +186,13 @@ def _first(value: Any) -> str:
     return str(value[0] if isinstance(value, list) else value)
 
 
-def _checked_device(value: Any) -> str | None:
+def _checked_device(value: Any) -> str:
     """Return the device of a request; a GPU that is not there is not replaced in silence."""
     name = None if value in (None, "", []) else _first(value)
     if name is not None and name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device is {name!r}; this server has no GPU; need cpu")
-    return name_to_device(name)
+    device: str = name_to_device(name)
+    return device
 
 
 def _number(value: Any) -> float:
