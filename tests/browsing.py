@@ -100,10 +100,10 @@ class Browser:
 
     def wait_until(self, holds: Callable[[], object]) -> None:
         """Ask until something outside the page holds: a download that is there."""
-        for _ in range(1200):
+        for _ in range(2400):
             if holds():
                 return
-            time.sleep(0.05)
+            time.sleep(0.25)
         raise AssertionError("it never came")
 
     def wheel(self, at: tuple[float, float], delta: int) -> None:

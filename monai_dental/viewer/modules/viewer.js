@@ -224,13 +224,26 @@ export class Viewer {
     this.draw();
   }
 
+  // Column and row of the image whose middle lies nearest to the canvas pixel at a point of the stage;
+  // the picture is drawn from a whole canvas pixel on.
+  pixelAt(point) {
+    const ratio = devicePixelRatio;
+    const pane = this.pane(point);
+    const corner = this.state.view.toStage({ x: 0, y: 0 }, pane);
+    const onCanvas = (axis) => {
+      const shift = Math.round(corner[axis] * ratio) - corner[axis] * ratio;
+      return (Math.floor(point[axis] * ratio) + 0.5 - shift) / ratio;
+    };
+    const at = this.state.view.toImage({ x: onCanvas("x"), y: onCanvas("y") }, pane);
+    return [Math.floor(at.x), Math.floor(at.y)];
+  }
+
   // Tells of the pixel at a point of the stage.
   tell(point) {
     const { state } = this;
     const { picture } = state;
     if (!picture || !state.view) return;
-    const at = state.view.toImage(point, this.pane(point));
-    const [x, y] = [Math.floor(at.x), Math.floor(at.y)];
+    const [x, y] = this.pixelAt(point);
     if (x < 0 || y < 0 || x >= picture.info.columns || y >= picture.info.rows) {
       this.readout.textContent = "";
       return;
