@@ -57,28 +57,23 @@ class FolderStore(LocalDatastore):
         Raises:
             ValueError: Its id is not a plain name, or its ending is not that of an image.
         """
-        _check_name(image_id, "image")
+        _check_name(image_id or "", "image")
         _check_ending(image_filename)
         added: str = super().add_image(image_id, image_filename, image_info)
         return added
 
     def save_label(
-        self,
-        image_id: str,
-        label_filename: str,
-        label_tag: str,
-        label_info: dict[str, Any],
-        label_id: str = "",
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
         """Keep a result or a label.
 
         Raises:
             ValueError: A name is not plain, or its ending is not that of an image.
         """
-        for name, text in (("image", image_id), ("tag", label_tag), ("label", label_id)):
-            _check_name(text, name)
+        _check_name(image_id, "image")
+        _check_name(label_tag, "tag")
         _check_ending(label_filename)
-        saved: str = super().save_label(image_id, label_filename, label_tag, label_info, label_id)
+        saved: str = super().save_label(image_id, label_filename, label_tag, label_info)
         return saved
 
 
