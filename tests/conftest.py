@@ -19,7 +19,7 @@ import pytest
 from dicom_datasets import ENCODE, make_dataset
 from pydicom import Dataset, dcmwrite
 
-pytest_plugins = ["archives"]
+pytest_plugins = ["archives", "browsing"]
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,10 @@ FLOORS = (
     "formats phantom bundle",
     "synthetic transforms inference",
     "training",
-    "batch benchmark",
+    "batch benchmark viewer",
     "report",
-    "pacs label web",
+    "pacs web",
+    "label",
     "node",
     "cli",
 )

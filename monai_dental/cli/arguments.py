@@ -114,3 +114,10 @@ def seconds(text: str) -> float:
         if 0 < float(text) < math.inf:
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+
+
+def port(text: str) -> int:
+    """Return a port, or 0 for any that is free."""
+    if text.isdecimal() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")

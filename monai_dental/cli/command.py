@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "denoise",
+    "serve",
     "batch",
     "node",
     "label",

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import monai_dental
-from monai_dental.cli.arguments import Subparsers
+from monai_dental.cli.arguments import Subparsers, port
 
 
 def add(commands: Subparsers) -> None:
@@ -18,8 +18,9 @@ def add(commands: Subparsers) -> None:
         "label",
         help="start a MONAI Label server that denoises",
         description="Start a MONAI Label server for 3D Slicer, OHIF and REST clients. It prints "
-        "its address when it is ready, asks no one on the internet, and has no password: who can "
-        "reach it can see the images. Ctrl-C ends it.",
+        "its address when it is ready, asks no one on the internet, and refuses other web sites. "
+        "Who can reach it can see the images, unless the environment variable "
+        "MONAI_DENTAL_LABEL_TOKEN holds a token, which clients must know then. Ctrl-C ends it.",
     )
     command.set_defaults(command=label)
     command.add_argument(
@@ -36,8 +37,18 @@ def add(commands: Subparsers) -> None:
         help="address to listen on; 0.0.0.0 for all networks (default: 127.0.0.1, this machine)",
     )  # fmt: skip
     command.add_argument(
-        "--port", type=_port, default=8000, help="port; 0 for any that is free (default: 8000)"
+        "--port", type=port, default=8000, help="port; 0 for any that is free (default: 8000)"
     )
+    command.add_argument(
+        "--allow-host", metavar="NAME", action="append", default=[],
+        help="a name by which clients call this machine, where it is neither an address in digits "
+        "nor the machine's own name; may be given several times",
+    )  # fmt: skip
+    command.add_argument(
+        "--allow-changes", action="store_true",
+        help="let clients upload, replace and remove images and labels (PUT and DELETE of "
+        "/datastore)",
+    )  # fmt: skip
 
 
 def label(arguments: argparse.Namespace) -> int:
@@ -65,6 +76,10 @@ def label(arguments: argparse.Namespace) -> int:
     command += ["--host", host, "--port", str(port)]
     if arguments.bundle:
         command += ["--conf", "models", ",".join(arguments.bundle)]
+    if arguments.allow_host:
+        command += ["--conf", "hosts", ",".join(arguments.allow_host)]
+    if arguments.allow_changes:
+        command += ["--conf", "changes", "true"]
     return 0 if _serve(command, listener) else 2
 
 
@@ -123,9 +138,3 @@ def _serve(command: list[str], listener: socket.socket) -> bool:
     with contextlib.suppress(KeyboardInterrupt):  # how a server ends
         server.run(sockets=[listener])
     return bool(server.started)
-
-
-def _port(text: str) -> int:
-    if text.isdecimal() and int(text) < 65536:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")

@@ -90,22 +90,31 @@ class Denoiser:
             ValueError: `pixels` has another number of axes, other numbers, or values that are not
                 finite, or `strength` is not in [0, 1].
         """
-        if not np.issubdtype(pixels.dtype, np.floating):
-            raise ValueError(f"pixels are {pixels.dtype}; need floating-point numbers in [0, 1]")
-        pixels = pixels.astype(np.float32, copy=False)
-        if not np.isfinite(pixels).all():
-            raise ValueError("pixels have values that are not finite")
-        if pixels.ndim not in (2, 3):
-            raise ValueError(f"pixels have shape {pixels.shape}; need (H, W) or (frames, H, W)")
+        pixels = _checked_pixels(pixels)
         if checked_strength(strength) == 0:
             return blend(pixels, pixels, 0)  # without running the network
+        return blend(pixels, self.network_result(pixels), strength)
+
+    def network_result(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return what `denoise` blends with the pixels: who keeps it can blend at any strength.
+
+        Args:
+            pixels: As of `denoise`.
+
+        Returns:
+            Pixels of the same shape; may exceed [0, 1].
+
+        Raises:
+            ValueError: As of `denoise`.
+        """
+        pixels = _checked_pixels(pixels)
         frames = pixels[None] if pixels.ndim == 2 else pixels
         data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
         with torch.inference_mode():
             image = data["image"].to(self._device)
             data["pred"] = self.inferer(image[None], self._run)[0]
         denoised = torch.as_tensor(self._after(data)["pred"]).cpu().numpy().reshape(pixels.shape)
-        return blend(pixels, denoised, strength)
+        return np.asarray(denoised, np.float32)
 
     def derivation_at(self, strength: float) -> Derivation:
         """Return the record of what `denoise` does at a strength, for derived DICOM objects.
@@ -114,3 +123,14 @@ class Denoiser:
             ValueError: `strength` is not in [0, 1].
         """
         return replace(self.derivation, strength=strength)
+
+
+def _checked_pixels(pixels: NDArray[np.floating]) -> NDArray[np.float32]:
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise ValueError(f"pixels are {pixels.dtype}; need floating-point numbers in [0, 1]")
+    pixels = pixels.astype(np.float32, copy=False)
+    if not np.isfinite(pixels).all():
+        raise ValueError("pixels have values that are not finite")
+    if pixels.ndim not in (2, 3):
+        raise ValueError(f"pixels have shape {pixels.shape}; need (H, W) or (frames, H, W)")
+    return pixels

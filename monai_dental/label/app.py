@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 from fastapi import HTTPException
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import ImageNotFoundException
+from starlette.routing import Mount
 
 import monai_dental
 from monai_dental.errors import (
@@ -22,10 +25,23 @@ from monai_dental.errors import (
 )
 from monai_dental.label.datastore import open_datastore
 from monai_dental.label.model import find_models
-from monai_dental.label.tasks import AdaptTask, DenoiseTask
+from monai_dental.label.tasks import OPTIONS, AdaptTask, DenoiseTask
 
 if TYPE_CHECKING:
     from monailabel.interfaces.datastore import Datastore
+
+
+_LOGGER = logging.getLogger(__name__)
+
+TOKEN = "MONAI_DENTAL_LABEL_TOKEN"
+"""Environment variable with the token that clients must know; none where it is not set."""
+
+_OF_CLIENTS = (
+    "model", "image", "images", "label_tag", "description", "session", "logging", "result_dtype",
+    "result_compress", "restore_label_idx", "label_info", "largest_cc", "multi_gpu", "gpus",
+    "max_workers", "max_batch_size", "labels", "user", "client_id",
+)  # fmt: skip
+"""What MONAI Label and its clients put into each request; it says nothing of denoising."""
 
 
 class DenoisingApp(MONAILabelApp):
@@ -51,6 +67,23 @@ class DenoisingApp(MONAILabelApp):
             description=monai_dental.__doc__,
             version=monai_dental.__version__,
         )
+
+    def on_init_complete(self) -> None:
+        """Put the gate and our endpoints before MONAI Label's own; called as the server starts."""
+        from monailabel.app import app
+
+        from monai_dental.label.endpoints import put_first
+        from monai_dental.label.gate import Gate, Rules
+        from monai_dental.label.page import LabelPage
+
+        super().on_init_complete()
+        put_first(app)
+        model = self._models.get("blind") or next(iter(self._models.values()))
+        app.router.routes.insert(0, Mount("/denoise", LabelPage(self.datastore(), model)))
+        hosts = tuple(each for each in self.conf.get("hosts", "").split(",") if each)
+        rules = Rules(hosts, os.environ.get(TOKEN) or None, self.conf.get("changes") == "true")
+        # Middleware cannot be added once a server starts, and only then is there an app.
+        app.middleware_stack = Gate(app.middleware_stack, rules)
 
     def init_datastore(self) -> Datastore:
         """Return where the images are."""
@@ -88,6 +121,7 @@ class DenoisingApp(MONAILabelApp):
         datastore = datastore or self.datastore()
         with _answered():
             self._require(request["model"])
+            check_options(request)
             image = self._find_image(request["image"], datastore)
             file, params = self._infers[request["model"]]({**request, "image": image})
             label = file
@@ -113,9 +147,21 @@ class DenoisingApp(MONAILabelApp):
     ) -> dict[str, Any]:
         """Denoise all images of the datastore, and let it keep the results."""
         if not torch.cuda.is_available():  # MONAI Label divides by the number of GPUs
-            request = {**request, "multi_gpu": False}
-        result: dict[str, Any] = super().batch_infer(request, datastore)
+            request = {**request, "multi_gpu": False, "device": "cpu"}
+        result: dict[str, Any] = self._batch_infer(
+            request, datastore or self.datastore(), self._infer_or_tell
+        )
         return result
+
+    def _infer_or_tell(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Denoise an image of a batch; one that cannot be denoised does not end the batch."""
+        try:
+            return self.infer(request, datastore)
+        except HTTPException as error:
+            if error.status_code in (400, 404) and "image" not in str(error.detail):
+                raise  # the same would be wrong with every image
+            _LOGGER.warning(f"not denoised: {error.detail}")
+            return {"error": str(error.detail)}
 
     def bundle_path(self, model: str | None) -> None:
         """Check the model of a task that is about to start: there is no other place for it."""
@@ -144,6 +190,18 @@ class DenoisingApp(MONAILabelApp):
         if not path or not Path(path).exists():
             raise HTTPException(404, f"{image}: no such image in the datastore")
         return path
+
+
+def check_options(request: dict[str, Any]) -> None:
+    """Check that a request asks for nothing that nobody would do.
+
+    Raises:
+        ValueError: It holds an option that there is not.
+    """
+    known = {*OPTIONS, *_OF_CLIENTS}
+    unknown = [name for name in request if name not in known and not name.startswith("_")]
+    if unknown:
+        raise ValueError(f"{unknown[0]}: no such option; need one of {', '.join(OPTIONS)}")
 
 
 def _folder_name(tag: str) -> str:

@@ -40,12 +40,51 @@ def open_datastore(studies: str) -> Datastore:
     if studies.startswith(("http://", "https://")):
         return DicomwebStore(studies.rstrip("/"))
     patterns = [f"*{suffix}" for suffix in SUFFIXES]
-    return LocalDatastore(
+    return FolderStore(
         studies,
         extensions=patterns + [pattern.upper() for pattern in patterns],
         auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
         read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
     )
+
+
+class FolderStore(LocalDatastore):
+    """The images of a folder; what a client adds is an image, and lands in that folder."""
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Add an image.
+
+        Raises:
+            ValueError: Its id is not a plain name, or its ending is not that of an image.
+        """
+        _check_name(image_id or "", "image")
+        _check_ending(image_filename)
+        added: str = super().add_image(image_id, image_filename, image_info)
+        return added
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Keep a result or a label.
+
+        Raises:
+            ValueError: A name is not plain, or its ending is not that of an image.
+        """
+        _check_name(image_id, "image")
+        _check_name(label_tag, "tag")
+        _check_ending(label_filename)
+        saved: str = super().save_label(image_id, label_filename, label_tag, label_info)
+        return saved
+
+
+def _check_name(text: str, name: str) -> None:
+    if re.search(r"[/\\\x00-\x1f]|^\.", text):
+        raise ValueError(f"{name} is not a plain name; need one without a path")
+
+
+def _check_ending(path: str) -> None:
+    if not path.lower().endswith((*SUFFIXES, ".nrrd")):
+        raise ValueError(f"the file has no ending of an image; need one of {', '.join(SUFFIXES)}")
 
 
 class DicomwebStore(DICOMWebDatastore):
@@ -113,6 +152,12 @@ class DicomwebStore(DICOMWebDatastore):
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Return no pair of image and label."""
         return []
+
+    def json(self) -> dict[str, Any]:
+        """Return what /datastore/?output=all answers: the images, by id, as of a folder."""
+        return {
+            "objects": {uid: {"image": {"info": {}}, "labels": {}} for uid in self.list_images()}
+        }
 
     def get_image_uri(self, image_id: str) -> str:
         """Return the file of a series, or the folder of its files, fetched when first asked for.

@@ -37,7 +37,7 @@ def write_result(
         ValueError: The source's format does not have such an ending.
         CorruptImageError: ITK, which tells where in space an NRRD lies, cannot read the source.
     """
-    suffixes = [_checked_suffix(radiograph, suffix) for radiograph in radiographs]
+    suffixes = [checked_suffix(radiograph, suffix) for radiograph in radiographs]
     if len(radiographs) == 1:
         path = _new_file(suffixes[0])
         _write(radiographs[0], path, derivation)
@@ -51,7 +51,16 @@ def write_result(
     return path
 
 
-def _checked_suffix(radiograph: Radiograph, suffix: str | None) -> str:
+def checked_suffix(radiograph: Radiograph, suffix: str | None) -> str:
+    """Return the ending of a result's file.
+
+    Args:
+        radiograph: The source.
+        suffix: As of `write_result`.
+
+    Raises:
+        ValueError: The source's format does not have such an ending.
+    """
     known = FORMAT_SUFFIXES[radiograph.image_format]
     if suffix is None:
         name = "" if radiograph.source is None else radiograph.source.name.lower()

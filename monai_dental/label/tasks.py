@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
@@ -18,13 +19,17 @@ from monai_dental.bundle.find import require_weights
 from monai_dental.formats import read_radiograph
 from monai_dental.inference.denoiser import Denoiser
 from monai_dental.label.model import Model
-from monai_dental.label.results import write_result
+from monai_dental.label.results import checked_suffix, write_result
 from monai_dental.training.adapt import adapt, usable_images
 
 if TYPE_CHECKING:
     from monailabel.interfaces.datastore import Datastore
 
 _LOGGER = logging.getLogger(__name__)
+
+
+OPTIONS = ("strength", "variant", "device", "result_extension", "save_label")
+"""What a request may ask of `DenoiseTask`."""
 
 
 class DenoiseTask(InferTask):
@@ -75,18 +80,20 @@ class DenoiseTask(InferTask):
         """
         strength = _number(request.get("strength", 1.0))
         variant = _first(request.get("variant", self._model.variants))
-        device = name_to_device(request.get("device"))
+        device = _checked_device(request.get("device"))
         image = Path(request["image"])
         files = sorted(image.iterdir()) if image.is_dir() else [image]
+        suffix = request.get("result_extension")
         with self._lock:
             denoiser = self._denoiser(variant, device)
             denoised = []
             for file in files:
                 radiograph = read_radiograph(file)
+                checked_suffix(radiograph, suffix)  # before what takes long
                 pixels = denoiser.denoise(radiograph.pixels, strength)
                 denoised.append(radiograph.with_pixels(pixels))
         derivation = denoiser.derivation_at(strength)
-        path = write_result(denoised, derivation, request.get("result_extension"))
+        path = write_result(denoised, derivation, suffix)
         return str(path), {
             "bundle": derivation.model_name,
             "version": derivation.model_version,
@@ -178,6 +185,15 @@ def _replace(folder: Path, fresh: Path) -> None:
 def _first(value: Any) -> str:
     """Return what a client chose; one that chose nothing sends the whole list back."""
     return str(value[0] if isinstance(value, list) else value)
+
+
+def _checked_device(value: Any) -> str:
+    """Return the device of a request; a GPU that is not there is not replaced in silence."""
+    name = None if value in (None, "", []) else _first(value)
+    if name is not None and name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device is {name!r}; this server has no GPU; need cpu")
+    device: str = name_to_device(name)
+    return device
 
 
 def _number(value: Any) -> float:

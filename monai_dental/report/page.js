@@ -18,6 +18,8 @@ class Viewer {
     this.row = Number(this.rowInput.value);
     this.rows = new Map();
     this.isFitted = true;
+    this.pointers = new Map();
+    article.style.setProperty("--ratio", this.width / this.height); // for the print
     this.listen();
     new ResizeObserver(() => this.resize()).observe(article.querySelector(".viewer"));
   }
@@ -36,7 +38,10 @@ class Viewer {
     stage.addEventListener("pointerdown", (event) => this.onPress(event));
     stage.addEventListener("pointermove", (event) => this.onMove(event));
     stage.addEventListener("pointerup", (event) => this.onRelease(event));
-    stage.addEventListener("pointercancel", () => this.endDrag());
+    stage.addEventListener("pointercancel", (event) => {
+      this.pointers.delete(event.pointerId);
+      this.endDrag();
+    });
     stage.addEventListener("keydown", (event) => this.onKey(event));
   }
 
@@ -162,6 +167,12 @@ class Viewer {
 
   onPress(event) {
     if (event.button !== 0) return;
+    this.pointers.set(event.pointerId, event);
+    if (this.pointers.size === 2) {
+      this.endDrag();
+      this.reach = this.fingers().reach;
+      return;
+    }
     const isSplit = this.article.dataset.view === "split";
     const onDivider = event.target.closest(".divider") !== null;
     this.drag = { x: event.clientX, y: event.clientY, left: this.x, top: this.y, isFar: false };
@@ -169,7 +180,25 @@ class Viewer {
     this.stage.setPointerCapture(event.pointerId);
   }
 
+  // How far two fingers are apart, and the point between them.
+  fingers() {
+    const [one, other] = [...this.pointers.values()];
+    const box = this.stage.getBoundingClientRect();
+    return {
+      reach: Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY)),
+      x: (one.clientX + other.clientX) / 2 - box.left,
+      y: (one.clientY + other.clientY) / 2 - box.top,
+    };
+  }
+
   onMove(event) {
+    if (this.pointers.has(event.pointerId)) this.pointers.set(event.pointerId, event);
+    if (this.pointers.size === 2) {
+      const { reach, x, y } = this.fingers();
+      this.zoom(reach / this.reach, x, y);
+      this.reach = reach;
+      return;
+    }
     if (!this.drag) return;
     const dx = event.clientX - this.drag.x;
     const dy = event.clientY - this.drag.y;
@@ -185,6 +214,7 @@ class Viewer {
   }
 
   onRelease(event) {
+    this.pointers.delete(event.pointerId);
     if (this.drag && !this.drag.isFar) {
       const top = this.stage.getBoundingClientRect().top;
       this.setRow(Math.floor((event.clientY - top - this.y) / this.scale));

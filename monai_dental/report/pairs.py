@@ -105,7 +105,8 @@ def _read(path: Path, role: str, notes: list[str]) -> Radiograph:
 
 
 def _without_path(text: object, path: Path) -> str:
-    return str(text).removeprefix(f"{path}: ").replace(str(path), "the file")
+    plain = str(text).removeprefix(f"file {path}: ").removeprefix(f"{path}: ")
+    return plain.replace(str(path), "the file")
 
 
 def _check_shape(radiograph: Radiograph, original: Radiograph, role: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import BundleError
+from monai_dental.filters import blend
 from monai_dental.inference.denoiser import Denoiser
 
 
@@ -157,3 +158,9 @@ def test_bundle_that_always_runs_at_native_size_needs_no_flag_for_it(bundle_copy
     assert denoised.shape == pixels.shape
     expected = np.median(np.lib.stride_tricks.sliding_window_view(pixels, (3, 3)), axis=(-2, -1))
     np.testing.assert_allclose(denoised[1:-1, 1:-1], expected, atol=1e-6)
+
+
+def test_network_result_blends_to_what_denoise_returns(denoiser, pixels):
+    result = denoiser.network_result(pixels)
+
+    assert np.array_equal(blend(pixels, result, 0.3), denoiser.denoise(pixels, 0.3))

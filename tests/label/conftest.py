@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import queue
@@ -41,6 +40,7 @@ class Answer:
     status: int
     content: bytes
     kind: str
+    disposition: str = ""
 
     @property
     def json(self) -> Any:
@@ -66,6 +66,11 @@ class Server:
 
     def post_bytes(self, path: str, data: bytes) -> Answer:
         return self._ask(urllib.request.Request(self.url + path, data))
+
+    def ask(
+        self, method: str, path: str, headers: dict[str, str], data: bytes | None = None
+    ) -> Answer:
+        return self._ask(urllib.request.Request(self.url + path, data, headers, method=method))
 
     def infer(self, model: str, image: str, output: str = "image", **params: Any) -> Answer:
         """Ask as 3D Slicer and OHIF do: the parameters are a field of a form."""
@@ -100,7 +105,9 @@ class Server:
     def _ask(self, request: urllib.request.Request) -> Answer:
         try:
             with _OPENER.open(request, timeout=300) as reply:
-                return Answer(reply.status, reply.read(), reply.headers["Content-Type"])
+                headers = reply.headers
+                name = headers["Content-Disposition"] or ""
+                return Answer(reply.status, reply.read(), headers["Content-Type"], name)
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read(), error.headers["Content-Type"])
 
@@ -206,21 +213,3 @@ def denoised(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         return made[options]
 
     return denoise
-
-
-@pytest.fixture(scope="session")
-def browser(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
-) -> Iterator[Any]:
-    """Headless Chromium, as the tests of the report drive it."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        missing("no chromium and chromedriver; apt-get install chromium chromium-driver")
-    path = ROOT / "tests" / "report" / "conftest.py"
-    specification = importlib.util.spec_from_file_location("report_conftest", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    profile = tmp_path_factory.mktemp("chromium")
-    with module.open_browser(chromium, chromedriver, profile) as opened:
-        opened.visit = lambda url: opened._call("POST", "/url", {"url": url})
-        yield opened

@@ -92,6 +92,10 @@ def test_series_of_the_pacs_are_listed_and_denoised(server, series, denoised):
     assert answer.content == (denoised("--bundle", "unet") / "dicom.dcm").read_bytes()
 
 
+def test_datastore_tells_the_ids_of_the_series(server, stored):
+    assert server.get("/datastore/?output=all").json["objects"].keys() == stored.keys()
+
+
 def test_series_of_several_instances_comes_as_a_zip(server, stored):
     answer = server.infer("unet", "1.2.3.2")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -41,6 +44,7 @@ def places(tmp_path_factory, images, small_bundle):
     folder = tmp_path_factory.mktemp("label")
     shutil.copytree(images, folder / "studies")
     (folder / "studies" / "broken.png").write_bytes((images / "png.png").read_bytes()[:300])
+    (folder / "tmp").mkdir()
     weightless = folder / "weightless"
     shutil.copytree(small_bundle, weightless)
     (weightless / "models" / "model.pt").unlink()
@@ -58,8 +62,9 @@ def start(label_python, places, outside, small_bundle, run_server):
             command += ["--bundle", str(bundle)]
         return run_server(
             command, r"MONAI Label answers at http://127\.0\.0\.1:(\d+)",
-            HOME=str(places), XDG_DATA_HOME=str(places / "data"), http_proxy=proxy,
-            https_proxy=proxy, HTTP_PROXY=proxy, HTTPS_PROXY=proxy, no_proxy="127.0.0.1",
+            HOME=str(places), TMPDIR=str(places / "tmp"), XDG_DATA_HOME=str(places / "data"),
+            http_proxy=proxy, https_proxy=proxy, HTTP_PROXY=proxy, HTTPS_PROXY=proxy,
+            no_proxy="127.0.0.1",
         )  # fmt: skip
 
     return start
@@ -118,15 +123,18 @@ def test_client_gets_the_image_and_what_was_done(client, denoised):
     assert params["strength"] == 1.0
 
 
-def test_curl_of_the_documentation(server, tmp_path, denoised):
+def test_curl_of_the_documentation_saves_the_image(server, tmp_path, denoised):
     if shutil.which("curl") is None:
         pytest.skip("no curl; apt-get install curl")
-    command = ["curl", "--silent", "--fail", "--output", str(tmp_path / "out.png")]
-    command += ["--request", "POST", "--form", 'params={"strength": 0.5}']
-    subprocess.run([*command, f"{server.url}/infer/unet?image=png&output=image"], check=True)
+    page = (Path(__file__).parents[2] / "docs" / "label.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^    (curl .*--output scan.dcm)$", page, re.M)
+    line = line.replace("http://127.0.0.1:8000", server.url)
+    # The documentation's model and image, by what this server has.
+    line = line.replace("/infer/blind", "/infer/unet").replace("image=scan", "image=dicom")
+    subprocess.run([*shlex.split(line), "--silent", "--fail"], check=True, cwd=tmp_path)
 
-    expected = denoised("--bundle", "unet", "--strength", "0.5") / "png.png"
-    assert (tmp_path / "out.png").read_bytes() == expected.read_bytes()
+    expected = denoised("--bundle", "unet", "--strength", "0.5") / "dicom.dcm"
+    assert (tmp_path / "scan.dcm").read_bytes() == expected.read_bytes()
 
 
 def test_client_uploads_an_image_of_its_own(client, images, denoised):
@@ -177,8 +185,8 @@ def test_nrrd_for_slicer_has_depth_and_place_of_the_source(
     ("model", "image", "params", "status", "said"),
     [
         ("unet", "nowhere", {}, 404, "nowhere: no such image in the datastore"),
-        ("unet", "/etc/hostname", {}, 404, "no such image"),
-        ("unet", "../../etc/hostname", {}, 404, "no such image"),
+        ("unet", "/etc/hostname", {}, 400, "image is not a plain name"),
+        ("unet", "../../etc/hostname", {}, 400, "image is not a plain name"),
         ("nothing", "png", {}, 404, "nothing: no such model; this server has dae, small, unet"),
         ("unet", "broken", {}, 422, "broken.png: the file ends after 300 bytes"),
         ("weightless", "png", {}, 503, "model.pt: no weights here; train the bundle first"),
@@ -194,12 +202,128 @@ def test_nrrd_for_slicer_has_depth_and_place_of_the_source(
             "label_tag is '../x'; need",
         ),
         ("unet", "png", {"device": "gpu9"}, 503, "gpu9: no such device here"),
+        ("unet", "png", {"device": "cuda"}, 400, "device is 'cuda'; this server has no GPU"),
+        ("unet", "png", {"strenght": 0.5}, 400, "strenght: no such option; need one of strength"),
     ],
 )
 def test_bad_request_gets_a_clear_sentence(server, model, image, params, status, said):
     answer = server.infer(model, image, **params)
 
     assert (answer.status, said in answer.json["detail"]) == (status, True), answer.content
+
+
+def test_parameters_in_the_wrong_place_are_refused(server):
+    for path, status, said in (
+        ("/infer/unet?image=png&strength=0.5", 400, "strength: no such parameter of the address"),
+        ("/infer/unet?image=png&output=dicom_seg", 400, "not segmentations"),
+        ("/infer/unet", 400, "no image"),
+    ):
+        answer = server.post_bytes(path, b"")
+        assert (answer.status, said in answer.json["detail"]) == (status, True), answer.content
+    answer = server.post("/infer/unet?image=png", {"strength": 0.5})
+    assert (answer.status, "the body is JSON" in answer.json["detail"]) == (400, True)
+    answer = server.post_bytes("/infer/unet?image=png", b"params={")
+    assert (answer.status, "params is not JSON" in answer.json["detail"]) == (400, True)
+
+
+def test_wrong_ending_is_told_before_denoising(server):
+    lines = len(server.lines)
+
+    assert server.infer("unet", "png", result_extension=".gif").status == 400
+    assert not any("Denois" in line for line in server.lines[lines:])
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST", "OPTIONS"])
+def test_other_web_sites_are_refused(server, places, method):
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "DELETE"}
+
+    answer = server.ask(method, "/datastore/image?image=png&id=png", headers)
+
+    assert answer.status == 403
+    assert (places / "studies" / "png.png").is_file()
+    assert server.ask("GET", "/info/", {"Host": "evil.example"}).status == 403
+
+
+def test_no_client_writes_outside_the_studies_or_at_all(server, places, small_bundle, run_server):
+    for method in ("PUT", "DELETE"):
+        for what in ("image", "label"):
+            path = f"/datastore/{what}?image=../x&id=png&tag=final&label=png"
+            assert server.ask(method, path, {}).status in (400, 403)
+    assert server.ask("DELETE", "/datastore/image?id=png", {}).status == 403
+    assert not (places / "x.py").exists()
+
+
+def test_failed_upload_leaves_nothing_and_is_called_by_its_own_name(server, places):
+    before = sorted((places / "tmp").iterdir())
+    form = (
+        b'--mark\r\nContent-Disposition: form-data; name="file"; filename="Doe John.png"\r\n'
+        b"Content-Type: image/png\r\n\r\nno image\r\n--mark--\r\n"
+    )
+
+    answer = server.ask(
+        "POST", "/infer/unet", {"Content-Type": "multipart/form-data; boundary=mark"}, form
+    )
+
+    assert answer.status == 422
+    assert answer.json["detail"].startswith("Doe John.png: ")
+    assert sorted((places / "tmp").iterdir()) == before
+
+
+def test_server_answers_others_while_it_denoises(server, places):
+    large = np.random.default_rng(0).integers(0, 255, (1500, 2000)).astype(np.uint8)
+    form = (
+        b'--mark\r\nContent-Disposition: form-data; name="file"; filename="large.png"\r\n\r\n'
+        + cv2.imencode(".png", large)[1].tobytes()
+        + b"\r\n--mark--\r\n"
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=mark"}
+    with ThreadPoolExecutor(1) as executor:
+        work = executor.submit(server.ask, "POST", "/infer/unet?output=image", kind, form)
+        answers = 0
+        while not work.done():
+            assert server.get("/info/").status == 200
+            answers += not work.done()
+
+    assert work.result().status == 200
+    assert answers > 2
+
+
+def test_pages_of_the_server_need_no_internet(server):
+    for path in ("/", "/logs/"):  # the first leads to the page
+        answer = server.get(path)
+        assert answer.status == 200
+        assert b"https://" not in answer.content.replace(b"https://github.com", b"")
+
+
+def test_download_is_called_as_its_image(server):
+    answer = server.infer("unet", "dicom")
+
+    assert 'filename="dicom.dcm"' in answer.disposition
+
+
+def test_page_shows_denoises_and_keeps_the_images_of_the_datastore(server, places, denoised):
+    start = server.get("/denoise/")
+    assert start.status == 200
+    images = server.get("/denoise/api/changes?since=0").json["images"]
+    keys = {each["name"]: each["key"] for each in images}
+    assert keys.keys() >= {"png", "jpg", "nifti", "dicom"}
+
+    answer = server.get(f"/denoise/api/images/{keys['dicom']}/result?strength=1")
+    kept = server.post(f"/denoise/api/images/{keys['dicom']}/keep?strength=1")
+
+    # `unet` is the first model of this server.
+    expected = (denoised("--bundle", "unet") / "dicom.dcm").read_bytes()
+    assert answer.content == expected
+    assert kept.status == 201, kept.content
+    path = places / "studies" / "labels" / "original" / "dicom.dcm"
+    assert path.read_bytes() == expected
+    path.unlink()
+
+
+def test_unknown_label_is_told(server):
+    answer = server.get("/datastore/label?label=nowhere&tag=final")
+
+    assert answer.status == 404, answer.content
 
 
 def test_training_of_an_unknown_model_gets_a_clear_sentence(server):
@@ -219,10 +343,11 @@ def test_fifty_parallel_requests_are_all_answered(server):
 
 
 def test_batch_keeps_results_beside_the_images(server, places, denoised):
-    (places / "studies" / "broken.png").unlink(missing_ok=True)
+    assert (places / "studies" / "broken.png").is_file()  # a bad file does not end the batch
     assert server.post("/batch/infer/unet").status == 200
     status = server.finish("/batch/infer")
     assert status["status"] == "DONE", "".join(server.lines[-40:])
+    assert "not denoised: " in "".join(server.lines)
 
     kept = places / "studies" / "labels" / "original"
     assert sorted(path.name for path in kept.iterdir()) == sorted(FILES)

@@ -160,3 +160,42 @@ def test_link_leads_to_the_failure_on_the_next_page(page):
     page.wait_for("location.hash === '#image-3' && document.querySelector('#image-3')")
     text = page.run("return document.querySelector('#image-3').innerText")
     assert "Not compared: there is no result of this name." in text
+
+
+def test_pinching_zooms_and_leaves_the_divider(page):
+    zoom, share = page.run(ZOOM), page.run(SHARE)
+    page.resize(1400, 1000, is_touch=True)
+    page.run("document.querySelector('#image-1').scrollIntoView()")
+    (x, y) = place(page, 0.5, 0.5)
+
+    page.touch([(x - 20, y), (x + 20, y)], [(x - 120, y), (x + 120, y)])
+
+    assert int(page.run(ZOOM).split()[0]) > 2 * int(zoom.split()[0])
+    assert page.run(SHARE) == share
+    page.develop("Emulation.clearDeviceMetricsOverride")
+    page.develop("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+def test_print_has_one_whole_image_with_its_figures_on_a_page(page):
+    page.run("document.querySelector('#image-1 [data-zoom=in]').click()")  # zoomed on the screen
+    width, height = round(186 / 25.4 * 96), round(273 / 25.4 * 96)  # A4 less its margins
+    page.resize(width, height)
+    page.develop("Emulation.setEmulatedMedia", media="print")
+    try:
+        boxes = page.run(
+            "return ['#image-1', '#image-1 .stage', '#image-1 .before img', '#image-1 .after img',"
+            " '#image-1 .figures', '#image-1 .histogram'].map((each) => {"
+            " const box = document.querySelector(each).getBoundingClientRect();"
+            " return [box.left, box.top, box.right, box.bottom].map(Math.round); })"
+        )
+        article, stage, before, after, *shown = boxes
+        assert article[3] - article[1] <= height
+        assert stage == before == after
+        for box in shown:
+            assert box[2] > box[0]
+            assert box[3] <= article[3]
+        assert not page.run("return document.querySelector('#image-1 .toolbar').checkVisibility()")
+        assert page.run("return document.querySelector('#image-1 .key').checkVisibility()")
+    finally:
+        page.develop("Emulation.setEmulatedMedia", media="")
+        page.develop("Emulation.clearDeviceMetricsOverride")

@@ -8,6 +8,7 @@ import cv2
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom import dcmwrite
 
 from monai_dental.batch.source import Instance
 from monai_dental.errors import CorruptImageError, DatasetError
@@ -93,3 +94,14 @@ def test_reasons_and_notes_hold_no_path(folders, picture):
     with pytest.raises(CorruptImageError, match="^result: ") as caught:
         read(folders, "a.png")
     assert str(folders[1]) not in str(caught.value)
+
+
+def test_reason_names_the_file_only_once(tmp_path, dicom_dataset):
+    dataset = dicom_dataset(SOPInstanceUID=None, PixelData=None)
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "scan.dcm"
+    dataset.preamble = bytes(128)
+    dcmwrite(path, dataset)
+
+    with pytest.raises(CorruptImageError, match=r"^original: \(7FE0,0010\) Pixel Data is missing"):
+        read_pair(Instance(path, Path("scan.dcm")), tmp_path)

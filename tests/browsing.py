@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ class Browser:
         self._url = f"http://127.0.0.1:{port}"
         options = {
             "browserName": "chrome",
+            # A model is loaded meanwhile, on a busy machine.
+            "timeouts": {"script": 280_000, "pageLoad": 280_000},
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }
@@ -33,7 +36,21 @@ class Browser:
         self._url += f"/session/{answer['sessionId']}"
 
     def open(self, page: Path) -> None:
-        self._call("POST", "/url", {"url": page.resolve().as_uri()})
+        self.visit(page.resolve().as_uri())
+
+    def visit(self, address: str) -> None:
+        self._call("POST", "/url", {"url": address})
+
+    def resize(self, width: int, height: int, *, ratio: float = 1, is_touch: bool = False) -> None:
+        """Give pages a window of exactly this size, as a device of that kind has it."""
+        device = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": is_touch}
+        self.develop("Emulation.setDeviceMetricsOverride", **device)
+        self.develop("Emulation.setTouchEmulationEnabled", enabled=is_touch, maxTouchPoints=5)
+
+    def develop(self, command: str, **parameters: Any) -> Any:
+        """Send a command of the Chrome DevTools protocol."""
+        body = {"cmd": command, "params": parameters}
+        return self._call("POST", "/goog/cdp/execute", body)
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self._call("POST", "/execute/sync", {"script": script, "args": arguments})
@@ -42,7 +59,7 @@ class Browser:
         """Return the first true value of an expression; the page is asked, nothing sleeps here."""
         poll = (
             "const done = arguments[0]; const ask = () => { const value = "
-            f"({script}); value ? done(value) : requestAnimationFrame(ask); }}; ask();"
+            f"({script}); value ? done(value) : setTimeout(ask, 50); }}; ask();"
         )
         return self._call("POST", "/execute/async", {"script": poll, "args": []})
 
@@ -63,6 +80,31 @@ class Browser:
         self._call(
             "POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]}
         )
+
+    def hover(self, at: tuple[float, float]) -> None:
+        move = {"type": "pointerMove", "duration": 0, "x": round(at[0]), "y": round(at[1])}
+        self._call(
+            "POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": [move]}]}
+        )
+
+    def touch(self, starts: list[tuple[float, float]], ends: list[tuple[float, float]]) -> None:
+        """Put fingers down, move them in steps, and lift them."""
+        for share in (0, 0.25, 0.5, 0.75, 1):
+            points = [
+                {"x": a[0] + share * (b[0] - a[0]), "y": a[1] + share * (b[1] - a[1]), "id": number}
+                for number, (a, b) in enumerate(zip(starts, ends, strict=True))
+            ]
+            kind = "touchMove" if share else "touchStart"
+            self.develop("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        self.develop("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def wait_until(self, holds: Callable[[], object]) -> None:
+        """Ask until something outside the page holds: a download that is there."""
+        for _ in range(2400):
+            if holds():
+                return
+            time.sleep(0.25)
+        raise AssertionError("it never came")
 
     def wheel(self, at: tuple[float, float], delta: int) -> None:
         scroll = {"type": "scroll", "x": round(at[0]), "y": round(at[1])}
@@ -97,7 +139,7 @@ class Browser:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self._url + path, data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=120) as answer:
+        with opener.open(request, timeout=300) as answer:
             return json.load(answer)["value"]
 
 
@@ -106,6 +148,7 @@ def open_browser(chromium: str, chromedriver: str, profile: Path) -> Iterator[Br
     """Start a driver on a free port and a browser; both end with the context."""
     arguments = ["--headless=new", WINDOW, "--disable-gpu", f"--user-data-dir={profile}"]
     arguments += ["--disable-dev-shm-usage", "--hide-scrollbars", "about:blank"]
+    arguments.insert(0, "--force-prefers-reduced-motion")  # what moves takes a core
     if os.geteuid() == 0:
         arguments.append("--no-sandbox")  # Chromium has no sandbox for root
     command = [chromedriver, "--port=0"]
@@ -114,8 +157,10 @@ def open_browser(chromium: str, chromedriver: str, profile: Path) -> Iterator[Br
             lines = iter(driver.stdout.readline, "")
             port = next(int(m[1]) for m in map(re.compile(r"port (\d+)\.").search, lines) if m)
             browser = Browser(port, arguments)
-            yield browser
-            browser.close()
+            try:
+                yield browser
+            finally:
+                browser.close()
         finally:
             driver.terminate()
 

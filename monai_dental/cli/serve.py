@@ -1,0 +1,63 @@
+"""The command `serve`."""
+
+from __future__ import annotations
+
+import argparse
+
+from monai_dental.cli.arguments import Subparsers, path, port
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    from monai_dental.bundle.find import DEFAULT_BUNDLE
+
+    command = commands.add_parser(
+        "serve",
+        help="denoise on a page in the browser",
+        description="Open a page in the browser: drop files or a folder on it, see each before and "
+        "after, choose the strength, save. The page is for this machine alone, asks nobody on the "
+        "internet, and what it keeps is gone when the command ends (Ctrl-C).",
+    )
+    command.set_defaults(command=serve)
+    command.add_argument(
+        "--studies", metavar="DIR", type=path,
+        help="list the images of this folder too; they are only read",
+    )  # fmt: skip
+    command.add_argument(
+        "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
+        help="the bundle: one that comes with the package (blind, unet, dae), or a bundle's "
+        "folder, whose configs run as code (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+    command.add_argument(
+        "--port", type=port, default=0, help="port; 0 for any that is free (default: 0)"
+    )
+    command.add_argument(
+        "--no-browser", action="store_true", help="only print the address of the page"
+    )
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    from monai_dental.bundle.find import find_bundle
+    from monai_dental.errors import MissingPackageError, extra_needed
+
+    bundle = find_bundle(arguments.bundle)
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            f"the page's packages are not here: {extra_needed('web')}"
+        ) from error
+
+    from monai_dental.web.job import PageJob
+    from monai_dental.web.server import serve as serve_page
+
+    started = serve_page(
+        PageJob(bundle, arguments.device),
+        arguments.port,
+        arguments.studies,
+        opens_browser=not arguments.no_browser,
+    )
+    return 0 if started else 2

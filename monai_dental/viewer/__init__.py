@@ -1,0 +1,1 @@
+"""The viewer that report, page and MONAI Label's page share: its files, and what it shows."""

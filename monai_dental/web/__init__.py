@@ -1,0 +1,1 @@
+"""The page: a browser on this machine denoises radiographs, without a command line."""

@@ -1,0 +1,229 @@
+"""The desk: takes images, has them read, denoised and saved, each once, however often asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from monai_dental.batch.workers.protocol import Limits
+from monai_dental.errors import MonaiDentalError
+from monai_dental.process.machine import memory_mb, usable_cores
+from monai_dental.web.images import Image, Images
+from monai_dental.web.job import AFTER, BEFORE, FULL, THUMBNAIL, Answer, PageJob, Task
+from monai_dental.web.line import LATER, SOON, URGENT, DeedError, Line
+
+TIME_LIMIT_S = 600.0
+"""What one file may take, as in a batch."""
+
+
+class Desk:
+    """Two worker processes and the images of the page.
+
+    One process has the network; the other reads and writes files, so that pictures open and are
+    saved while the network works.
+
+    Args:
+        job: What denoises.
+        folder: The server's temporary folder.
+    """
+
+    def __init__(self, job: PageJob, folder: Path) -> None:
+        memory = memory_mb() * 3 // 4
+        self._network = Line(job, Limits(TIME_LIMIT_S, memory, max(1, usable_cores())))
+        self._files = Line(PageJob(None), Limits(TIME_LIMIT_S, memory, 1))
+        self._folder = folder
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.images = Images(folder)
+        self.model = "loading"
+
+    async def start(self) -> None:
+        """Start both processes; images can be taken before they are there."""
+        self._spawn(self._files.start())
+        self._spawn(self._load())
+
+    async def stop(self) -> None:
+        """End both processes, whatever they do."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(self._network.stop(), self._files.stop())
+
+    def follow(self, image: Image) -> None:
+        """Begin with an image that has just come: read it, then denoise it."""
+        image.state = "waiting"
+        self.images.touch(image)
+        self._spawn(self._follow(image))
+
+    async def inspected(self, image: Image, urgency: int = SOON) -> None:
+        """Have an image read, if it was not: its `info`, and its thumbnail."""
+        if image.info and (image.folder / THUMBNAIL).exists():
+            return
+
+        async def work() -> None:
+            image.folder.mkdir(mode=0o700, exist_ok=True)
+            await self._fetch(image)
+            answer = await self._do(self._files, image, "inspect", urgency)
+            image.info = answer.info
+            self.images.touch(image)
+
+        await self._once(image, "inspect", urgency, work)
+
+    async def opened(self, image: Image) -> Path:
+        """Return the file of an image's grey values."""
+        await self.inspected(image, URGENT)
+
+        async def work() -> None:
+            await self._do(self._files, image, "open", URGENT)
+
+        if not (image.folder / BEFORE).exists():
+            await self._once(image, "open", URGENT, work)
+        self.images.use(image)
+        return image.folder / BEFORE
+
+    async def denoised(self, image: Image, urgency: int = SOON) -> Path:
+        """Return the file of an image's grey values after denoising."""
+        await self.inspected(image, urgency)
+
+        async def work() -> None:
+            if image.state != "done":
+                image.state = "waiting"
+                self.images.touch(image)
+
+            def began() -> None:
+                if image.state != "done":
+                    image.state = "denoising"
+                    self.images.touch(image)
+
+            answer = await self._do(self._network, image, "denoise", urgency, began)
+            image.derivation = answer.derivation
+            image.state = "done"
+            self.images.touch(image)
+
+        if not (image.folder / FULL).exists() or not (image.folder / AFTER).exists():
+            await self._once(image, "denoise", urgency, work)
+        self.images.use(image)
+        return image.folder / AFTER
+
+    async def figures(self, image: Image, strength: float, frame: int) -> dict[str, Any]:
+        """Return the figures of a frame; the noise map lies in the image's folder then."""
+        await self.denoised(image, URGENT)
+        task = self._task(image, "figures", strength=strength, frame=frame)
+        return (await self._network.do(task, URGENT)).info
+
+    async def saved(
+        self, image: Image, strength: float, folder: Path, name: Path | None = None
+    ) -> Path:
+        """Write the result at a strength as `monai-dental denoise` writes it, and return its file.
+
+        Args:
+            image: Which image.
+            strength: Share of the correction that is applied, 0 to 1.
+            folder: Where to; made where it is missing.
+            name: The file's path below it; None for the name of the source's file.
+        """
+        await self.denoised(image, URGENT)
+        path = folder / (name or image.path.name)
+        task = self._task(image, "save", strength=strength, result=path)
+        await self._files.do(task, URGENT)
+        return path
+
+    async def report(self, images: list[Image], strength: float) -> Path:
+        """Return the folder of the report's pages of some images at a strength."""
+        folder = Path(tempfile.mkdtemp(prefix="report-", dir=self._folder))
+        shown = []
+        for image in images:
+            name = Path(image.name)
+            with contextlib.suppress(DeedError):
+                await self.saved(image, strength, folder / "results", name)
+                shown.append(Task(image.path, name))
+        if not shown:
+            raise DeedError("no image is denoised yet; drop one on the page")
+        # A line of its own: many images take longer than one file may.
+        line = Line(PageJob(None), Limits(None, None, 1))
+        try:
+            await line.start()
+            task = Task(folder, Path(), deed="report", folder=folder, others=tuple(shown))
+            await line.do(task)
+        finally:
+            await line.stop()
+            shutil.rmtree(folder / "results", ignore_errors=True)
+        return folder / "report"
+
+    async def _fetch(self, image: Image) -> None:
+        """Bring what is elsewhere; further files of it are images of their own."""
+        if image.fetch is None:
+            return
+        try:
+            paths = await asyncio.to_thread(image.fetch)
+        except MonaiDentalError as error:
+            image.state, image.reason = "failed", str(error)
+            self.images.touch(image)
+            raise DeedError(str(error)) from error
+        image.path, image.fetch = paths[0], None
+        for path in paths[1:]:
+            key, _ = self.images.new_folder()
+            other = self.images.add(key, f"{image.name} {path.name}", path, is_upload=False)
+            other.source = image.source
+
+    async def _load(self) -> None:
+        try:
+            await self._network.start()
+            self.model = "ready"
+        except MonaiDentalError as error:
+            self.model = f"error: {error}"
+
+    async def _follow(self, image: Image) -> None:
+        with contextlib.suppress(DeedError):
+            await self.inspected(image)
+            await self.denoised(image, LATER)
+
+    async def _do(
+        self,
+        line: Line,
+        image: Image,
+        deed: str,
+        urgency: int,
+        began: Callable[[], None] | None = None,
+    ) -> Answer:
+        try:
+            return await line.do(self._task(image, deed), urgency, began)
+        except DeedError as error:
+            image.state, image.reason = "failed", str(error)
+            self.images.touch(image)
+            raise
+
+    @staticmethod
+    def _task(image: Image, deed: str, **options: Any) -> Task:
+        name = Path(image.name)
+        return Task(
+            image.path, name, deed=deed, folder=image.folder, derivation=image.derivation, **options
+        )
+
+    async def _once(
+        self, image: Image, deed: str, urgency: int, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Do a work, or wait for it where it is being done already."""
+        running = image.work.get(deed)
+        if running is None or running.done():
+            running = image.work[deed] = asyncio.create_task(work())
+            running.add_done_callback(_retrieved)
+        elif urgency == URGENT:
+            self._network.hasten(image.path)
+            self._files.hasten(image.path)
+        await asyncio.shield(running)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_retrieved)
+
+
+def _retrieved(task: asyncio.Future[Any]) -> None:
+    """Look at a task's error, so that asyncio does not complain that nobody did."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,142 @@
+"""The deeds of the page's worker processes; nothing here is loaded by the server itself."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from monai_dental.batch.job import TOO_LARGE, Recipe, Result
+from monai_dental.batch.source import Instance
+from monai_dental.errors import MonaiDentalError, unforeseen
+from monai_dental.files.atomic import write_atomically
+from monai_dental.filters import blend
+from monai_dental.formats import write_radiograph
+from monai_dental.radiograph import PixelArray
+from monai_dental.viewer.pixels import describe, grey_values, thumbnail
+from monai_dental.web.job import AFTER, BEFORE, FULL, NOISE, THUMBNAIL, Answer, Task
+
+if TYPE_CHECKING:
+    from monai_dental.inference.denoiser import Denoiser
+
+_NOISE_SIDE = 800
+
+
+class PageEngine:
+    """A worker's deeds.
+
+    Args:
+        denoiser: The network; None for a worker that only reads and writes files.
+    """
+
+    def __init__(self, denoiser: Denoiser | None = None) -> None:
+        self._denoiser = denoiser
+        self.recipe = Recipe("", "")
+
+    def run(self, instance: Instance, known: str) -> Result:
+        """Do a `Task`; see `Engine.run`."""
+        if not isinstance(instance, Task):
+            raise TypeError(f"need a Task, got {type(instance).__name__}")
+        deeds = {
+            "inspect": self.inspect, "open": self.open, "denoise": self.denoise,
+            "save": self.save, "figures": self.figures, "report": self.report,
+        }  # fmt: skip
+        try:
+            return deeds[instance.deed](instance)
+        except MonaiDentalError as error:
+            return Result("failed", _reason(error, instance))
+        except MemoryError:
+            return Result("failed", TOO_LARGE)
+        except Exception as error:  # noqa: BLE001 - its text could quote patient data
+            return Result("failed", unforeseen(error))
+
+    def inspect(self, task: Task) -> Answer:
+        """Tell what the file is, and make its thumbnail."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            radiograph = task.read()
+        notes = [_without_path(str(each.message), task) for each in caught
+                 if str(each.message).startswith(f"{task.path}: ")]  # fmt: skip
+        write_atomically(task.folder / THUMBNAIL, thumbnail(radiograph))
+        return Answer("derived", info={**describe(radiograph), "notes": notes})
+
+    def open(self, task: Task) -> Answer:
+        """Write the grey values of the source."""
+        write_atomically(task.folder / BEFORE, grey_values(task.read()).tobytes())
+        return Answer("derived")
+
+    def denoise(self, task: Task) -> Answer:
+        """Write the network's result, and the grey values at strength 1."""
+        if self._denoiser is None:
+            raise ValueError("this worker has no network")
+        radiograph = task.read()
+        full = self._denoiser.network_result(radiograph.pixels)
+        with (task.folder / FULL).open("wb") as stream:
+            np.save(stream, full)
+        denoised = radiograph.with_pixels(blend(radiograph.pixels, full, 1.0))
+        write_atomically(task.folder / AFTER, grey_values(denoised).tobytes())
+        return Answer("derived", derivation=self._denoiser.derivation_at(1.0))
+
+    def save(self, task: Task) -> Answer:
+        """Write the file that `monai-dental denoise --strength` writes, to `task.result`."""
+        if task.derivation is None or task.result is None:
+            raise ValueError("a file is saved by its derivation, to a path")
+        radiograph = task.read()
+        denoised = radiograph.with_pixels(self._blended(task, radiograph.pixels))
+        derivation = replace(task.derivation, strength=task.strength)
+        task.result.parent.mkdir(parents=True, exist_ok=True)
+        write_radiograph(denoised, task.result, derivation=derivation)
+        return Answer("derived")
+
+    def figures(self, task: Task) -> Answer:
+        """Measure a frame, and write its noise map: one byte each, `noiseScale` for 255."""
+        from monai_dental.report.compare import compare
+
+        pixels = task.read().pixels
+        after = self._blended(task, pixels)
+        if pixels.ndim == 3:
+            pixels, after = pixels[task.frame], after[task.frame]
+        comparison = compare(pixels, after)
+        info: dict[str, Any] = {"figures": vars(comparison.figures), "noise": None}
+        noise = comparison.noise_map
+        if noise is not None:
+            share = min(1.0, _NOISE_SIDE / max(noise.shape))
+            size = max(1, round(noise.shape[1] * share)), max(1, round(noise.shape[0] * share))
+            small = cv2.resize(noise, size, interpolation=cv2.INTER_AREA)
+            scale = float(small.max()) or 1.0
+            levels = np.rint(small / scale * 255).astype(np.uint8)
+            write_atomically(task.folder / NOISE, levels.tobytes())
+            info["noise"] = {"rows": size[1], "columns": size[0], "scale": scale}
+        return Answer("derived", info=info)
+
+    def report(self, task: Task) -> Answer:
+        """Write the report's pages of the results of `others` into `task.folder`."""
+        from monai_dental.report import write_report
+
+        results = task.folder / "results"
+        pages = task.folder / "report"
+        pages.mkdir(parents=True)
+        instances = [Instance(each.path, each.name) for each in task.others]
+        entries = list(write_report(instances, results, pages))
+        failed = sum(entry.reason is not None for entry in entries)
+        return Answer("derived", info={"images": len(entries), "failed": failed})
+
+    @staticmethod
+    def _blended(task: Task, pixels: PixelArray) -> PixelArray:
+        if task.strength == 0:
+            return pixels
+        full = np.load(task.folder / FULL, mmap_mode="r", allow_pickle=False)
+        return blend(pixels, full, task.strength)
+
+
+def _reason(error: MonaiDentalError, task: Task) -> str:
+    return _without_path(str(error), task)
+
+
+def _without_path(text: str, task: Task) -> str:
+    """A message for the page, which knows the file by another name than the disk does."""
+    text = text.removeprefix(f"file {task.path}: ").removeprefix(f"{task.path}: ")
+    return text.replace(str(task.path), "the file")

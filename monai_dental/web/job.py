@@ -1,0 +1,79 @@
+"""What the page has its worker processes do: one deed with one file at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_dental.batch.job import Result
+from monai_dental.batch.source import Instance
+
+if TYPE_CHECKING:
+    from monai_dental.dicom.derive import Derivation
+    from monai_dental.web.engine import PageEngine
+
+THUMBNAIL, BEFORE, AFTER, FULL, NOISE = (
+    "thumbnail.png", "before.bin", "after.bin", "full.npy", "noise.bin",
+)  # fmt: skip
+"""Files of an image's folder: a PNG; grey values before and after; the network's result; the noise
+map."""
+
+
+@dataclass(frozen=True)
+class Task(Instance):
+    """One deed with one file.
+
+    Attributes:
+        deed: Name of a method of `PageEngine`.
+        folder: The image's folder, for what the deed makes.
+        strength: Share of the correction that is applied, 0 to 1.
+        derivation: How the network's result was made, at any strength.
+        frame: Which frame figures are of, from 0.
+        others: Tasks whose results a report shows.
+    """
+
+    deed: str = "inspect"
+    folder: Path = Path()
+    strength: float = 1.0
+    derivation: Derivation | None = None
+    frame: int = 0
+    others: tuple[Task, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer(Result):
+    """What came of a deed.
+
+    Attributes:
+        info: What the page is told, JSON.
+        derivation: How the network's result was made.
+    """
+
+    info: dict[str, Any] = field(default_factory=dict)
+    derivation: Derivation | None = None
+
+
+@dataclass(frozen=True)
+class PageJob:
+    """The page's work with one bundle.
+
+    Attributes:
+        bundle: The bundle's folder; None for a worker that only reads and writes files.
+        device: As of `Denoiser`.
+        backend: As of `Denoiser`.
+    """
+
+    bundle: Path | None
+    device: str | None = None
+    backend: str = "torch"
+
+    def open(self) -> PageEngine:
+        """Load the model, if there is one to load; see `Job.open`."""
+        from monai_dental.web.engine import PageEngine
+
+        if self.bundle is None:
+            return PageEngine()
+        from monai_dental.inference.denoiser import Denoiser
+
+        return PageEngine(Denoiser(self.bundle, device=self.device, backend=self.backend))

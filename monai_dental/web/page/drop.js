@@ -1,0 +1,73 @@
+// Files and folders that are dropped or chosen, folders with all that is in them.
+
+const SENT_AT_ONCE = 1; // so that they stay in order
+const PASSED_OVER = /(^|\/)(\.|DICOMDIR$|Thumbs\.db$|desktop\.ini$)/i;
+
+export function listenToDrops(target, onFiles) {
+  let depth = 0;
+  const isFiles = (event) => event.dataTransfer?.types.includes("Files");
+  target.addEventListener("dragenter", (event) => {
+    if (!isFiles(event)) return;
+    depth += 1;
+    target.classList.add("dropping");
+    event.preventDefault();
+  });
+  target.addEventListener("dragover", (event) => isFiles(event) && event.preventDefault());
+  target.addEventListener("dragleave", () => {
+    depth = Math.max(0, depth - 1);
+    if (depth === 0) target.classList.remove("dropping");
+  });
+  target.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    depth = 0;
+    target.classList.remove("dropping");
+    const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+    const entries = items.map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    // Files made by a script have no entry.
+    const plain = entries.length ? [] : [...event.dataTransfer.files].map((file) => ({ file, name: file.name }));
+    onFiles(plain);
+    for (const entry of entries) for await (const found of walk(entry)) onFiles([found]);
+  });
+}
+
+export function chosen(input) {
+  return [...input.files].map((file) => ({ file, name: file.webkitRelativePath || file.name }));
+}
+
+async function* walk(entry) {
+  if (PASSED_OVER.test(entry.fullPath)) return;
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    yield { file, name: entry.fullPath.replace(/^\//, "") };
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!entries.length) return;
+    for (const each of entries) yield* walk(each);
+  }
+}
+
+// Calls a function for each of many items, in order.
+export class Queue {
+  constructor(run) {
+    this.run = run;
+    this.items = [];
+    this.running = 0;
+  }
+
+  add(items) {
+    this.items.push(...items.filter((item) => !PASSED_OVER.test(item.name)));
+    while (this.running < SENT_AT_ONCE && this.items.length) this.next();
+  }
+
+  async next() {
+    this.running += 1;
+    try {
+      while (this.items.length) await this.run(this.items.shift());
+    } finally {
+      this.running -= 1;
+    }
+  }
+}

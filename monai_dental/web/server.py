@@ -1,0 +1,118 @@
+"""Starting and ending the server."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import socket
+import threading
+import webbrowser
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from monai_dental.errors import ServerError
+from monai_dental.formats.find import find_images
+from monai_dental.web.desk import Desk
+from monai_dental.web.guard import Guard
+from monai_dental.web.job import PageJob
+from monai_dental.web.routes import Routes
+from monai_dental.web.temporary import temporary_folder
+
+LOOPBACK = "127.0.0.1"
+"""The only address that the server listens on: it has no password."""
+
+_TOKEN_BYTES = 18
+
+
+def serve(job: PageJob, port: int, studies: Path | None, *, opens_browser: bool) -> bool:
+    """Serve the page until a signal comes.
+
+    Args:
+        job: What denoises.
+        port: Port of 127.0.0.1; 0 for any that is free.
+        studies: A folder whose images are listed; they are read, and never written to.
+        opens_browser: Whether to open the page in the user's browser.
+
+    Returns:
+        Whether the server ever started.
+
+    Raises:
+        ServerError: The port cannot be listened on.
+        DatasetError: The folder holds no images.
+        OutputError: There is no room for temporary files.
+    """
+    paths = [] if studies is None else find_images(studies)
+    listener = _listen(port)
+    port = listener.getsockname()[1]
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    address = f"http://{LOOPBACK}:{port}/{token}/"
+    with _ended_by_hangup(), temporary_folder() as folder:
+        desk = Desk(job, folder)
+        if studies is not None:
+            desk.images.add_folder(studies, paths)
+        settings = {
+            "bundle": "" if job.bundle is None else job.bundle.name,
+            "studies": "" if studies is None else studies.name,
+        }
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_: Any) -> AsyncIterator[None]:
+            await desk.start()
+            try:
+                yield
+            finally:
+                await desk.stop()
+
+        hosts = frozenset(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
+        app = Guard(Routes(desk, settings).app(lifespan), token, hosts)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, date_header=False,
+            timeout_graceful_shutdown=2, ws="none",
+        )  # fmt: skip
+        server = _Server(config, address, opens_browser)
+        with contextlib.suppress(KeyboardInterrupt):  # how a server ends
+            server.run(sockets=[listener])
+    return bool(server.started)
+
+
+class _Server(uvicorn.Server):
+    """Tells its address as soon as it answers there."""
+
+    def __init__(self, config: uvicorn.Config, address: str, opens_browser: bool) -> None:
+        super().__init__(config)
+        self._address, self._opens_browser = address, opens_browser
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        print(f"The page is at {self._address}", flush=True)
+        print("Only this machine can open it. Ctrl-C ends it.", flush=True)
+        if self._opens_browser:  # some browsers answer only when they are closed
+            threading.Thread(target=webbrowser.open, args=(self._address,), daemon=True).start()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise ServerError(
+            f"{LOOPBACK}:{port}: cannot listen there: {error.strerror or error}; try --port 0"
+        ) from error
+
+
+@contextlib.contextmanager
+def _ended_by_hangup() -> Iterator[None]:
+    """Let a terminal that is closed end the server as Ctrl-C does: nothing is left behind."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

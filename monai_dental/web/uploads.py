@@ -1,0 +1,68 @@
+"""Receiving a file: streamed to the disk, within bounds, under a name of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from monai_dental.errors import MonaiDentalError
+
+LARGEST_UPLOAD = 1 << 30
+"""Bytes of one file."""
+
+MOST_IMAGES = 20_000
+"""Images of one server."""
+
+_KEPT_FREE = 1 << 30  # bytes of the disk, which others use too
+
+
+class UploadError(MonaiDentalError):
+    """A file is not taken.
+
+    Args:
+        status: The HTTP status that says so.
+        message: Why.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def receive(chunks: AsyncIterator[bytes], path: Path, declared: int | None) -> None:
+    """Write what a browser sends to a file; nothing is left of one that is not taken.
+
+    Args:
+        chunks: The content.
+        path: The file, in an existing folder.
+        declared: How many bytes the browser says that there are.
+
+    Raises:
+        UploadError: It is larger than `LARGEST_UPLOAD`, the disk is full, or it is cut off.
+    """
+    if declared is not None:
+        _check(declared, path)
+    size = 0
+    try:
+        with path.open("xb") as stream:
+            async for chunk in chunks:
+                size += len(chunk)
+                _check(size, path)
+                await asyncio.to_thread(stream.write, chunk)
+        if declared is not None and size != declared:
+            raise UploadError(400, f"{size} bytes came of {declared}; send the file again")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise UploadError(507, f"cannot be written: {error.strerror}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _check(size: int, path: Path) -> None:
+    if size > LARGEST_UPLOAD:
+        raise UploadError(413, f"larger than {LARGEST_UPLOAD >> 20} MB; use monai-dental denoise")
+    if shutil.disk_usage(path.parent).free < _KEPT_FREE:
+        raise UploadError(507, "the disk of the temporary folder is almost full; free some of it")
