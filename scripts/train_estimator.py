@@ -116,7 +116,8 @@ def draw_image(random: np.random.Generator, photographs: list[Path], number: int
     else:
         draw = draw_shadows if kind < 0.88 else draw_leaves
         blur = random.uniform(0.3, 1.8)
-        image = np.asarray(cv2.GaussianBlur(draw(random, (side, side)), (0, 0), blur), np.float32)
+        blurred = cv2.GaussianBlur(draw(random, (side, side)), (0, 0), blur)
+        image = np.asarray(blurred.clip(0, 1), dtype=np.float32)
     shown = show(random, image) if random.random() < 0.5 else image
     return np.ascontiguousarray(shown, dtype=np.float32)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shlex
 import statistics
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -19,7 +21,13 @@ from monai.metrics import SSIMMetric
 from numpy.typing import NDArray
 
 from monai_dental import __version__
-from monai_dental.benchmark.peers import PEERS, tune
+from monai_dental.benchmark.bm3d import bm3d_told
+from monai_dental.benchmark.edges import CONTRASTS, EDGE_NOISES, LEVELS, measure_edges
+from monai_dental.benchmark.measures import TEXTURE_BANDS, noise_left, texture_kept
+from monai_dental.benchmark.noises import NOISES, Noise
+from monai_dental.benchmark.peers import PEERS, Peer, mean_psnr, tune
+from monai_dental.benchmark.programs import Program
+from monai_dental.benchmark.stabilize import denoise_stabilized
 from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import DatasetError, OutputError
 from monai_dental.files.atomic import write_atomically
@@ -28,8 +36,6 @@ from monai_dental.formats import read_radiograph
 from monai_dental.inference.denoiser import Denoiser
 from monai_dental.inference.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
-from monai_dental.noise import NoiseModel, add_gaussian_noise, add_poisson_gaussian_noise
-from monai_dental.noise.model import CURVE_POINTS
 from monai_dental.process.pool import process_pool
 from monai_dental.training.datalists import digest_of_images
 
@@ -39,57 +45,12 @@ _Maker = Callable[["Data", "Noise"], tuple[Callable[[Image], Image], str]]
 
 TEST_COUNT, TUNING_COUNT, TUNING_SIZE = 20, 4, 256
 SMALLEST_SIDE, SMALLEST_SPAN = 11, 0.25  # the window of SSIM; of the range
-STRENGTHS = tuple(percent / 100 for percent in range(50, 101, 5))
-ELECTRONIC_SIGMA = 0.005
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Noise to add: white of one sigma, or Poisson noise that a detector has blurred.
-
-    Attributes:
-        sigma: Standard deviation; of Poisson noise that at mid-grey, after the blur, with the
-            electronic noise of `ELECTRONIC_SIGMA`.
-        blur: Sigma of the detector's blur in pixels; 0 is white noise.
-    """
-
-    sigma: float
-    blur: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """What the tables call it."""
-        return f"white {self.sigma:g}" if self.blur == 0 else f"blur {self.blur:g}, {self.sigma:g}"
-
-    @property
-    def gain(self) -> float:
-        """Variance of the quantum noise at intensity 1."""
-        return (self.sigma**2 - ELECTRONIC_SIGMA**2) / 0.5 if self.blur else 0.0
-
-    def add(self, clean: Image, seed: int) -> Image:
-        """Return a noisy image, not clipped."""
-        generator = torch.Generator().manual_seed(seed)
-        plane = torch.from_numpy(clean)
-        if self.blur == 0:
-            return add_gaussian_noise(plane, self.sigma, generator).numpy()
-        return add_poisson_gaussian_noise(
-            plane, gain=self.gain, electronic_sigma=ELECTRONIC_SIGMA, blur=self.blur,
-            generator=generator,
-        ).numpy()  # fmt: skip
-
-    def model(self, low: float, span: float) -> NoiseModel:
-        """Return the noise of an image, `low` taken off and divided by `span`."""
-        constant = ELECTRONIC_SIGMA**2 if self.blur else self.sigma**2
-        line = NoiseModel.poisson_gaussian(self.gain / span, constant / span**2, self.blur)
-        # Below black there is no more noise than at black.
-        intensities = (low + span * torch.linspace(0, 1, CURVE_POINTS)).clamp_min(0)
-        return replace(line, variances=(constant + self.gain * intensities) / span**2)
-
-
-NOISES = (
-    *(Noise(sigma) for sigma in (0.02, 0.05, 0.07, 0.10)),
-    *(Noise(sigma, blur) for blur in (0.76, 1.1) for sigma in (0.02, 0.04)),
+EDGE_COLUMN = "mtf50_{:g}_left_{:g}"  # contrast of the edge, part of the noise left
+EDGE_COLUMNS = tuple(
+    f"{EDGE_COLUMN.format(contrast, level)}{end}"
+    for contrast, level, end in product(CONTRASTS, LEVELS, ("", "_error"))
 )
+STRENGTHS = tuple(percent / 100 for percent in range(50, 101, 5))
 
 
 @dataclass(frozen=True)
@@ -115,6 +76,7 @@ def measure_accuracy(
     *,
     noises: Sequence[Noise] = NOISES,
     peers: Collection[str] = tuple(PEERS),
+    programs: Sequence[Program] = (),
     variants: bool = True,
     seed: int = 0,
     jobs: int = 1,
@@ -123,9 +85,12 @@ def measure_accuracy(
     """Score bundles and filters on clean images with noise added.
 
     The last images, 20 at most, are denoised at their full size; four others tune the filters, BM3D
-    on their central 256 × 256 pixels, and the strength of the bundles. BM3D is given the true sigma
-    of white noise. All methods get the same noisy images, not clipped; their results are clipped to
-    [0, 1]. A bundle is run as `Denoiser` runs it.
+    and the programs on their central 256 × 256 pixels, and the strength of the bundles. BM3D and
+    the programs run as they are better on the four: told the true noise (BM3D its spectrum, both
+    stabilized to one variance), or with the sigma of white noise that is best. All methods get the
+    same noisy images, not clipped; their results are clipped to [0, 1]. A bundle is run as
+    `Denoiser` runs it. At `EDGE_NOISES`, faint edges are denoised as well; their columns are the
+    same for all images.
 
     What is done is not done again: each method's scores at one noise are a file in the folder. What
     they are scores of is in its `settings.json`; bundles may be added to it.
@@ -136,6 +101,7 @@ def measure_accuracy(
         output_dir: Where the scores go; it exists.
         noises: What to add.
         peers: Names of the filters, from `PEERS`.
+        programs: Denoisers of other environments.
         variants: Whether bundles run once more at the strength that is best on the four images,
             and those that take the noise of an image with the true noise.
         seed: Of the noise.
@@ -156,8 +122,10 @@ def measure_accuracy(
     data = _split(paths, output_dir, seed)
     for path in (*data.tuning, *data.test):
         _check(path)
-    _settle(output_dir, _settings(data, bundles))
+    commands = {f"program {program.name}": shlex.join(program.command) for program in programs}
+    _settle(output_dir, _settings(data, bundles) | commands)
     makers = _makers(bundles, peers, variants=variants)
+    makers |= {program.name: partial(_told_or_tuned, program.peer) for program in programs}
     tasks = [_Task(data, noise, name, make) for name, make in makers.items() for noise in noises]
     rows: list[Row] = []
     with process_pool(jobs, torch.set_num_threads, 1) as pool:
@@ -300,6 +268,7 @@ def _score(task: _Task) -> list[Row]:
         rows: list[Row] = json.loads(done.read_text(encoding="utf-8"))
         return rows
     denoise, parameter = task.make(task.data, task.noise)
+    edges = _edges(denoise, task)
     ssim = SSIMMetric(spatial_dims=2, data_range=1.0, win_size=11, kernel_sigma=1.5)
     rows = []
     for path in task.data.test:
@@ -310,6 +279,12 @@ def _score(task: _Task) -> list[Row]:
             "noise": task.noise.name, "method": task.method, "image": path.name,
             "psnr": psnr(result, clean, 1.0), "psnr_data_range": 1,
             "ssim": float(torch.as_tensor(ssim(*pair))),
+            "noise_left": noise_left(noisy, result, clean),
+            **{
+                f"texture_{low:g}_{high:g}": texture_kept(result, clean, (low, high))
+                for low, high in TEXTURE_BANDS
+            },
+            **edges,
             "parameter": parameter,
         })  # fmt: skip
     write_atomically(done, json.dumps(rows).encode())
@@ -360,42 +335,43 @@ def _bundle_with_noise(
 
 
 def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
-    if name == "bm3d" and noise.blur == 0:
-        parameter = noise.sigma
-    else:
-        pairs = [data.noisy(path, noise) for path in data.tuning]
-        if name == "bm3d":  # takes half a minute for an image
-            pairs = [(_center(noisy), _center(clean)) for noisy, clean in pairs]
-        noisy, clean = zip(*pairs, strict=True)
-        parameter = tune(PEERS[name], noisy, clean, data_range=1.0)
+    peer = PEERS[name]
+    if name == "bm3d":
+        return _told_or_tuned(peer, data, noise)
+    noisy, clean = zip(*(data.noisy(path, noise) for path in data.tuning), strict=True)
+    parameter = tune(peer, noisy, clean, data_range=1.0)
+    return _clipped(partial(peer.denoise, parameter=parameter)), f"{parameter:.4g}"
 
-    def denoise(image: Image) -> Image:
-        # As the bundles do: some of the pictures are white in part.
-        return PEERS[name].denoise(image, parameter).clip(0, 1)
 
-    return denoise, f"{parameter:.4g}"
+def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
+    """Return a slow filter for white noise, told the noise or tuned, as it is better."""
+    crops = [[_center(image) for image in data.noisy(path, noise)] for path in data.tuning]
+    noisy, clean = zip(*crops, strict=True)
+    parameter = tune(peer, noisy, clean, data_range=1.0)
+    told = partial(bm3d_told, noise=noise)
+    if peer.name != "bm3d":
+        told = partial(denoise_stabilized, peer.denoise, noise=noise)
+    best = mean_psnr(peer, parameter, noisy, clean=clean, data_range=1.0)
+    if statistics.fmean(psnr(told(n), c, 1.0) for n, c in crops) >= best:
+        return _clipped(told), "told"
+    return _clipped(partial(peer.denoise, parameter=parameter)), f"{parameter:.4g}"
+
+
+def _clipped(denoise: Callable[[Image], Image]) -> Callable[[Image], Image]:
+    # As the bundles do: some of the pictures are white in part.
+    return lambda image: denoise(image).clip(0, 1)
+
+
+def _edges(denoise: Callable[[Image], Image], task: _Task) -> dict[str, float | str]:
+    """Return how sharp edges are at equal noise left, by the column; "" at other noises."""
+    is_measured = task.noise in EDGE_NOISES
+    found = {}
+    for figure in measure_edges(denoise, task.noise, task.data.seed) if is_measured else ():
+        name = EDGE_COLUMN.format(figure.contrast, figure.level)
+        found |= {name: figure.ratio, f"{name}_error": figure.error}
+    return {name: found.get(name, "") for name in EDGE_COLUMNS}
 
 
 def _center(image: Image) -> Image:
     top, left = (max(length - TUNING_SIZE, 0) // 2 for length in image.shape)
     return np.ascontiguousarray(image[top : top + TUNING_SIZE, left : left + TUNING_SIZE])
-
-
-def format_accuracy(rows: Sequence[Row]) -> str:
-    """Return Markdown tables of mean PSNR and SSIM of each method at each noise."""
-    noises, methods = (list(dict.fromkeys(row[key] for row in rows)) for key in ("noise", "method"))
-    lines = []
-    for measure, title, digits in (("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3)):
-        lines += [f"| {title}, data range 1 | " + " | ".join(map(str, noises)) + " |"]
-        lines += ["|---" * (len(noises) + 1) + "|"]
-        for method in methods:
-            cells = []
-            for noise in noises:
-                own = [
-                    float(row[measure]) for row in rows
-                    if (row["noise"], row["method"]) == (noise, method)
-                ]  # fmt: skip
-                cells.append(f"{statistics.fmean(own):.{digits}f}" if own else "–")
-            lines += [f"| {method} | " + " | ".join(cells) + " |"]
-        lines += [""]
-    return "\n".join(lines)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_dental.benchmark.bm3d import bm3d_white
 from monai_dental.errors import MissingPackageError, TuningError, extra_needed
 from monai_dental.metrics import psnr
 
@@ -220,15 +221,6 @@ def _wavelet(image: Image, parameter: float) -> NDArray[Any]:
     return filtered
 
 
-def _bm3d(image: Image, parameter: float) -> NDArray[Any]:
-    try:
-        from bm3d import bm3d
-    except ImportError as error:
-        raise MissingPackageError(_missing("bm3d", "bm3d (non-commercial use only)")) from error
-    filtered: NDArray[Any] = bm3d(image, sigma_psd=parameter)
-    return filtered
-
-
 def require_packages(peers: Iterable[Peer]) -> None:
     """Filter a small image by each filter, so that what is missing is told before hours of work.
 
@@ -283,7 +275,7 @@ PEERS: dict[str, Peer] = {
         ),
         Peer(
             "bm3d",
-            _bm3d,
+            bm3d_white,
             "sigma of the white noise to remove, in units of the [0, 1] image",
             (0.03, 0.06, 0.12, 0.24),
         ),
@@ -298,5 +290,6 @@ References:
     bilateral: Tomasi and Manduchi, ICCV 1998; OpenCV.
     wavelet: Chang et al., IEEE Trans. Image Process. 9(9), 2000 (BayesShrink); scikit-image.
     bm3d: Dabov et al., IEEE Trans. Image Process. 16(8), 2007; the authors' package, whose licence
-        is for non-commercial use. Correlated noise too is taken for white, with the best sigma.
+        is for non-commercial use. Correlated noise too is taken for white, with the best sigma; for
+        its spectrum see `monai_dental.benchmark.bm3d`.
 """

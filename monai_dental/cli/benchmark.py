@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monai_dental.bundle.find import DEFAULT_BUNDLE, shipped_bundles
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
 from monai_dental.errors import extra_needed
+
+if TYPE_CHECKING:
+    from monai_dental.benchmark.programs import Program
 
 
 def add(commands: Subparsers) -> None:
@@ -17,9 +21,10 @@ def add(commands: Subparsers) -> None:
     command = commands.add_parser(
         "benchmark",
         help="score bundles beside tuned filters, or measure their speed",
-        description="Add noise of eight kinds to a folder of clean images, and score bundles and "
-        "filters by PSNR and SSIM, data range 1: the last 20 images are scored, four others tune "
-        "the filters. The same command goes on after an interruption. With --speed, no images are "
+        description="Add noise of twelve kinds to a folder of clean images, and score bundles and "
+        "filters by PSNR and SSIM, data range 1, noise left in flat parts, texture kept and "
+        "sharpness of faint edges: the last 20 images are scored, four others tune the filters. "
+        "The same command goes on after an interruption. With --speed, no images are "
         "needed: rate, processor time and memory on one simulated panoramic radiograph, all in "
         "turn, bundles by each backend that is installed. Both need the filters' packages: "
         f"{extra_needed('benchmark')}.",
@@ -32,6 +37,13 @@ def add(commands: Subparsers) -> None:
         "--output", metavar="DIR", type=path, help="folder for the scores and the report"
     )
     command.add_argument(
+        "--references", metavar="SET", default="images",
+        help="what is in DIR, or made of it: images, as they were published; half, those at half "
+        "their size; clean, images without noise of their own, such as photographs made smaller; "
+        "phantoms, simulated ones, without a DIR (default: images). All but the first get weak "
+        "noise too",
+    )  # fmt: skip
+    command.add_argument(
         "--bundle", metavar="NAME|DIR", action="append", dest="bundles",
         help=f"a bundle to compare, may be given again (default: {DEFAULT_BUNDLE}; with --speed "
         "all that come with the package)",
@@ -39,6 +51,11 @@ def add(commands: Subparsers) -> None:
     command.add_argument(
         "--without", metavar="FILTER", action="append", default=[],
         help="a filter to leave out, for example bm3d, may be given again",
+    )  # fmt: skip
+    command.add_argument(
+        "--program", metavar="NAME=COMMAND", action="append", default=[],
+        help="a denoiser of another environment to compare with, may be given again "
+        "(docs/benchmark.md says what it reads and writes)",
     )  # fmt: skip
     command.add_argument(
         "--seed", metavar="N", type=int, default=0, help="of the noise; default: 0"
@@ -59,34 +76,45 @@ def benchmark(arguments: argparse.Namespace) -> int:
             raise DatasetError("--speed takes no images, --output or --seed: it prints its table")
         return _speed(arguments.bundles or shipped_bundles(), arguments.without, arguments.jobs)
 
-    if arguments.images is None or arguments.output is None:
-        raise DatasetError("nothing to score: need a folder of clean images and --output")
+    from monai_dental.benchmark.references import REFERENCES, noises_for, prepare_references
+
+    if arguments.references not in REFERENCES:
+        raise DatasetError(
+            f"--references {arguments.references}: no such set; need {', '.join(REFERENCES)}"
+        )
+    is_simulated = arguments.references == "phantoms"
+    if (arguments.images is None) != is_simulated or arguments.output is None:
+        raise DatasetError(
+            "nothing to score: need a folder of clean images and --output, or --references "
+            "phantoms and --output alone"
+        )
 
     from monai_dental.batch.folder import FolderSource
-    from monai_dental.benchmark.accuracy import (
-        NOISES,
-        PEERS,
-        format_accuracy,
-        measure_accuracy,
-        write_examples,
-    )
+    from monai_dental.benchmark.accuracy import PEERS, measure_accuracy, write_examples
+    from monai_dental.benchmark.accuracy_table import format_accuracy
     from monai_dental.files.outputs import prepare_output_folder
     from monai_dental.report import write_report
     from monai_dental.training.datalists import read_datalist
 
-    listed = read_datalist(str(arguments.images), excluded=[str(arguments.output)])
-    paths = [Path(item["image"]) for item in listed]
+    paths = []
+    if not is_simulated:
+        listed = read_datalist(str(arguments.images), excluded=[str(arguments.output)])
+        paths = [Path(item["image"]) for item in listed]
+    programs = _programs(arguments.program)
+    noises = noises_for(arguments.references)
     peers = _left(PEERS, arguments.without)
     bundles = arguments.bundles or [DEFAULT_BUNDLE]
     prepare_output_folder(arguments.output, overwrite=True)
+    paths = prepare_references(arguments.references, paths, arguments.output / "references")
     with progress_bar("scoring", 0, "method") as progress:
         rows = measure_accuracy(
-            paths, bundles, arguments.output, noises=NOISES, peers=peers, seed=arguments.seed,
-            jobs=arguments.jobs, progress=lambda done, total: advance(progress, done, total),
+            paths, bundles, arguments.output, noises=noises, peers=peers, programs=programs,
+            seed=arguments.seed, jobs=arguments.jobs,
+            progress=lambda done, total: advance(progress, done, total),
         )  # fmt: skip
     print(format_accuracy(rows))
     examples = arguments.output / "examples"
-    write_examples(paths, bundles[0], examples, noises=NOISES, seed=arguments.seed)
+    write_examples(paths, bundles[0], examples, noises=noises, seed=arguments.seed)
     pages = arguments.output / "report"
     prepare_output_folder(pages, overwrite=True)
     noisy = list(FolderSource([examples / "noisy"]))
@@ -104,6 +132,23 @@ def _speed(bundles: list[str], without: list[str], threads: int) -> int:
     speeds = measure_speed(bundles, backends=installed_backends(), peers=peers, threads=threads)
     print(format_speeds(speeds))
     return 0
+
+
+def _programs(texts: list[str]) -> list[Program]:
+    """Return the programs to compare, each tried on a small image before hours of work."""
+    from monai_dental.benchmark.peers import PEERS, require_packages
+    from monai_dental.benchmark.programs import program_of
+    from monai_dental.errors import DatasetError
+
+    try:
+        programs = [program_of(text) for text in texts]
+    except ValueError as error:
+        raise DatasetError(f"--program {error}") from error
+    for program in programs:
+        if program.name in PEERS:
+            raise DatasetError(f"--program {program.name}: a filter has this name; need another")
+    require_packages(program.peer for program in programs)
+    return programs
 
 
 def _left(filters: Collection[str], without: list[str]) -> list[str]:

@@ -19,13 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from monai_dental.benchmark.accuracy import (
-    NOISES,
-    TEST_COUNT,
-    Noise,
-    format_accuracy,
-    measure_accuracy,
-)
+from monai_dental.benchmark.accuracy import TEST_COUNT, measure_accuracy
+from monai_dental.benchmark.accuracy_table import format_accuracy
+from monai_dental.benchmark.noises import NOISES, Noise
 from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
 from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder

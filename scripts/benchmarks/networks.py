@@ -30,7 +30,8 @@ from monai.networks.nets.restormer import Restormer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from monai_dental.benchmark.accuracy import NOISES, Row, measure_accuracy
+from monai_dental.benchmark.accuracy import Row, measure_accuracy
+from monai_dental.benchmark.noises import NOISES
 from monai_dental.benchmark.speed import measure_speed
 from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.formats.find import find_images

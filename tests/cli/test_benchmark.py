@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from monai_dental.benchmark import accuracy
-from monai_dental.benchmark.accuracy import Noise
+from monai_dental.benchmark import accuracy, references
+from monai_dental.benchmark.noises import Noise
 from monai_dental.cli import main
 from monai_dental.phantom import simulate_exposure
 
@@ -27,7 +27,7 @@ def images(tmp_path):
 
 def test_scores_tables_and_report_are_written(images, tmp_path, capsys, monkeypatch):
     # Read by this process only: the others are given what to do, and do nothing else.
-    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05),))
+    monkeypatch.setattr(references, "NOISES", (Noise(0.05),))
     monkeypatch.setattr(accuracy, "PEERS", {"median": accuracy.PEERS["median"]})
     output = tmp_path / "out"
 
@@ -45,7 +45,7 @@ def test_scores_tables_and_report_are_written(images, tmp_path, capsys, monkeypa
 
 
 def test_output_among_the_images_is_none_of_them(images, capsys, monkeypatch):
-    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05),))
+    monkeypatch.setattr(references, "NOISES", (Noise(0.05),))
     monkeypatch.setattr(accuracy, "PEERS", {"median": accuracy.PEERS["median"]})
     command = ["benchmark", str(images), "--output", str(images / "out"), "--bundle", "unet"]
 
@@ -78,12 +78,57 @@ def test_missing_package_is_told_before_anything_is_measured(
 def test_filter_that_may_not_be_installed_can_be_left_out(images, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "bm3d", None)
     peers = {name: accuracy.PEERS[name] for name in ("median", "bm3d")}
-    monkeypatch.setattr(accuracy, "NOISES", (Noise(0.05),))
+    monkeypatch.setattr(references, "NOISES", (Noise(0.05),))
     monkeypatch.setattr(accuracy, "PEERS", peers)
     options = ["--output", str(tmp_path / "out"), "--bundle", "unet", "--jobs", "1"]
 
     assert main(["benchmark", str(images), *options, "--without", "bm3d"]) == 0
     assert "| median |" in capsys.readouterr().out
+
+
+def test_set_is_made_of_the_images_and_gets_weak_noise(images, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(references, "NOISES", ())
+    monkeypatch.setattr(references, "WEAK_NOISES", (Noise(0.01),))
+    monkeypatch.setattr(accuracy, "PEERS", {"median": accuracy.PEERS["median"]})
+    output = tmp_path / "out"
+    options = ["--references", "half", "--bundle", "dae", "--jobs", "1"]
+
+    assert main(["benchmark", str(images), "--output", str(output), *options]) == 0
+
+    assert "| PSNR dB, data range 1 | white 0.01 |" in capsys.readouterr().out
+    made = sorted((output / "references").iterdir())
+    assert [path.name for path in made] == [f"{index}.png" for index in range(1, 6)]
+    assert cv2.imread(str(made[0]), -1).shape == (48, 48)
+
+
+def test_set_that_is_none_is_refused(images, tmp_path, capsys):
+    options = ["--output", str(tmp_path / "out"), "--references", "quarter"]
+
+    assert main(["benchmark", str(images), *options]) == 2
+    assert "--references quarter: no such set; need images, half" in capsys.readouterr().err
+
+
+def test_phantoms_take_no_folder(images, tmp_path, capsys):
+    options = ["--output", str(tmp_path / "out"), "--references", "phantoms"]
+
+    assert main(["benchmark", str(images), *options]) == 2
+    assert "--references phantoms and --output alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("learned", "--program 'learned' is no program; need NAME=COMMAND"),
+        ("median=true", "--program median: a filter has this name; need another"),
+        ("learned=no-such-program", "learned: no-such-program cannot be started"),
+    ],
+)
+def test_program_that_cannot_run_is_told_first(program, said, images, tmp_path, capsys):
+    options = ["--output", str(tmp_path / "out"), "--program", program]
+
+    assert main(["benchmark", str(images), *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_filter_that_is_none_cannot_be_left_out(images, tmp_path, capsys):

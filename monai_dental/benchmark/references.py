@@ -1,0 +1,89 @@
+"""Sets of clean images to score on: as they are, at half size, or simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dental.benchmark.noises import NOISES, WEAK_NOISES, Noise
+from monai_dental.errors import DatasetError
+from monai_dental.files.atomic import write_atomically
+from monai_dental.files.outputs import prepare_output_folder
+from monai_dental.formats import read_radiograph
+from monai_dental.phantom import simulate_exposure
+
+REFERENCES = ("images", "half", "clean", "phantoms")
+"""Published images as they are, the same at half size, images without noise of their own (such as
+photographs that were made smaller), and phantoms."""
+
+PHANTOMS = range(11000, 11024)
+"""No bundle learned from phantoms from 10000 on."""
+
+_VIEWS = ("periapical", "bitewing")
+_SIZE = (512, 512)
+
+
+def noises_for(references: str) -> tuple[Noise, ...]:
+    """Return what is added to a set: weak noise too where the images have none of their own.
+
+    Args:
+        references: One of `REFERENCES`.
+    """
+    return NOISES if references == "images" else WEAK_NOISES + NOISES
+
+
+def prepare_references(
+    references: str, paths: Sequence[Path], folder: Path, *, phantoms: Sequence[int] = PHANTOMS
+) -> list[Path]:
+    """Return the images of a set; those that are made are written, unless they are there.
+
+    Args:
+        references: One of `REFERENCES`.
+        paths: Images; none for phantoms.
+        folder: Where what is made goes, PNG of 16 bits.
+        phantoms: Numbers of the phantoms.
+
+    Raises:
+        DatasetError: An image has several frames.
+        MonaiDentalError: An image cannot be read.
+        OutputError: A file cannot be written.
+    """
+    if references in ("images", "clean"):
+        return list(paths)
+    prepare_output_folder(folder, overwrite=True)
+    made = []
+    names = [path.name for path in paths]
+    for number, path in enumerate(paths):
+        # Images of the same name lie in different folders.
+        name = path.stem if names.count(path.name) == 1 else f"{number:04d} {path.stem}"
+        target = folder / f"{name}.png"
+        if not target.is_file():
+            _write(target, _halved(path))
+        made.append(target)
+    for index in phantoms if references == "phantoms" else ():
+        target = folder / f"phantom {index}.png"
+        if not target.is_file():
+            view = _VIEWS[index % len(_VIEWS)]
+            exposure = simulate_exposure(index, size=_SIZE, view=view, bits_stored=16)
+            _write(target, np.float32(exposure.clean) / np.float32(65535))
+        made.append(target)
+    return made
+
+
+def _halved(path: Path) -> NDArray[np.float32]:
+    """Return an image at half size, means of 2 × 2 pixels, an odd last row and column left out."""
+    pixels = read_radiograph(path).pixels
+    if pixels.ndim != 2:
+        raise DatasetError(f"{path}: has shape {pixels.shape}; need one frame")
+    rows, columns = (side // 2 for side in pixels.shape)
+    even = pixels[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2)
+    return np.asarray(even.mean(axis=(1, 3), dtype=np.float64), np.float32)
+
+
+def _write(path: Path, image: NDArray[np.float32]) -> None:
+    stored = np.rint(image.clip(0, 1) * np.float32(65535)).astype(np.uint16)
+    write_atomically(path, cv2.imencode(".png", stored)[1].tobytes())

@@ -1,0 +1,151 @@
+"""Measure how much of the noise of real radiographs a bundle leaves, in parts that are flat.
+
+Nothing is added, so there is no truth: but in air, or in dentin that an eye finds flat, what is
+left after a smooth surface (of degree 5) has been taken off is noise. The images are denoised as
+they are, at full strength. The parts were chosen once, by hand, on images with these names:
+
+    iox_1 to 3   8-bit exports of an intraoral sensor
+    jpg_1 to 6   enhanced periapical views, stored as JPEG
+    rvg_1 to 3   12-bit images of two detectors
+
+    .venv/bin/python scripts/benchmarks/real_noise.py --dataset-dir DIR --output results/real_noise
+
+Prints, and writes to `noise.csv`, for each image: sigma of the part before and after, their ratio,
+and the correlation of neighbours before. Writes a picture of each image: before, after, and the
+residual at a grey scale of its own, for an eye to look for bone in. Keep these to yourself: they
+show patients' images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
+from monai_dental.files.atomic import write_atomically
+from monai_dental.formats import read_radiograph
+from monai_dental.inference.denoiser import Denoiser
+
+Image = NDArray[np.float32]
+Part = tuple[int, int, int, int]
+
+PARTS: dict[str, Part] = {  # first and last row, first and last column
+    "iox_1": (320, 380, 560, 650),
+    "iox_2": (30, 250, 460, 590),
+    "iox_3": (20, 200, 370, 530),
+    "jpg_1": (65, 125, 36, 66),
+    "jpg_2": (190, 330, 450, 535),
+    "jpg_3": (600, 740, 260, 380),
+    "jpg_4": (20, 110, 640, 750),
+    "jpg_5": (20, 220, 60, 330),
+    "jpg_6": (100, 150, 365, 415),
+    "rvg_1": (0, 130, 0, 150),
+    "rvg_2": (0, 120, 600, 740),
+    "rvg_3": (150, 290, 470, 600),
+}
+DEGREE = 5
+REACH = 3.0  # standard deviations of the residual that the picture shows
+
+
+class Figures(NamedTuple):
+    """What is measured of one image: a row of the CSV, in units of the [0, 1] image."""
+
+    image: str
+    before: float
+    after: float
+    left: float
+    neighbours: float
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of the images")
+    parser.add_argument("--output", type=Path, required=True, help="folder for CSV and pictures")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE, help="name or ./folder")
+    arguments = parser.parse_args()
+    denoiser = Denoiser(find_bundle(arguments.bundle))
+    measure(arguments.dataset_dir, arguments.output, denoiser.denoise)
+
+
+def measure(
+    folder: Path,
+    output: Path,
+    denoise: Callable[[Image], Image],
+    parts: Mapping[str, Part] = PARTS,
+) -> list[Figures]:
+    """Denoise the images of a folder that have a part, and write and print what is measured.
+
+    Raises:
+        SystemExit: None of the images is in the folder.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    print("| image | sigma before | after | left | correlation of neighbours |")
+    print("|---|---|---|---|---|")
+    for path in sorted(folder.iterdir()):
+        if path.stem not in parts:
+            continue
+        image = read_radiograph(path).pixels
+        denoised = denoise(image)
+        row = figures_of(path.stem, image, denoised, parts[path.stem])
+        write_atomically(output / f"{path.stem}.png", picture(image, denoised, parts[path.stem]))
+        print(
+            f"| {row.image} | {row.before:.5f} | {row.after:.5f} | {row.left:.0%} | "
+            f"{row.neighbours:.2f} |",
+            flush=True,
+        )
+        rows.append(row)
+    if not rows:
+        raise SystemExit(f"{folder}: has none of {', '.join(parts)}; need these images")
+    with (output / "noise.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Figures._fields)
+        writer.writerows(rows)
+    return rows
+
+
+def figures_of(name: str, image: Image, denoised: Image, part: Part) -> Figures:
+    """Return the noise in a part of an image, before and after."""
+    top, bottom, left, right = part
+    noise, rest = (flattened(plane[top:bottom, left:right]) for plane in (image, denoised))
+    pairs = (noise[1:] * noise[:-1]).mean() + (noise[:, 1:] * noise[:, :-1]).mean()
+    before, after = float(noise.std()), float(rest.std())
+    return Figures(name, before, after, after / before, float(pairs / 2 / before**2))
+
+
+def flattened(part: Image) -> NDArray[np.float64]:
+    """Return a part less the polynomial of degree 5 in both directions that is nearest to it."""
+    rows, columns = (np.linspace(-1, 1, side) for side in part.shape)
+    terms: list[Any] = [
+        np.outer(rows**down, columns**across).ravel()
+        for down in range(DEGREE + 1)
+        for across in range(DEGREE + 1 - down)
+    ]
+    matrix = np.stack(terms, axis=1)
+    values = np.float64(part).ravel()
+    factors = np.linalg.lstsq(matrix, values, rcond=None)[0]
+    return np.asarray((values - matrix @ factors).reshape(part.shape))
+
+
+def picture(image: Image, denoised: Image, part: Part) -> bytes:
+    """Return image, denoised image and residual side by side as PNG, the part framed."""
+    low, high = np.quantile(image, (0.005, 0.995))
+    planes = [(plane - low) / max(high - low, 1e-6) for plane in (image, denoised)]
+    residual = image - denoised
+    planes.append(0.5 + residual / (2 * REACH * max(float(residual.std()), 1e-9)))
+    top, bottom, left, right = part
+    shown = [np.ascontiguousarray(np.uint8(plane.clip(0, 1) * 255)) for plane in planes]
+    cv2.rectangle(shown[0], (left, top), (right - 1, bottom - 1), 255)
+    return cv2.imencode(".png", np.hstack(shown))[1].tobytes()
+
+
+if __name__ == "__main__":
+    main()
