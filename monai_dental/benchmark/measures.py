@@ -22,6 +22,7 @@ _FLAT_SHARE = 0.1
 _SMOOTHING, _NEIGHBOURHOOD = 2.0, 4.0  # pixels
 _TILE, _HOP = 32, 16  # pixels
 _TEXTURED = (40, 80)  # percentiles of energy: flat tiles are below, edges and letters above
+_FAINTEST = 0.001  # standard deviation in the band: of less, noise alone would make the figure
 
 
 def noise_left(noisy: Image, denoised: Image, clean: Image) -> float:
@@ -67,7 +68,7 @@ def texture_kept(denoised: Image, clean: Image, band: tuple[float, float]) -> fl
 
     Returns:
         1 where all is kept, 0 where nothing is; NaN where the image is smaller than a square, or
-        has nothing in the band.
+        has hardly anything in the band.
 
     Raises:
         ValueError: The shapes are not the same (H, W).
@@ -81,20 +82,24 @@ def texture_kept(denoised: Image, clean: Image, band: tuple[float, float]) -> fl
     made, true = (_spectra(image)[..., is_within] for image in (denoised, clean))
     energy = np.square(np.abs(true)).sum(axis=1)
     low, high = np.percentile(energy, _TEXTURED)
-    kept = (energy >= low) & (energy <= high)
-    total = float(energy[kept].sum())
-    if not total:
+    least = np.square(_FAINTEST * _TILE) * np.square(_window()).sum()  # by Parseval's theorem
+    kept = (energy >= max(low, least)) & (energy <= high)
+    if not kept.any():
         return math.nan
-    return float((made[kept] * true[kept].conj()).real.sum() / total)
+    return float((made[kept] * true[kept].conj()).real.sum() / energy[kept].sum())
 
 
 def _spectra(image: Image) -> NDArray[np.complexfloating[Any, Any]]:
     """Return the Fourier transforms of overlapping squares, (squares, 32, 32)."""
     tiles = np.lib.stride_tricks.sliding_window_view(image, (_TILE, _TILE))[::_HOP, ::_HOP]
     tiles = tiles.reshape(-1, _TILE, _TILE)
-    window = np.hanning(_TILE + 2)[1:-1]
     centred = tiles - tiles.mean(axis=(1, 2), keepdims=True)
-    return np.asarray(np.fft.fft2(centred * window[:, None] * window))
+    return np.asarray(np.fft.fft2(centred * _window()))
+
+
+def _window() -> NDArray[np.float64]:
+    taper = np.hanning(_TILE + 2)[1:-1]
+    return np.outer(taper, taper)
 
 
 def _check(image: Image, clean: Image) -> None:
