@@ -88,10 +88,10 @@ class Noise:
         Returns:
             Power at each frequency of NumPy's `fft2`, of the given shape; its mean is 1.
         """
-        filtered = np.fft.fft2(self.kernel.numpy(), shape)
+        filtered = np.fft.fft2(np.float64(self.kernel.numpy()), shape)
         power = np.square(np.abs(filtered))
-        quantum = self.gain * max(intensity, 0.0)
-        if quantum:
+        if self.gain:
+            quantum = self.gain * max(intensity, 0.0)
             share = quantum / (quantum + self.electronic_sigma**2)
             power = share * power + (1 - share)
         return np.asarray(power / power.mean())
