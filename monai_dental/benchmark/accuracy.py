@@ -122,8 +122,9 @@ def measure_accuracy(
     data = _split(paths, output_dir, seed)
     for path in (*data.tuning, *data.test):
         _check(path)
-    commands = {f"program {program.name}": shlex.join(program.command) for program in programs}
-    _settle(output_dir, _settings(data, bundles) | commands)
+    settings = _settings(data, bundles)
+    settings |= {f"program {each.name}": shlex.join(each.command) for each in programs}
+    _settle(output_dir, settings)
     makers = _makers(bundles, peers, variants=variants)
     makers |= {program.name: partial(_told_or_tuned, program.peer) for program in programs}
     tasks = [_Task(data, noise, name, make) for name, make in makers.items() for noise in noises]
@@ -365,7 +366,7 @@ def _clipped(denoise: Callable[[Image], Image]) -> Callable[[Image], Image]:
 def _edges(denoise: Callable[[Image], Image], task: _Task) -> dict[str, float | str]:
     """Return how sharp edges are at equal noise left, by the column; "" at other noises."""
     is_measured = task.noise in EDGE_NOISES
-    found = {}
+    found: dict[str, float | str] = {}
     for figure in measure_edges(denoise, task.noise, task.data.seed) if is_measured else ():
         name = EDGE_COLUMN.format(figure.contrast, figure.level)
         found |= {name: figure.ratio, f"{name}_error": figure.error}

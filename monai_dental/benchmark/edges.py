@@ -88,7 +88,8 @@ def edge_image(contrast: float) -> Image:
     """Return an edge of a contrast at mid-grey, as a detector shows it, (192, 160)."""
     edge = 0.5 + contrast * (slanted_edge(_SHAPE, _ANGLE) - 0.5)
     edge[:12, :64], edge[:12, -64:] = 0, 1  # air and metal: the image has its whole range
-    return np.float32(cv2.GaussianBlur(edge, (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE))
+    blurred = cv2.GaussianBlur(edge, (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.float32)
 
 
 def strength_for(level: float, before: float, between: float, after: float) -> float:

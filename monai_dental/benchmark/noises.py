@@ -79,7 +79,7 @@ class Noise:
         return kernel / kernel.square().sum().sqrt()
 
     def spectrum(self, shape: tuple[int, ...], intensity: float) -> NDArray[np.float64]:
-        """Return the power spectrum of the noise of an image at some intensity, of its variance 1.
+        """Return the power spectrum of the noise at some intensity, scaled to a variance of 1.
 
         Args:
             shape: Rows and columns.

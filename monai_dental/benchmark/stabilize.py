@@ -77,4 +77,5 @@ def denoise_stabilized(
     black, white = stabilizer.forward(np.array([0.0, 1.0]))
     scaled = (stabilizer.forward(image) - black) / (white - black)
     denoised = denoise(np.float32(scaled), float(1 / (white - black)))
-    return np.float32(stabilizer.inverse(np.float64(denoised) * (white - black) + black))
+    restored = stabilizer.inverse(np.float64(denoised) * (white - black) + black)
+    return np.asarray(restored, np.float32)
