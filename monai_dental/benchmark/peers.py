@@ -289,7 +289,8 @@ References:
     total_variation: Chambolle, J. Math. Imaging Vis. 20, 2004; scikit-image.
     bilateral: Tomasi and Manduchi, ICCV 1998; OpenCV.
     wavelet: Chang et al., IEEE Trans. Image Process. 9(9), 2000 (BayesShrink); scikit-image.
-    bm3d: Dabov et al., IEEE Trans. Image Process. 16(8), 2007; the authors' package, whose licence
-        is for non-commercial use. Correlated noise too is taken for white, with the best sigma; for
-        its spectrum see `monai_dental.benchmark.bm3d`.
+    bm3d: Dabov et al., IEEE Trans. Image Process. 16(8), 2007; the authors' package.
+
+BM3D's licence is for non-commercial use. Here it takes correlated noise too for white, with the
+best sigma; told the spectrum it is in `monai_dental.benchmark.bm3d`.
 """

@@ -94,7 +94,7 @@ def test_bad_files_get_a_line_each_and_do_not_stop_the_run(
     assert lines[-1] == f"1 denoised, 6 failed: {tmp_path}/out"
     reasons = {line.split(": ")[1].rpartition("/")[2]: line for line in lines[:-1]}
     expected = {
-        "colour.dcm": "(0028,0004) Photometric Interpretation is 'RGB'; need MONOCHROME",
+        "colour.dcm": "(0028,0004) Photometric Interpretation is 'RGB', and the channels differ",
         "empty.png": "the file is empty",
         "no_pixels.dcm": "(7FE0,0010) Pixel Data",
         "text.png": "not a PNG file",

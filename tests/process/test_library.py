@@ -20,7 +20,6 @@ TARGETS = {
 }  # fmt: skip
 MAY = {
     "cli": "entries of programs",
-    "node": "a program of its own, which `cli/node.py` runs",
     "moved": "the names of modules that have moved",
     "batch/workers/local.py": "the entry of a worker process",
     "benchmark/speed.py": "likewise",
@@ -28,6 +27,9 @@ MAY = {
     "batch/workers/ray.py": "for as long as Ray lives, and then as it was",
     "inference/backends.py": "for one import, and then as it was",
     "dicom/quiet.py": "within catch_warnings",
+    "pacs/quiet.py": "which commands call, and nothing of the library",
+    "web/engine.py": "within catch_warnings",
+    "web/server.py": "a program of its own, which `cli/serve.py` runs, and then as it was",
     "report/pairs.py": "within catch_warnings",
 }
 

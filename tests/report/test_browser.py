@@ -38,6 +38,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, report):
+    browser.visit("about:blank")  # an earlier page may ask its server again and again
     browser.errors(), browser.requests()
     browser.open(report)
     browser.run("document.querySelector('#image-1').scrollIntoView()")
