@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
 
 from monai_dental.noise import NoiseModel, noise_map
 from monai_dental.noise.detector import draw_detector, expose
 from monai_dental.noise.model import CURVE_POINTS
 from monai_dental.noise.octaves import OCTAVES, measure_octaves
-from monai_dental.transforms.noise import seed_of
+from monai_dental.transforms.exposure import FixedExposured, RandExposured
 
 Data = Mapping[Hashable, Any]
 
@@ -27,7 +26,7 @@ _ERROR, _OCTAVE_ERROR = 0.08, 0.06  # of a standard deviation, as its logarithm
 _BINS = 4
 
 
-class RandDetectord(RandomizableTransform, MapTransform):
+class RandDetectord(RandExposured):
     """Add the noise of a random detector to a clean image, and say what the noise is.
 
     What detectors there are, and what programs do to the image afterwards, is
@@ -47,24 +46,6 @@ class RandDetectord(RandomizableTransform, MapTransform):
     Raises:
         ValueError: The range is not of positive numbers in order.
     """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        label_key: str = "label",
-        sigma_range: tuple[float, float] = (0.002, 0.12),
-    ) -> None:
-        low, high = sigma_range
-        if not 0 < low <= high:
-            raise ValueError(f"sigma_range is {sigma_range}; need two positive numbers in order")
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob=1.0)
-        self.label_key = label_key
-        self.sigma_range = (low, high)
-
-    def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return `data` with the input and the target."""
-        return self.expose(data, seed=int(self.R.randint(2**31)))
 
     def expose(self, data: Data, seed: int) -> dict[Hashable, Any]:
         """Return what a call does, with the detector and the noise of a seed."""
@@ -86,7 +67,7 @@ class RandDetectord(RandomizableTransform, MapTransform):
         return result
 
 
-class FixedDetectord(MapTransform):
+class FixedDetectord(FixedExposured):
     """`RandDetectord` that gives an image the same exposure at every call, for validation.
 
     Args:
@@ -100,17 +81,12 @@ class FixedDetectord(MapTransform):
         self,
         keys: KeysCollection,
         label_key: str = "label",
-        sigma_range: tuple[float, float] = (0.002, 0.12),
+        sigma_range: tuple[float, float] = (0.003, 0.12),
         *,
         seed: int = 0,
     ) -> None:
-        super().__init__(keys)
+        super().__init__(keys, label_key, sigma_range, seed=seed)
         self._random = RandDetectord(keys, label_key, sigma_range)
-        self.seed = seed
-
-    def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return what `RandDetectord` does."""
-        return self._random.expose(data, seed=seed_of(data[self.keys[0]], self.seed))
 
 
 def _model(octaves: Tensor, errors: Tensor) -> NoiseModel:
