@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from monai_dental.cli.arguments import Subparsers, path, port
 
@@ -59,5 +60,6 @@ def serve(arguments: argparse.Namespace) -> int:
         arguments.port,
         arguments.studies,
         opens_browser=not arguments.no_browser,
+        tell=partial(print, flush=True),
     )
     return 0 if started else 2

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,14 @@ LOOPBACK = "127.0.0.1"
 _TOKEN_BYTES = 18
 
 
-def serve(job: PageJob, port: int, studies: Path | None, *, opens_browser: bool) -> bool:
+def serve(
+    job: PageJob,
+    port: int,
+    studies: Path | None,
+    *,
+    opens_browser: bool,
+    tell: Callable[[str], None],
+) -> bool:
     """Serve the page until a signal comes.
 
     Args:
@@ -36,6 +43,7 @@ def serve(job: PageJob, port: int, studies: Path | None, *, opens_browser: bool)
         port: Port of 127.0.0.1; 0 for any that is free.
         studies: A folder whose images are listed; they are read, and never written to.
         opens_browser: Whether to open the page in the user's browser.
+        tell: Takes a line for the user: the address, as soon as the server answers there.
 
     Returns:
         Whether the server ever started.
@@ -73,7 +81,7 @@ def serve(job: PageJob, port: int, studies: Path | None, *, opens_browser: bool)
             app, log_level="warning", access_log=False, server_header=False, date_header=False,
             timeout_graceful_shutdown=2, ws="none",
         )  # fmt: skip
-        server = _Server(config, address, opens_browser)
+        server = _Server(config, address, opens_browser, tell)
         with contextlib.suppress(KeyboardInterrupt):  # how a server ends
             server.run(sockets=[listener])
     return bool(server.started)
@@ -82,16 +90,22 @@ def serve(job: PageJob, port: int, studies: Path | None, *, opens_browser: bool)
 class _Server(uvicorn.Server):
     """Tells its address as soon as it answers there."""
 
-    def __init__(self, config: uvicorn.Config, address: str, opens_browser: bool) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        address: str,
+        opens_browser: bool,
+        tell: Callable[[str], None],
+    ) -> None:
         super().__init__(config)
-        self._address, self._opens_browser = address, opens_browser
+        self._address, self._opens_browser, self._tell = address, opens_browser, tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.started:
             return
-        print(f"The page is at {self._address}", flush=True)
-        print("Only this machine can open it. Ctrl-C ends it.", flush=True)
+        self._tell(f"The page is at {self._address}")
+        self._tell("Only this machine can open it. Ctrl-C ends it.")
         if self._opens_browser:  # some browsers answer only when they are closed
             threading.Thread(target=webbrowser.open, args=(self._address,), daemon=True).start()
 
