@@ -1,4 +1,4 @@
-"""Archives, real and acted, certificates, and instances to send to them: a plugin of pytest."""
+"""A pytest plugin: real and simulated archives, certificates, and instances to send to them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Orthanc:
 
 
 def related(*contents: bytes) -> tuple[bytes, str]:
-    """A body of multipart/related with these files in it, and its media type."""
+    """A multipart/related body with these files, and its media type."""
     boundary = "0123456789abcdef"
     head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     body = b"".join(head + content + b"\r\n" for content in contents)
@@ -123,7 +123,7 @@ def related(*contents: bytes) -> tuple[bytes, str]:
 
 
 class FakeService:
-    """A DICOMweb service in this process; `answers` says what it does to a path instead."""
+    """A DICOMweb service in this process; `answers` overrides the response to a path."""
 
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
@@ -166,7 +166,7 @@ class FakeService:
         self._thread.start()
 
     def add(self, dataset: Dataset) -> None:
-        """Hold an instance, and show it to searches."""
+        """Store an instance, and let searches find it."""
         keywords = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
         tags = {f"{tag_for_keyword(each):08X}": str(dataset[each].value) for each in keywords}
         self.held[str(dataset.SOPInstanceUID)] = encode_dataset(dataset)
@@ -246,7 +246,7 @@ def shared_orthanc(make_orthanc: Callable[..., Orthanc]) -> Orthanc:
 
 @pytest.fixture
 def orthanc(shared_orthanc: Orthanc) -> Orthanc:
-    """An empty archive that keeps what it has under a UID, and says success (its default)."""
+    """An empty archive that keeps the first instance of a UID and reports success (its default)."""
     shared_orthanc.clear()
     return shared_orthanc
 
@@ -258,7 +258,7 @@ def shared_tls_orthanc(make_orthanc: Callable[..., Orthanc], tls_settings: Any) 
 
 @pytest.fixture
 def tls_orthanc(shared_tls_orthanc: Orthanc) -> Orthanc:
-    """An empty archive that speaks DIMSE by TLS alone."""
+    """An empty archive that accepts DIMSE only over TLS."""
     shared_tls_orthanc.clear()
     return shared_tls_orthanc
 
@@ -324,7 +324,7 @@ def certificates(
 
 @pytest.fixture(scope="session")
 def tls_settings(certificates: Path) -> dict[str, Any]:
-    """Settings of an archive that shows the sender's certificate and wants one like it."""
+    """Settings of an archive with the sender's certificate that requires one of the same CA."""
     return {
         "DicomTlsEnabled": True,
         "DicomTlsCertificate": str(certificates / "sender.crt"),

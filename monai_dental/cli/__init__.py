@@ -1,4 +1,4 @@
-"""The command `monai-dental`: the only argparse; one module a command."""
+"""The command line `monai-dental`: one module for each command; argparse is used only here."""
 
 from monai_dental.cli.command import main
 

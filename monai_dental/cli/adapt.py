@@ -19,9 +19,9 @@ def add(commands: Subparsers) -> None:
     command = commands.add_parser(
         "adapt",
         help="fine-tune a bundle on your own noisy images",
-        description="Fine-tune a bundle on radiographs of your own machine, as they are: no clean "
-        "images are needed. The result is a bundle of its own, for denoise --bundle ./MY_BUNDLE. "
-        "The images should come from one machine; 20 or more are better than few.",
+        description="Fine-tune a bundle on noisy radiographs of your own machine; no clean images "
+        "are needed. The result is a new bundle: use it with denoise --bundle ./MY_BUNDLE. "
+        "All images should come from one machine; use at least 20 if you can.",
     )
     command.set_defaults(command=adapt)
     command.add_argument("images", metavar="DIR", type=path, help="folder of noisy images")
@@ -35,12 +35,12 @@ def add(commands: Subparsers) -> None:
         help="folder for the new bundle, empty or new",
     )  # fmt: skip
     command.add_argument(
-        "--epochs", metavar="N", type=positive, help="default: what the bundle says"
+        "--epochs", metavar="N", type=positive, help="number of epochs (default: the bundle's)"
     )
 
 
 def adapt(arguments: argparse.Namespace) -> int:
-    """Fine-tune a bundle on one's own noisy images."""
+    """Fine-tune a bundle on the user's own noisy images."""
     from monai_dental.bundle.find import find_bundle
 
     bundle = find_bundle(arguments.bundle)
@@ -61,17 +61,17 @@ def adapt(arguments: argparse.Namespace) -> int:
         )
     print(
         f"validation loss {result.loss_before:.6f} before, {result.loss_after:.6f} after; most of "
-        "it is noise that no denoiser can foretell"
+        "it is noise that no denoiser can predict"
     )
     if result.loss_after == result.loss_before:
-        print("no epoch did better than the bundle's own weights, which are kept")
+        print("no epoch improved on the bundle's own weights; they are kept")
     print(printable(f"{result.image_count} images, {len(reasons)} left out: {arguments.output}"))
     return 1 if reasons else 0
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what MONAI logs and warns of from the terminal."""
+    """Hide MONAI's log lines and warnings."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

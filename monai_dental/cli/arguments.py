@@ -1,15 +1,16 @@
-"""What the arguments of all commands are made of."""
+"""Options that commands share, and converters for their arguments."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from monai_dental.bundle.find import DEFAULT_BUNDLE
-from monai_dental.errors import extra_needed
+from monai_dental.errors import UnsupportedSystemError, extra_needed
 from monai_dental.inference.backends import BACKENDS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """Add what says what denoises: `--bundle`, `--strength`, `--device`, `--backend`."""
+    """Add the options of the model: `--bundle`, `--strength`, `--device`, `--backend`."""
     command.add_argument(
         "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
         help="the bundle: one that comes with the package (blind, unet, dae), or a bundle's "
@@ -28,12 +29,12 @@ def add_model(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--strength", metavar="SHARE", type=share, default=1.0,
-        help="share of the correction that is applied, 0 to 1 (default: 1)",
+        help="share of the correction to apply, 0 to 1 (default: 1)",
     )  # fmt: skip
-    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU if there is one)")
     command.add_argument(
         "--backend", choices=BACKENDS, default="torch",
-        help="what runs the network; openvino is faster on some CPUs and "
+        help="engine that runs the network; openvino is faster on some CPUs and "
         f"needs its package: {extra_needed('openvino')} (default: torch)",
     )  # fmt: skip
 
@@ -42,26 +43,39 @@ def add_tls(command: argparse.ArgumentParser, use: str) -> None:
     """Add `--tls-cert`, `--tls-key` and `--tls-ca`.
 
     Args:
-        command: Gets them.
-        use: What the certificate is and when it is used.
+        command: The parser to add them to.
+        use: Help text of `--tls-cert`.
     """
     for name, text in (
         ("cert", use),
         ("key", "its private key, PEM, without a pass phrase"),
-        ("ca", "the certificates that those of the other side must be signed by, PEM"),
+        ("ca", "CA certificates that verify the other side's certificate, PEM"),
     ):
         command.add_argument(f"--tls-{name}", metavar="FILE", type=path, help=text)
 
 
+def require_posix(what: str) -> None:
+    """Check that this system has the POSIX features that a command needs: shared locks, signals.
+
+    Args:
+        what: The command, for the message.
+
+    Raises:
+        UnsupportedSystemError: The system is Windows.
+    """
+    if not hasattr(os, "killpg"):
+        raise UnsupportedSystemError(f"{what}: does not run on this system; need Linux or macOS")
+
+
 def path(text: str) -> Path:
-    """Return what names a file or folder."""
-    if not text:  # Path("") is the current folder: not what an unset variable meant
-        raise argparse.ArgumentTypeError("an empty name; need a file or a folder")
+    """Return the path of a file or folder."""
+    if not text:  # an unset shell variable; Path("") would be the current folder
+        raise argparse.ArgumentTypeError("the name is empty; need a file or a folder")
     return Path(text)
 
 
 def place(text: str) -> Path | Address:
-    """Return what names a folder, or the address of a PACS."""
+    """Return the path of a folder or the address of a PACS."""
     from monai_dental.errors import AddressError
     from monai_dental.pacs import is_pacs, parse_address
 
@@ -105,7 +119,7 @@ def shard(text: str) -> Shard:
     with contextlib.suppress(ValueError):
         if index.isdecimal() and count.isdecimal():
             return Shard(int(index), int(count))
-    raise argparse.ArgumentTypeError(f"{text!r} is no shard; need I/N with I from 1 to N: 1/4")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a shard; need I/N with I from 1 to N: 1/4")
 
 
 def seconds(text: str) -> float:
@@ -117,7 +131,7 @@ def seconds(text: str) -> float:
 
 
 def port(text: str) -> int:
-    """Return a port, or 0 for any that is free."""
+    """Return a port number; 0 means any free port."""
     if text.isdecimal() and int(text) < 65536:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")

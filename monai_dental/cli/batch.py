@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from monai_dental.cli.arguments import (
     Subparsers,
-    add_model,
     add_tls,
     ae_title,
     path,
     place,
     positive,
-    seconds,
+    require_posix,
     shard,
 )
+from monai_dental.cli.batch_work import add_work, find_model, limits_of, local_limits, make_job
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -28,129 +28,104 @@ if TYPE_CHECKING:
     from monai_dental.batch.target import ObjectTarget
     from monai_dental.batch.workers.ray import RayCluster
 
-_COMPRESSIONS = ("none", "jpegls", "as-source")  # as in monai_dental.dicom, imported when needed
-
 
 def add(commands: Subparsers) -> None:
     """Add the two commands."""
     command = commands.add_parser(
         "batch",
-        help="denoise a folder of DICOM files, whatever is in it, or instances of a PACS",
-        description="Denoise all dental radiographs among the files of a folder into "
-        "OUT_DIR/STUDY/SERIES/INSTANCE.dcm. OUT_DIR/manifest.sqlite says what became of each file. "
-        "Killed at any moment, the same command goes on with what is left. In the place of either "
-        "folder stands a PACS: dicomweb+https://HOST/PATH, dimse://AE@HOST:PORT or, by TLS, "
-        "dimse+tls://AE@HOST:PORT. A token for DICOMweb comes from the environment: "
-        "MONAI_DENTAL_TOKEN, and MONAI_DENTAL_OUTPUT_TOKEN where that of the output is another.",
+        help="denoise the dental radiographs in a folder of any files, or in a PACS",
+        description="Denoise all dental radiographs among the files of a folder, and write them to "
+        "OUT_DIR/STUDY/SERIES/INSTANCE.dcm. OUT_DIR/manifest.sqlite records what happened to each "
+        "file. If a run is killed, run the same command again to continue it. Either folder can be "
+        "a PACS instead: dicomweb+https://HOST/PATH, dimse://AE@HOST:PORT or, with TLS, "
+        "dimse+tls://AE@HOST:PORT. Tokens for DICOMweb are read from the environment: "
+        "MONAI_DENTAL_TOKEN, and MONAI_DENTAL_OUTPUT_TOKEN if the output needs another.",
     )
     command.set_defaults(command=batch)
     command.add_argument(
         "input", metavar="IN_DIR|PACS", type=place,
-        help="folder of files of any kind; or a PACS with a query of DICOM keywords, such as "
+        help="folder of files of any kind; or a PACS with a query of DICOM keywords, for example "
         "'dicomweb+https://HOST/PATH?Modality=IO&StudyDate=20260101-'",
     )  # fmt: skip
     command.add_argument(
         "--output", metavar="OUT_DIR|PACS", type=place, required=True,
-        help="folder for the results: new, empty, or of an earlier run; or a PACS",
+        help="folder for the results: new, empty, or from an earlier run; or a PACS",
     )  # fmt: skip
     command.add_argument(
         "--work", metavar="DIR", type=path,
-        help="folder of the manifest where the output is a PACS: new, empty, or of an earlier run",
+        help="folder for the manifest if the output is a PACS: new, empty, or from an earlier run",
     )  # fmt: skip
     command.add_argument(
         "--ae-title", metavar="TITLE", type=ae_title, default="MONAI_DENTAL",
-        help="our own AE title, which a PACS may have to know (default: MONAI_DENTAL)",
+        help="our own AE title; the PACS may need to know it (default: MONAI_DENTAL)",
     )  # fmt: skip
     command.add_argument(
         "--move-port", metavar="N", type=positive,
-        help="fetch by C-MOVE, for an archive that offers no C-GET: what it sends us comes to this "
-        "port, which it has to know with our AE title and host (default: fetch by C-GET)",
+        help="fetch by C-MOVE, for an archive that offers no C-GET: it sends the instances to this "
+        "port, and must know the port, our AE title and our host (default: fetch by C-GET)",
     )  # fmt: skip
     add_tls(command, "our certificate for dimse+tls://, PEM")
     command.add_argument(
         "--spool-limit", metavar="MB", type=positive, default=4096,
-        help="disk that instances from a PACS may take until they are done, in MiB (default: 4096)",
+        help="disk space for instances from the PACS that are still to be processed, in MiB "
+        "(default: 4096)",
     )  # fmt: skip
-    add_model(command)
-    command.add_argument(
-        "--workers", metavar="N", type=positive,
-        help="worker processes (default: one for each core, as far as memory goes; one on a GPU)",
-    )  # fmt: skip
-    command.add_argument(
-        "--compress", choices=_COMPRESSIONS, default="none",
-        help="write results uncompressed, in JPEG-LS, or as the source, where that is lossless "
-        "(default: none)",
-    )  # fmt: skip
-    command.add_argument(
-        "--all-xray", action="store_true", help="take DX, CR and CT without dental anatomy too"
-    )
-    command.add_argument(
-        "--rules", metavar="FILE", type=path,
-        help="rules of selection, JSON (default: dicom/selection.json of the package)",
-    )  # fmt: skip
+    add_work(command)
     command.add_argument(
         "--masks", metavar="DIR", type=path,
-        help="masks of what is left as it is, such as burned-in text and side markers: where "
-        "DIR/NAME.png is not black, of the file IN_DIR/NAME",
+        help="folder of masks, for example of burned-in text and side markers: pixels of "
+        "IN_DIR/NAME are left unchanged where DIR/NAME.png is not black",
     )  # fmt: skip
     command.add_argument(
         "--exclude", metavar="PATTERN", action="append", default=[],
-        help="pass over files and folders of this name, * and ? standing for any letters, such as "
-        "'lost+found' or '*.pdf'; with a /, of this path below IN_DIR; can be given several times",
+        help="skip files and folders with this name, for example 'lost+found' or '*.pdf' (* and ? "
+        "are wildcards); with a /, skip this path below IN_DIR; may be given several times",
     )  # fmt: skip
     command.add_argument(
         "--follow-links", action="store_true",
-        help="follow links to folders, wherever they lead (default: each is skipped, and named)",
+        help="follow links to folders, wherever they lead (default: skip and report each link)",
     )  # fmt: skip
     command.add_argument(
         "--engine", choices=("local", "ray"), default="local",
-        help="where workers run: on this machine, or on those of a Ray cluster (default: local)",
+        help="where workers run: on this machine, or on a Ray cluster (default: local)",
     )  # fmt: skip
     command.add_argument(
         "--ray-address", metavar="HOST:PORT",
-        help="the Ray cluster, of which this machine is part (default: one of this machine alone, "
-        "for this run)",
+        help="the Ray cluster that this machine is part of (default: a cluster of this machine "
+        "alone, started for this run)",
     )  # fmt: skip
     command.add_argument(
         "--shard", metavar="I/N", type=shard, default="1/1",
-        help="do the I-th of N parts of the files; others may run at the same time, on other "
-        "machines too, into the same OUT_DIR (default: 1/1, all)",
+        help="process only the I-th of N parts of the files; the other parts may run at the same "
+        "time, also on other machines, with the same OUT_DIR (default: 1/1, all files)",
     )  # fmt: skip
     command.add_argument(
-        "--time-limit", metavar="SECONDS", type=seconds, default=600.0,
-        help="time that one file may take (default: 600)",
+        "--continue-only", action="store_true",
+        help="stop if OUT_DIR, or DIR of --work, holds no earlier run, for example because its "
+        "name is mistyped; with or without this option, files that an earlier run processed are "
+        "not processed again",
     )  # fmt: skip
     command.add_argument(
-        "--memory-limit", metavar="MB", type=positive,
-        help="memory that one file may take, beside the model, in MiB (default: the workers' share "
-        "of three quarters of the machine)",
-    )  # fmt: skip
-    command.add_argument(
-        "--resume", action="store_true",
-        help="refuse to begin anew where OUT_DIR, or DIR of --work, holds no earlier run: a "
-        "mistyped name, for instance; what an earlier run did is never done again, with or without "
-        "this",
-    )  # fmt: skip
-    command.add_argument(
-        "--retry-failed", action="store_true", help="do files that failed before again"
+        "--retry-failed", action="store_true", help="retry files that failed before"
     )
     command.add_argument(
-        "--dry-run", action="store_true", help="only tell which files would be denoised"
+        "--dry-run", action="store_true", help="only show which files would be denoised"
     )
     command.add_argument(
         "--hash-paths", action="store_true",
-        help="say a digest (SHA-256) of each path in its stead; who knows a path finds its digest",
+        help="write a digest (SHA-256) instead of each path; anyone who knows a path can compute "
+        "its digest",
     )  # fmt: skip
     command.add_argument(
         "--reproducible", action="store_true",
-        help="leave out when results were made: the same input makes the same bytes",
+        help="do not record when results were made, so that the same input gives the same bytes",
     )  # fmt: skip
 
     command = commands.add_parser(
         "batch-status",
-        help="tell how a batch stands",
-        description="Tell from the manifest of a batch what was skipped and failed, and why, and "
-        "what is left. Exit status 0 if all is done, 1 if files failed or are left.",
+        help="show the state of a batch",
+        description="Read the manifest of a batch, and show what was skipped, what failed and why, "
+        "and what is left. Exit status 0 if all files are done, 1 if files failed or are left.",
     )
     command.set_defaults(command=batch_status)
     command.add_argument(
@@ -158,12 +133,13 @@ def add(commands: Subparsers) -> None:
     )
     command.add_argument(
         "--export", metavar="FILE", type=path,
-        help="write the manifest as .csv, or as .jsonl: one JSON object a line",
+        help="write the manifest as .csv, or as .jsonl with one JSON object per line",
     )  # fmt: skip
 
 
 def batch(arguments: argparse.Namespace) -> int:
-    """Denoise a folder of DICOM files, whatever is in it, or instances of a PACS."""
+    """Denoise the dental radiographs in a folder of any files, or in a PACS."""
+    require_posix("batch")
     _check_places(arguments)
     with ExitStack() as stack:
         cluster = None
@@ -172,11 +148,11 @@ def batch(arguments: argparse.Namespace) -> int:
 
             is_for_cpu = (arguments.device or "").startswith("cpu") or arguments.backend != "torch"
             cluster = stack.enter_context(connect_ray(arguments.ray_address, not is_for_cpu))
-            for name in ("input", "output", "masks"):  # elsewhere the current folder is another
+            for name in ("input", "output", "masks"):  # Ray workers have another current folder
                 if (folder := getattr(arguments, name)) is not None:
                     setattr(arguments, name, folder.absolute())
         whole = _make_batch(arguments, cluster)
-        if arguments.resume:
+        if arguments.continue_only:
             whole.check_is_begun()
         if arguments.dry_run:
             return _preview(whole)
@@ -190,7 +166,7 @@ def _check_places(arguments: argparse.Namespace) -> None:
     from monai_dental.pacs.tls import TlsFiles
 
     if arguments.ray_address is not None and arguments.engine != "ray":
-        raise WorkerError("--ray-address: of no use here; need --engine ray with it")
+        raise WorkerError("--ray-address: works only with --engine ray; give both, or neither")
     if not all(isinstance(each, Path) for each in (arguments.input, arguments.output)):
         quiet_libraries()
     is_spread = arguments.engine == "ray" or arguments.shard.count > 1
@@ -201,7 +177,9 @@ def _check_places(arguments: argparse.Namespace) -> None:
     places = (arguments.input, arguments.output)
     arguments.input, arguments.output = (with_tls(each, files) for each in places)
     if files is not None and not any(getattr(each, "is_tls", False) for each in places):
-        raise AddressError("--tls-cert, --tls-key and --tls-ca: of no use without dimse+tls://")
+        raise AddressError(
+            "--tls-cert, --tls-key and --tls-ca: need an address that begins with dimse+tls://"
+        )
 
 
 def _run(whole: Batch, arguments: argparse.Namespace) -> int:
@@ -233,7 +211,7 @@ def _run(whole: Batch, arguments: argparse.Namespace) -> int:
 
 
 def batch_status(arguments: argparse.Namespace) -> int:
-    """Tell how a batch stands."""
+    """Show the state of a batch."""
     from monai_dental.batch.output_folder import StudyTree
     from monai_dental.batch.record.manifests import Manifests
     from monai_dental.batch.record.status import export_rows, format_status
@@ -251,43 +229,19 @@ def batch_status(arguments: argparse.Namespace) -> int:
 
 
 def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Batch:
-    from monai_dental.bundle.find import find_bundle
-
-    bundle = find_bundle(arguments.bundle)
+    bundle = find_model(arguments)
 
     from monai_dental.batch.batch import Batch
-    from monai_dental.batch.dicom import DicomJob
-    from monai_dental.batch.workers.local import default_workers
-    from monai_dental.batch.workers.protocol import Limits
-    from monai_dental.dicom.select import SHIPPED_RULES, read_rules
-    from monai_dental.inference.backends import runs_on_gpu
-    from monai_dental.process.machine import memory_mb, usable_cores
 
     work = _work_folder(arguments)
     target = _make_target(arguments)
     source = _make_source(arguments, work)
+    job = make_job(arguments, bundle, target, is_reproducible=arguments.reproducible)
     if cluster is None:
-        is_on_gpu = runs_on_gpu(arguments.device, arguments.backend)
-        workers = arguments.workers or default_workers(len(source), is_on_gpu=is_on_gpu)
-        memory, threads = memory_mb() * 3 // 4 // workers, max(1, usable_cores() // workers)
+        workers, limits = local_limits(arguments, len(source))
     else:
         workers = arguments.workers or cluster.default_workers(len(source))
-        memory, threads = cluster.memory_mb(workers), 1
-    job = DicomJob(
-        bundle,
-        read_rules(arguments.rules or SHIPPED_RULES, all_xray=arguments.all_xray),
-        target,
-        strength=arguments.strength,
-        compression=arguments.compress,
-        is_reproducible=arguments.reproducible,
-        device=arguments.device,
-        backend=arguments.backend,
-    )
-    limits = Limits(
-        seconds=arguments.time_limit,
-        memory_mb=arguments.memory_limit or memory,
-        threads=threads,
-    )
+        limits = limits_of(arguments, cluster.memory_mb(workers), 1)
     return Batch(
         source,
         target,
@@ -303,7 +257,7 @@ def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Ba
 
 
 def _work_folder(arguments: argparse.Namespace) -> Path:
-    """The folder of the manifest."""
+    """Return the folder of the manifest."""
     from monai_dental.errors import OutputError
 
     is_folder = isinstance(arguments.output, Path)
@@ -321,13 +275,16 @@ def _make_source(arguments: argparse.Namespace, work: Path) -> InstanceSource:
     from monai_dental.pacs import DicomwebAddress
 
     if isinstance(arguments.input, Path):
-        return InventorySource(
+        inventory = InventorySource(
             arguments.input,
             excluded=work,
             masks=arguments.masks,
             patterns=arguments.exclude,
             is_following_links=arguments.follow_links,
         )
+        if not len(inventory):  # what is left where a share is not mounted
+            raise DatasetError(f"{arguments.input}: holds no file to look at; is it the right one?")
+        return inventory
     if arguments.masks is not None:
         raise DatasetError(f"{arguments.masks}: masks need an input folder, not a PACS")
     if arguments.exclude or arguments.follow_links:
@@ -360,7 +317,7 @@ def _make_target(arguments: argparse.Namespace) -> ObjectTarget:
     if isinstance(arguments.output, Path):
         return StudyTree(arguments.output, arguments.shard.parts)
     if arguments.output.query:
-        raise AddressError(f"{arguments.output}: an output takes no query; leave it out")
+        raise AddressError(f"{arguments.output}: an output cannot have a query; remove it")
     if isinstance(arguments.output, DicomwebAddress):
         from monai_dental.pacs.dicomweb.target import DicomwebTarget
 

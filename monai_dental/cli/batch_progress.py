@@ -1,4 +1,4 @@
-"""How far a batch is: a bar on a terminal, elsewhere a plain line a minute."""
+"""Progress of a batch: a bar on a terminal, otherwise a line of text each minute."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _INTERVAL_S = 60.0
 
 
 class Progress:
-    """Tells on stderr how far a batch is, with rate and time left.
+    """Progress of a batch, with rate and time left.
 
     Args:
-        total: Number of files to do.
-        stream: Where to tell it; default stderr.
-        interval_s: Seconds between two lines, where there is no terminal.
+        total: Number of files to process.
+        stream: Stream to write to; default stderr.
+        interval_s: Seconds between two lines if the stream is not a terminal.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Progress:
         )
 
     def update(self, outcome: str) -> None:
-        """Count a file; tell it where it is time."""
+        """Count a file, and write a line if one is due."""
         self._counts[outcome] += 1
         if self._bar is not None:
             self._bar.update()
@@ -57,7 +57,7 @@ class Progress:
             self._bar.close()
 
     def line(self) -> str:
-        """How far it is, in one line."""
+        """Return the progress as one line."""
         done = sum(self._counts.values())
         rate = done / max(time.monotonic() - self._begun, 1e-9)
         left = (self._total - done) / rate if rate else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,14 @@ def add(commands: Subparsers) -> None:
     """Add the command."""
     command = commands.add_parser(
         "benchmark",
-        help="score bundles beside tuned filters, or measure their speed",
-        description="Add noise of twelve kinds to a folder of clean images, and score bundles and "
-        "filters by PSNR and SSIM, data range 1, noise left in flat parts, texture kept and "
-        "sharpness of faint edges: the last 20 images are scored, four others tune the filters. "
-        "The same command goes on after an interruption. With --speed, no images are "
-        "needed: rate, processor time and memory on one simulated panoramic radiograph, all in "
-        "turn, bundles by each backend that is installed. Both need the filters' packages: "
+        help="compare bundles with tuned filters, or measure their speed",
+        description="Add twelve kinds of noise to a folder of clean images, and score bundles and "
+        "filters by PSNR and SSIM (data range 1), noise left in flat parts, texture kept and "
+        "sharpness of faint edges. The last 20 images are scored; four others tune the filters. "
+        "After an interruption, run the same command again to continue. --speed needs no images: "
+        "it measures rate, processor time and memory on one simulated panoramic radiograph, one "
+        "method after the other, bundles with each installed backend. Both need the filters' "
+        "packages: "
         f"{extra_needed('benchmark')}.",
     )
     command.set_defaults(command=benchmark)
@@ -38,27 +40,28 @@ def add(commands: Subparsers) -> None:
     )
     command.add_argument(
         "--references", metavar="SET", default="images",
-        help="what is in DIR, or made of it: images, as they were published; half, those at half "
-        "their size; clean, images without noise of their own, such as photographs made smaller; "
-        "phantoms, simulated ones, without a DIR (default: images). All but the first get weak "
-        "noise too",
+        help="which images to score: images, those in DIR as published; half, the same at half "
+        "their size; clean, those in DIR, which have no noise of their own, such as photographs "
+        "made smaller; phantoms, simulated images, without a DIR (default: images). All but the "
+        "first get weak noise too",
     )  # fmt: skip
     command.add_argument(
         "--bundle", metavar="NAME|DIR", action="append", dest="bundles",
-        help=f"a bundle to compare, may be given again (default: {DEFAULT_BUNDLE}; with --speed "
+        help="a bundle to compare; may be given several times "
+        f"(default: {DEFAULT_BUNDLE}; with --speed, "
         "all that come with the package)",
     )  # fmt: skip
     command.add_argument(
         "--without", metavar="FILTER", action="append", default=[],
-        help="a filter to leave out, for example bm3d, may be given again",
+        help="a filter to leave out, for example bm3d; may be given several times",
     )  # fmt: skip
     command.add_argument(
         "--program", metavar="NAME=COMMAND", action="append", default=[],
-        help="a denoiser of another environment to compare with, may be given again "
+        help="a denoiser in another environment to compare with; may be given several times "
         "(docs/benchmark.md says what it reads and writes)",
     )  # fmt: skip
     command.add_argument(
-        "--seed", metavar="N", type=int, default=0, help="of the noise; default: 0"
+        "--seed", metavar="N", type=int, default=0, help="seed of the noise (default: 0)"
     )
     command.add_argument(
         "--jobs", metavar="N", type=positive, default=2,
@@ -68,7 +71,7 @@ def add(commands: Subparsers) -> None:
 
 
 def benchmark(arguments: argparse.Namespace) -> int:
-    """Score bundles beside filters, or measure their speed."""
+    """Compare bundles with filters, or measure their speed."""
     from monai_dental.errors import DatasetError
 
     if arguments.speed:
@@ -91,10 +94,15 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
     from monai_dental.batch.folder import FolderSource
     from monai_dental.benchmark.accuracy import PEERS, measure_accuracy, write_examples
+    from monai_dental.benchmark.accuracy_differences import (
+        compare_accuracy,
+        format_accuracy_differences,
+    )
     from monai_dental.benchmark.accuracy_table import format_accuracy
+    from monai_dental.benchmark.paired import write_differences
     from monai_dental.files.outputs import prepare_output_folder
     from monai_dental.report import write_report
-    from monai_dental.training.datalists import read_datalist
+    from monai_dental.training.datalists import patient_of, read_datalist
 
     paths = []
     if not is_simulated:
@@ -105,6 +113,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
     peers = _left(PEERS, arguments.without)
     bundles = arguments.bundles or [DEFAULT_BUNDLE]
     prepare_output_folder(arguments.output, overwrite=True)
+    sources = paths
     paths = prepare_references(arguments.references, paths, arguments.output / "references")
     with progress_bar("scoring", 0, "method") as progress:
         rows = measure_accuracy(
@@ -113,6 +122,15 @@ def benchmark(arguments: argparse.Namespace) -> int:
             progress=lambda done, total: advance(progress, done, total),
         )  # fmt: skip
     print(format_accuracy(rows))
+    count = Counter(path.name for path in paths)
+    patients = {
+        path.name: patient_of(str(source))
+        for source, path in zip(sources or paths, paths, strict=True)
+        if count[path.name] == 1
+    }
+    differences = compare_accuracy(rows, bundles[0], patients)
+    print(f"{format_accuracy_differences(differences)}\n")
+    write_differences(differences, arguments.output / "differences.csv")
     examples = arguments.output / "examples"
     write_examples(paths, bundles[0], examples, noises=noises, seed=arguments.seed)
     pages = arguments.output / "report"
@@ -135,7 +153,7 @@ def _speed(bundles: list[str], without: list[str], threads: int) -> int:
 
 
 def _programs(texts: list[str]) -> list[Program]:
-    """Return the programs to compare, each tried on a small image before hours of work."""
+    """Return the programs to compare, each tested on a small image before hours of work."""
     from monai_dental.benchmark.peers import PEERS, require_packages
     from monai_dental.benchmark.programs import program_of
     from monai_dental.errors import DatasetError
@@ -152,7 +170,7 @@ def _programs(texts: list[str]) -> list[Program]:
 
 
 def _left(filters: Collection[str], without: list[str]) -> list[str]:
-    """Return the filters to compare, whose packages are there."""
+    """Return the filters to compare, after checking that their packages are installed."""
     from monai_dental.benchmark.peers import PEERS, require_packages
     from monai_dental.errors import DatasetError
 

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how they end."""
+"""Entry point of the command line: the list of commands, and their exit statuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import monai_dental
-from monai_dental.errors import MonaiDentalError
+from monai_dental.errors import MonaiDentalError, opencv_needed
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _MODULES = (
     "serve",
     "batch",
     "node",
+    "orthanc",
+    "mercure",
     "label",
     "adapt",
     "phantom",
@@ -34,13 +36,7 @@ _MODULES = (
     "scores",
     "benchmark",
 )
-"""A module of this package for each command, with `add(commands)`, in the order of the help."""
-
-_NO_OPENCV = (
-    "OpenCV (cv2) is not in this environment; run pip install --force-reinstall "
-    "opencv-python-headless"
-)
-"""opencv-python and its headless twin own the same files: removing one breaks the other."""
+"""Modules of this package, each with `add(commands)`, in the order of the help."""
 
 # torch and MONAI take seconds to import: each command imports what it needs.
 
@@ -52,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; default those of the process.
 
     Returns:
-        0 = all done, 1 = some instances failed, 2 = wrong usage or configuration,
+        0 = success, 1 = some instances failed, 2 = wrong usage or configuration,
         130 = interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names may be of any alphabet
+            stream.reconfigure(errors="backslashreplace")  # file names may be in any script
     arguments = _make_parser().parse_args(argv)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks Linux for huge pages: faster
     command: Callable[[argparse.Namespace], int] = arguments.command
@@ -72,12 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             if error.name != "cv2":
                 raise
-            sys.stderr.write(f"error: {_NO_OPENCV}\n")
+            sys.stderr.write(f"error: {opencv_needed()}\n")
             return 2
         except KeyboardInterrupt:
-            sys.stderr.write("interrupted; what is written is complete\n")
+            sys.stderr.write("interrupted; all files written so far are complete\n")
             return 130
-        except BrokenPipeError:  # `monai-dental … | head`: the reader has seen enough
+        except BrokenPipeError:  # `monai-dental … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         return code
@@ -94,7 +90,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM, which service managers send, end a command as Ctrl-C does: with nothing half."""
+    """Let SIGTERM, which service managers send, end a command as Ctrl-C does: cleanly."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

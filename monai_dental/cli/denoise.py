@@ -15,9 +15,9 @@ def add(commands: Subparsers) -> None:
     command = commands.add_parser(
         "denoise",
         help="denoise files and folders",
-        description="Denoise JPG, PNG, TIFF, BMP, NIfTI and DICOM files at their own size. Each "
-        "result keeps name, format and bit depth; a DICOM result is a derived instance with its "
-        "own UIDs. Sources are never changed.",
+        description="Denoise JPG, PNG, TIFF, BMP, NIfTI and DICOM files at their full size. Each "
+        "result keeps the name, format and bit depth of its source; a DICOM result is a derived "
+        "instance with its own UIDs. Sources are never changed.",
     )
     command.set_defaults(command=denoise)
     command.add_argument("inputs", metavar="INPUT", type=path, nargs="+", help="a file or a folder")

@@ -18,9 +18,10 @@ def add(commands: Subparsers) -> None:
         "label",
         help="start a MONAI Label server that denoises",
         description="Start a MONAI Label server for 3D Slicer, OHIF and REST clients. It prints "
-        "its address when it is ready, asks no one on the internet, and refuses other web sites. "
-        "Who can reach it can see the images, unless the environment variable "
-        "MONAI_DENTAL_LABEL_TOKEN holds a token, which clients must know then. Ctrl-C ends it.",
+        "its address when it is ready, never accesses the internet, and refuses requests from "
+        "other web sites. Anyone who can reach it can see the images, unless the environment "
+        "variable MONAI_DENTAL_LABEL_TOKEN holds a token, which clients must then send. Press "
+        "Ctrl-C to stop it.",
     )
     command.set_defaults(command=label)
     command.add_argument(
@@ -37,12 +38,12 @@ def add(commands: Subparsers) -> None:
         help="address to listen on; 0.0.0.0 for all networks (default: 127.0.0.1, this machine)",
     )  # fmt: skip
     command.add_argument(
-        "--port", type=port, default=8000, help="port; 0 for any that is free (default: 8000)"
+        "--port", type=port, default=8000, help="port; 0 for any free port (default: 8000)"
     )
     command.add_argument(
         "--allow-host", metavar="NAME", action="append", default=[],
-        help="a name by which clients call this machine, where it is neither an address in digits "
-        "nor the machine's own name; may be given several times",
+        help="another name by which clients reach this machine, besides its IP addresses and its "
+        "host name; may be given several times",
     )  # fmt: skip
     command.add_argument(
         "--allow-changes", action="store_true",
@@ -52,7 +53,7 @@ def add(commands: Subparsers) -> None:
 
 
 def label(arguments: argparse.Namespace) -> int:
-    """Start a MONAI Label server with the app of this package."""
+    """Start a MONAI Label server with this package's app."""
     from monai_dental.bundle.find import find_bundle
     from monai_dental.errors import DatasetError, MissingPackageError
 
@@ -68,7 +69,7 @@ def label(arguments: argparse.Namespace) -> int:
         import monailabel  # noqa: F401
     except ImportError as error:
         raise MissingPackageError(
-            "MONAI Label is not in this environment; scripts/label-env makes one that has it"
+            "MONAI Label is not installed in this environment; scripts/label-env makes one with it"
         ) from error
     listener = _listen(arguments.host, arguments.port)
     host, port = listener.getsockname()[:2]
@@ -84,12 +85,12 @@ def label(arguments: argparse.Namespace) -> int:
 
 
 def _app_folder() -> Path:
-    """Return the folder where MONAI Label keeps its log and the trained bundles of this user.
+    """Return the folder where MONAI Label keeps its log and this user's trained bundles.
 
     `$XDG_DATA_HOME/monai_dental/label`, else `~/.local/share/monai_dental/label`.
 
     Raises:
-        OutputError: It cannot be made or written to.
+        OutputError: It cannot be created or written to.
     """
     from monai_dental.files.atomic import write_atomically
     from monai_dental.files.outputs import prepare_output_folder
@@ -113,7 +114,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _serve(command: list[str], listener: socket.socket) -> bool:
-    """Serve until a signal comes; return whether the server ever started."""
+    """Serve until a signal arrives; return whether the server started."""
     import uvicorn
     from monailabel.main import Main
     from monailabel.utils.others.generic import init_log_config
@@ -135,6 +136,6 @@ def _serve(command: list[str], listener: socket.socket) -> bool:
         access_log=False,
     )
     server = Server(config)
-    with contextlib.suppress(KeyboardInterrupt):  # how a server ends
+    with contextlib.suppress(KeyboardInterrupt):  # the usual way to stop a server
         server.run(sockets=[listener])
     return bool(server.started)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import signal
 import sys
 import threading
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from monai_dental.cli.arguments import Subparsers, path
+from monai_dental.cli.arguments import Subparsers, path, require_posix
 from monai_dental.errors import MissingPackageError
 from monai_dental.process.terminal import printable
 
@@ -35,68 +33,74 @@ _PROOFS = {
     "copy": "the same pixels, given back",
     "listed": "a search that shows it",
     "status": "the status Success alone",
-    "": "what an older version did not record",
+    "": "a proof that an older version did not record",
 }
-_PACKAGES = ("pynetdicom", "requests", "pydantic_settings", "prometheus_client", "tenacity")
+_PACKAGES = (
+    "pynetdicom", "requests", "pydantic_settings", "prometheus_client", "tenacity",
+    "python_multipart",
+)  # fmt: skip
 
 
 def add(commands: Subparsers) -> None:
     """Add the three commands."""
     command = commands.add_parser(
         "node",
-        help="receive radiographs from a PACS, denoise them, forward them",
-        description="Listen as a DICOM Storage SCP; denoise the dental radiographs among what "
-        "comes, as batch does; forward what is derived, and look that it has arrived. What was "
-        "answered with Success is on the disk: a node that was killed goes on where it was. Ends "
-        "by Ctrl-C or SIGTERM. Each option is a key of the TOML file too, without the dashes "
-        "before it.",
+        help="receive radiographs by DICOM, denoise them, forward the results",
+        description="Listen as a DICOM Storage SCP, denoise the dental radiographs that arrive, as "
+        "batch does, forward the results, and check that they arrived. Each instance is on the "
+        "disk before it is answered with Success: if the node is killed, start it again to "
+        "continue. Ctrl-C or SIGTERM stops it. Each option is also a key of the TOML file, without "
+        "the leading dashes.",
     )
     command.set_defaults(command=node)
     command.add_argument(
-        "--config", metavar="FILE", type=path, help="settings as TOML; options have precedence"
+        "--config", metavar="FILE", type=path, help="settings as TOML; options override them"
     )
     command.add_argument(
         "--check-config",
         action="store_true",
-        help="try all that the node will do but receive and forward, then end",
+        help="try everything except receiving and forwarding, then end",
     )
     command.add_argument(
-        "--retry-failed", action="store_true", help="do instances that failed before again"
+        "--retry-failed", action="store_true", help="retry instances that failed before"
     )
     _add_settings_when_parsed(command)
 
     command = commands.add_parser(
         "node-status",
-        help="tell how a node stands",
-        description="Tell from the queue of a node, which may be running, what was skipped, what "
-        "failed and what could not be forwarded yet, and why. Exit status 0 if nothing failed and "
-        "nothing waits, else 1.",
+        help="show the state of a node",
+        description="Read the queue of a node, which may be running, and show what was skipped, "
+        "what failed, what could not be forwarded yet, and why. Exit status 0 if nothing failed "
+        "and nothing waits, else 1.",
     )
     command.set_defaults(command=node_status)
     command.add_argument("spool", metavar="DIR", type=path, help="spool folder of the node")
 
     command = commands.add_parser(
         "node-redo",
-        help="let a node do instances again",
-        description="Let a node, which may be running, do instances again: what failed and is "
-        "still in the spool at once; what was forwarded or skipped when its sender sends it again. "
-        "All conditions that are given must hold. Exit status 0 if there is such an instance, "
-        "else 1.",
+        help="have a node process instances again",
+        description="Have a node, which may be running, process instances again. Instances that "
+        "failed and are still in the spool are processed at once; those that were forwarded or "
+        "skipped, when their sender sends them again. If several options are given, an instance "
+        "must match all of them. Exit status 0 if an instance matches, else 1.",
     )
     command.set_defaults(command=node_redo)
     command.add_argument("spool", metavar="DIR", type=path, help="spool folder of the node")
     command.add_argument(
-        "--instance", metavar="UID", help="SOP Instance UID, of the original or what was derived"
+        "--instance",
+        metavar="UID",
+        help="SOP Instance UID, of the original or of the derived instance",
     )
-    command.add_argument("--study", metavar="UID", help="Study Instance UID; of what was forwarded")
+    command.add_argument("--study", metavar="UID", help="Study Instance UID of forwarded instances")
     command.add_argument(
         "--since", metavar="TIME", type=_time,
-        help="what was done since: 2026-01-31, or 2026-01-31T08:00",
+        help="instances processed since this time: 2026-01-31, or 2026-01-31T08:00",
     )  # fmt: skip
 
 
 def node(arguments: argparse.Namespace) -> int:
-    """Receive, denoise and forward, until a signal comes."""
+    """Receive, denoise and forward until a signal arrives."""
+    require_posix("node")
     from monai_dental.node.settings import NodeSettings, make_settings
 
     given = {
@@ -104,7 +108,7 @@ def node(arguments: argparse.Namespace) -> int:
     }
     settings = make_settings(given, arguments.config)
     job, limits, workers = _make_job(settings)
-    target, commitments = _make_target(settings)
+    targets, commitments = _make_targets(settings)
     from monai_dental.errors import PacsError
     from monai_dental.node.check import check_forward
     from monai_dental.node.node import Node
@@ -114,20 +118,22 @@ def node(arguments: argparse.Namespace) -> int:
         job,
         limits,
         workers=workers,
-        target=target,
+        targets=targets,
         commitments=commitments,
         is_failed_left=arguments.retry_failed,
     )
     if arguments.check_config:
-        check_forward(target.address, settings)
+        for target in targets.values():
+            check_forward(target.address, settings)
         made.check()
         print("the settings are good")
-        try:
-            target.prepare()
-        except PacsError as error:  # it may come back: a node waits for it
-            print(printable(f"the archive does not answer, and would be waited for: {error}"))
-        finally:
-            target.close()
+        for target in targets.values():
+            try:
+                target.prepare()
+            except PacsError as error:  # not a failure: a node waits until the archive is back
+                print(printable(f"the archive does not answer; the node would wait: {error}"))
+            finally:
+                target.close()
         return 0
     with _closed_process(), _log_on_stderr(), _stops() as stops:
         made.run(stops, lambda words: print(words, flush=True))
@@ -135,21 +141,26 @@ def node(arguments: argparse.Namespace) -> int:
 
 
 def node_status(arguments: argparse.Namespace) -> int:
-    """Tell how a node stands."""
+    """Show the state of a node."""
+    from monai_dental.batch.record.status import group_reasons
     from monai_dental.node.queue import DERIVED, FAILED, RECEIVED, SKIPPED, Queue
 
     queue = Queue(arguments.spool)
     try:
-        skipped = Counter(re.sub(r"\d+", "N", job.reason) for job in queue.instances(SKIPPED))
-        for reason, count in skipped.most_common():
+        for reason, count in group_reasons(job.reason for job in queue.instances(SKIPPED)):
             print(printable(f"skipped {count}: {reason}"))
         for job in queue.instances(FAILED):
             print(printable(f"failed: instance {job.uid or job.key}: {job.reason}"))
-        for proof, count in sorted(queue.proofs().items()):
-            print(f"forwarded {count}: proven by {_PROOFS.get(proof, proof)}")
+        arrivals = queue.arrivals()
+        has_several = len({destination for destination, *_ in arrivals}) > 1
+        for destination, is_original, proof, count in arrivals:
+            what = f"{count} originals" if is_original else str(count)
+            where = f" to {destination}" if has_several else ""
+            said = f"forwarded {what}{where}: proven by {_PROOFS.get(proof, proof)}"
+            print(printable(said))
         for job in queue.instances(DERIVED):
             if job.reason:
-                print(printable(f"waits: instance {job.output_uid}: {job.reason}"))
+                print(printable(f"waits: instance {job.output_uid or job.key}: {job.reason}"))
         counts = queue.counts()
     finally:
         queue.close()
@@ -158,20 +169,20 @@ def node_status(arguments: argparse.Namespace) -> int:
 
 
 def node_redo(arguments: argparse.Namespace) -> int:
-    """Let a node do instances again."""
+    """Have a node process instances again."""
     from monai_dental.errors import DatasetError
     from monai_dental.node.queue import Queue
 
     wanted = (arguments.instance, arguments.study, arguments.since)
     if wanted == (None, None, None):
         raise DatasetError("node-redo: need --instance, --study or --since")
-    Queue(arguments.spool).close()  # refuses a folder that is no spool
+    Queue(arguments.spool).close()  # refuses a folder that is not a spool
     queue = Queue(arguments.spool, is_writable=True)
     try:
         at_once, when_sent = queue.redo(*wanted)
     finally:
         queue.close()
-    print(f"{at_once} done again now, {when_sent} when they are sent again")
+    print(f"{at_once} to be processed again now, {when_sent} when they are sent again")
     return 0 if at_once or when_sent else 1
 
 
@@ -180,14 +191,14 @@ def _time(text: str) -> float:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time; need 2026-01-31 or 2026-01-31T08:00"
+            f"{text!r} is not a time; need 2026-01-31 or 2026-01-31T08:00"
         ) from None
 
 
 def _add_settings_when_parsed(command: argparse.ArgumentParser) -> None:
-    """Add an option for each setting, but only once they are asked for: pydantic is slow to load.
+    """Add an option for each setting, but only when the options are parsed: pydantic loads slowly.
 
-    Without the extra `pacs`, which brings it, that is said in their stead.
+    Without the extra `pacs`, which installs it, parsing ends with an error that names the extra.
     """
     parse = command.parse_known_args
     is_added = False
@@ -210,15 +221,18 @@ def _add_settings_when_parsed(command: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
-    from monai_dental.node.settings import NodeSettings, limits_of
+    from monai_dental.node.settings import NodeSettings
     from monai_dental.node.settings_pages import default_of, extra_of
+    from monai_dental.node.settings_words import limits_of
 
-    # What is not given is left out: only what is given counts before the file.
+    # No defaults here: only options that are given override the file.
     for name, field in NodeSettings.model_fields.items():
+        if extra_of(field, "is_option") is False:
+            continue
         option = f"--{name.replace('_', '-')}"
         kind = str(field.annotation)
         default = default_of(field)
-        text = f"{field.description} ({f'default: {default}' if default else 'needed'})"
+        text = f"{field.description} ({f'default: {default}' if default else 'required'})"
         text = text.replace("%", "%%")
         if "bool" in kind:
             command.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=text)
@@ -259,43 +273,34 @@ _KINDS: dict[str, tuple[str, Any]] = {
     "float": ("N", _real),
     "str": ("NAME", str),
 }
-"""How options of a kind are shown and read."""
+"""Metavar and converter of options, by a word in the type of the setting."""
 
 
 def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
-    from monai_dental.bundle.find import find_bundle
+    from monai_dental.cli.batch_work import find_model, local_limits, make_job
 
-    bundle = find_bundle(settings.bundle)
+    bundle = find_model(settings)
 
-    from monai_dental.batch.dicom import DicomJob
-    from monai_dental.batch.workers.local import Limits, default_workers
-    from monai_dental.dicom.select import SHIPPED_RULES, read_rules
-    from monai_dental.inference.backends import runs_on_gpu
     from monai_dental.node.spool import DerivedFolder
-    from monai_dental.process.machine import memory_mb, usable_cores
+    from monai_dental.process.machine import usable_cores
 
-    is_on_gpu = runs_on_gpu(settings.device, settings.backend)
-    workers = settings.workers or default_workers(usable_cores(), is_on_gpu=is_on_gpu)
-    job = DicomJob(
-        bundle,
-        read_rules(settings.rules or SHIPPED_RULES, all_xray=settings.all_xray),
-        DerivedFolder(settings.spool),
-        strength=settings.strength,
-        compression=settings.compress,
-        device=settings.device,
-        backend=settings.backend,
-    )
-    limits = Limits(
-        seconds=settings.time_limit,
-        memory_mb=settings.memory_limit or memory_mb() * 3 // 4 // workers,
-        threads=max(1, usable_cores() // workers),
-    )
+    job = make_job(settings, bundle, DerivedFolder(settings.spool))
+    workers, limits = local_limits(settings, usable_cores())
     return job, limits, workers
 
 
-def _make_target(
+def _make_targets(
     settings: NodeSettings,
-) -> tuple[DimseTarget | DicomwebTarget, Commitments | None]:
+) -> tuple[dict[str, DimseTarget | DicomwebTarget], dict[str, Commitments]]:
+    """Make the target of each destination, and the storage commitments by AE title."""
+    commitments: dict[str, Commitments] = {}
+    targets = {each: _make_target(each, settings, commitments) for each in settings.destinations}
+    return targets, commitments
+
+
+def _make_target(
+    text: str, settings: NodeSettings, commitments: dict[str, Commitments]
+) -> DimseTarget | DicomwebTarget:
     from monai_dental.errors import AddressError
     from monai_dental.node.log import say
     from monai_dental.node.spool import DerivedFolder
@@ -306,22 +311,24 @@ def _make_target(
     from monai_dental.pacs.parcel import COMMITMENT
     from monai_dental.pacs.retry import Patience
 
-    text = settings.forward
     address = with_tls(parse_address(text if is_pacs(text) else f"dimse://{text}"), settings.tls)
     if address.query:
-        raise AddressError(f"{address}: has a query; need an address to forward to, without one")
+        raise AddressError(
+            f"{address}: has a query; need an address to forward to, without a query"
+        )
     spool = DerivedFolder(settings.spool)
-    patience = Patience(attempts=3, longest_pause_s=2.0)  # beyond that the node has its own
+    patience = Patience(attempts=3, longest_pause_s=2.0)  # the node itself retries after that
     if isinstance(address, DimseAddress):
-        commitments = Commitments(address.called_ae_title, say=partial(say, logging.INFO))
-        target = DimseTarget(
-            address, settings.ae_title, patience, commitments,
+        title = address.called_ae_title
+        if title not in commitments:
+            commitments[title] = Commitments(title, say=partial(say, logging.INFO))
+        return DimseTarget(
+            address, settings.ae_title, patience, commitments[title],
             scratch=spool.scratch, proof=settings.proof,
         )  # fmt: skip
-        return target, commitments
     if settings.proof == COMMITMENT:
         raise AddressError(f"{address}: DICOMweb has no storage commitment; need another proof")
-    return DicomwebTarget(address, patience, scratch=spool.scratch, proof=settings.proof), None
+    return DicomwebTarget(address, patience, scratch=spool.scratch, proof=settings.proof)
 
 
 @contextmanager
@@ -339,7 +346,7 @@ def _log_on_stderr() -> Iterator[None]:
 
 @contextmanager
 def _closed_process() -> Iterator[None]:
-    """Let this process tell nobody what it handles: it is patient data."""
+    """Keep patient data private: hide warnings and tracebacks, and let only the user read files."""
     from monai_dental.pacs.quiet import quiet_libraries
 
     quiet_libraries()
@@ -354,7 +361,10 @@ def _closed_process() -> Iterator[None]:
 
 
 def _say_kind(arguments: threading.ExceptHookArgs) -> None:
-    """Say that a thread ended, by kind and place of the error alone; for `threading.excepthook`."""
+    """Log the kind and place, but not the text, of an error that ended a thread.
+
+    For `threading.excepthook`.
+    """
     from monai_dental.errors import unforeseen
     from monai_dental.node.log import say
 
@@ -364,7 +374,7 @@ def _say_kind(arguments: threading.ExceptHookArgs) -> None:
 
 @contextmanager
 def _stops() -> Iterator[SimpleQueue[int]]:
-    """What SIGTERM and SIGINT are put into, in the stead of an interrupt at any moment."""
+    """Yield a queue that receives SIGTERM and SIGINT instead of an interrupt at any moment."""
     stops: SimpleQueue[int] = SimpleQueue()
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, lambda received, _: stops.put(received)) for number in numbers]

@@ -12,21 +12,23 @@ def add(commands: Subparsers) -> None:
     """Add the command."""
     command = commands.add_parser(
         "phantom",
-        help="simulate dental radiographs with a known truth",
+        help="simulate dental radiographs with known ground truth",
         description="Simulate periapical and bitewing radiographs of 512 x 512 pixels: clean and "
-        "noisy images, and the truth. The same index gives the same image, always.",
+        "noisy images, and the ground truth. The same index always gives the same image.",
     )
     command.set_defaults(command=phantom)
     command.add_argument(
         "--output", metavar="DIR", type=path, required=True, help="folder, empty or new"
     )
     command.add_argument(
-        "--count", metavar="N", type=positive, default=120, help="how many (default: 120)"
+        "--count", metavar="N", type=positive, default=120, help="number of images (default: 120)"
     )
     command.add_argument(
         "--first", metavar="N", type=positive, default=1, help="first index (default: 1)"
     )
-    command.add_argument("--format", choices=("png", "dicom"), default="png", help="default: png")
+    command.add_argument(
+        "--format", choices=("png", "dicom"), default="png", help="file format (default: png)"
+    )
 
 
 def phantom(arguments: argparse.Namespace) -> int:

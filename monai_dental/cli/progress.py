@@ -1,4 +1,4 @@
-"""The bar that shows how far a command is."""
+"""The progress bar of a command."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def progress_bar(title: str, total: int, unit: str = "image") -> tqdm[NoReturn]:
-    """Make a bar; none is shown where the output is no terminal."""
+    """Make a bar, which is hidden if the output is not a terminal."""
     from tqdm import tqdm
 
     return tqdm(desc=title, total=total, unit=unit, disable=None)
 
 
 def advance(progress: tqdm[NoReturn], count: int, total: int | None = None) -> None:
-    """Set a bar to so many, of so many where that is known only now."""
+    """Set the count of a bar, and its total if that is known only now."""
     progress.total = total or progress.total
     progress.update(count - progress.n)

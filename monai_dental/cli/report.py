@@ -21,19 +21,19 @@ def add(commands: Subparsers) -> None:
     command = commands.add_parser(
         "report",
         help="show originals beside their results, as web pages",
-        description="Write self-contained HTML pages with originals beside what denoise made of "
-        "them: slider, residual, noise map, profiles, histograms and figures. The pages hold the "
-        "images themselves: keep them where the images may be.",
+        description="Write self-contained HTML pages that show each original beside its denoised "
+        "image, with slider, residual, noise map, profiles, histograms and figures. The pages "
+        "contain the images themselves: protect them as you protect the images.",
     )
     command.set_defaults(command=report)
     command.add_argument(
         "inputs", metavar="INPUT", type=path, nargs="*",
-        help="an original, or a folder of them; none for the output folder of a batch, which tells "
-        "its originals",
+        help="an original, or a folder of originals; not needed if DENOISED is the output folder "
+        "of a batch, which records its originals",
     )  # fmt: skip
     command.add_argument(
         "denoised", metavar="DENOISED", type=path,
-        help="folder of the results, as denoise or batch wrote it",
+        help="folder of results that denoise or batch wrote",
     )  # fmt: skip
     command.add_argument(
         "--output", metavar="DIR", type=path,
@@ -41,19 +41,20 @@ def add(commands: Subparsers) -> None:
     )  # fmt: skip
     command.add_argument(
         "--reference", metavar="DIR", type=path,
-        help="folder of clean images of the same names, for PSNR and SSIM",
+        help="folder of clean images with the same names, for PSNR and SSIM",
     )  # fmt: skip
     command.add_argument(
-        "--page-size", metavar="N", type=positive, default=10, help="images a page (default: 10)"
+        "--page-size", metavar="N", type=positive, default=10, help="images per page (default: 10)"
     )
     command.add_argument(
         "--sample", metavar="N", type=positive,
-        help="so many images, evenly spread over all (default: all; of a batch 50)",
+        help="show only N images, spread evenly over all (default: all; for a batch, 50)",
     )  # fmt: skip
     command.add_argument(
         "--hash-paths",
         action="store_true",
-        help="show a digest (SHA-256) of each name in its stead; who knows a name finds its digest",
+        help="show a digest (SHA-256) instead of each name; anyone who knows a name can compute "
+        "its digest",
     )
     command.add_argument(
         "--overwrite", action="store_true", help="write into a folder that is not empty"
@@ -76,7 +77,9 @@ def report(arguments: argparse.Namespace) -> int:
         from monai_dental.batch.record.results import BatchResults
 
         if len(arguments.inputs) > 1:
-            raise DatasetError(f"{arguments.denoised}: of a batch; need its one input folder")
+            raise DatasetError(
+                f"{arguments.denoised}: is the output of a batch; need one input folder before it"
+            )
         source = results = BatchResults(arguments.denoised, next(iter(arguments.inputs), None))
         sample = sample or _BATCH_SAMPLE
         is_hashed = is_hashed or results.is_hashed
@@ -85,7 +88,7 @@ def report(arguments: argparse.Namespace) -> int:
 
         if not arguments.inputs:
             raise DatasetError(
-                f"{arguments.denoised}: not of a batch; need the originals before it"
+                f"{arguments.denoised}: is not the output of a batch; name the originals before it"
             )
         source = FolderSource(arguments.inputs, excluded=arguments.denoised)
 

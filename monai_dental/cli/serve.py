@@ -15,23 +15,23 @@ def add(commands: Subparsers) -> None:
     command = commands.add_parser(
         "serve",
         help="denoise on a page in the browser",
-        description="Open a page in the browser: drop files or a folder on it, see each before and "
-        "after, choose the strength, save. The page is for this machine alone, asks nobody on the "
-        "internet, and what it keeps is gone when the command ends (Ctrl-C).",
+        description="Open a page in the browser: drop files or a folder on it, compare each image "
+        "before and after, choose the strength, save. Only this machine can open the page. It "
+        "never accesses the internet, and its files are removed when the command ends (Ctrl-C).",
     )
     command.set_defaults(command=serve)
     command.add_argument(
         "--studies", metavar="DIR", type=path,
-        help="list the images of this folder too; they are only read",
+        help="also list the images in this folder, which are only read",
     )  # fmt: skip
     command.add_argument(
         "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
         help="the bundle: one that comes with the package (blind, unet, dae), or a bundle's "
         "folder, whose configs run as code (default: %(default)s)",
     )  # fmt: skip
-    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU where there is one)")
+    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU if there is one)")
     command.add_argument(
-        "--port", type=port, default=0, help="port; 0 for any that is free (default: 0)"
+        "--port", type=port, default=0, help="port; 0 for any free port (default: 0)"
     )
     command.add_argument(
         "--no-browser", action="store_true", help="only print the address of the page"
@@ -49,7 +49,7 @@ def serve(arguments: argparse.Namespace) -> int:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingPackageError(
-            f"the page's packages are not here: {extra_needed('web')}"
+            f"the page's packages are not installed: {extra_needed('web')}"
         ) from error
 
     from monai_dental.web.job import PageJob

@@ -1,8 +1,10 @@
-"""Trying what a node will do, without doing it: for `--check-config`."""
+"""Checks of what a node needs, for `--check-config`."""
 
 from __future__ import annotations
 
 import socket
+from itertools import combinations
+from urllib.parse import urlsplit
 
 from monai_dental.errors import AddressError, BundleError, OutputError, PacsError
 from monai_dental.files.lock import hold_lock
@@ -14,10 +16,10 @@ _ANY = ("0.0.0.0", "::", "")
 
 
 def check_device(name: str) -> None:
-    """Check that there is a device to denoise on.
+    """Check that a device exists.
 
     Raises:
-        BundleError: There is none of that name.
+        BundleError: There is no device of that name.
     """
     import torch
 
@@ -30,7 +32,7 @@ def check_device(name: str) -> None:
 
 
 def check_backend(name: str) -> None:
-    """Check that what runs the network is installed.
+    """Check that a backend is installed.
 
     Raises:
         BundleError: It is not.
@@ -40,17 +42,20 @@ def check_backend(name: str) -> None:
 
 
 def check_ports(settings: NodeSettings) -> None:
-    """Check that the node can listen where it is to; not where a node runs on its spool already.
+    """Check that the node can listen on its ports; skipped if a node already runs on its spool.
 
     Raises:
-        PacsError: It cannot: a port is in use, or an address is not this machine's.
+        PacsError: A port is in use, or an address is not this machine's.
     """
     places = [("port", settings.host, settings.port)]
     if settings.health_port is not None:
         places.append(("health-port", settings.health_host, settings.health_port))
-        is_same_host = settings.host == settings.health_host or settings.host in _ANY
-        if settings.port and settings.port == settings.health_port and is_same_host:
-            raise PacsError(f"port and health-port are both {settings.port}; need two")
+    if settings.stow_port is not None:
+        places.append(("stow-port", settings.stow_host, settings.stow_port))
+    for (first, host, port), (second, other, same) in combinations(places, 2):
+        is_same_host = host == other or host in _ANY or other in _ANY
+        if port and port == same and is_same_host:
+            raise PacsError(f"{first} and {second} are both {port}; need two different ports")
     if _is_running(settings):
         return
     for option, host, port in places:
@@ -64,15 +69,18 @@ def check_ports(settings: NodeSettings) -> None:
 
 
 def check_forward(address: DimseAddress | DicomwebAddress, settings: NodeSettings) -> None:
-    """Check that results go to a place that there is, and that is not the node itself.
+    """Check that the host of a destination is known, and that it is not the node itself.
 
     Raises:
-        AddressError: Its name does not resolve, or it leads back here.
-        PacsError: A file for TLS is of no use.
+        AddressError: The name does not resolve, or the address is the node's own.
+        PacsError: A file for TLS cannot be used.
     """
     if isinstance(address, DicomwebAddress):
-        host, _, _ = address.url.partition("://")[2].partition("/")
-        _resolve(host.rpartition("@")[2].rsplit(":", 1)[0].strip("[]"), "forward")
+        parts = urlsplit(address.url)
+        found = _resolve(parts.hostname or "", "forward")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if port == settings.stow_port and any(map(_is_here, found)):
+            raise AddressError(f"forward: {address}: is this node itself; need the archive")
         return
     if address.tls is not None:
         address.tls.client_context()
@@ -108,11 +116,11 @@ def _resolve(host: str, option: str) -> list[str]:
     try:
         return [str(each[4][0]) for each in socket.getaddrinfo(host, None)]
     except OSError as error:
-        raise AddressError(f"{option}: {host}: no IP address is known for it") from error
+        raise AddressError(f"{option}: {host}: cannot be resolved to an IP address") from error
 
 
 def _is_here(address: str) -> bool:
-    """Whether an IP address is one of this machine's."""
+    """Return whether an IP address is one of this machine's."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as trial:

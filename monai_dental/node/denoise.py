@@ -1,9 +1,10 @@
-"""The half of a node that denoises what was received, exactly as `monai-dental batch` does."""
+"""The half of a node that denoises received instances, exactly as `monai-dental batch` does."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -16,22 +17,24 @@ from monai_dental.node.log import Counts, say
 from monai_dental.node.queue import DERIVED, FAILED, SKIPPED, Queue, QueuedInstance
 from monai_dental.node.spool import Spool
 
-_ATTEMPTS = 2  # as of a batch
+_ATTEMPTS = 2  # as for a batch
 _PAUSE_S = 5.0
 _LOOK_S = 1.0
 
 
 class DenoisePool:
-    """Worker processes, and a thread for each that hands it one instance after another.
+    """Worker processes, each with a thread that hands it one instance after another.
 
     Args:
-        job: What is done with each instance; it stores into the spool's `derived`.
-        limits: What one instance may take.
+        job: The processing of each instance; it stores into the spool's `derived`.
+        limits: Limits for one instance.
         workers: Number of worker processes.
-        spool: Where instances are.
-        queue: Which they are.
-        counts: What is counted.
-        pause_s: How long a worker rests that could not go on, in seconds.
+        spool: The spool that holds the instances.
+        queue: The queue of instances.
+        counts: The node's counters.
+        route: Returns the destinations of a derived instance, given its source's sender and its
+            file.
+        pause_s: How long a worker pauses after an error of its own, in seconds.
     """
 
     def __init__(
@@ -43,9 +46,10 @@ class DenoisePool:
         spool: Spool,
         queue: Queue,
         counts: Counts,
+        route: Callable[[str, Path], Sequence[str]] = lambda sender, path: ("",),
         pause_s: float = _PAUSE_S,
     ) -> None:
-        self._pause_s = pause_s
+        self._pause_s, self._route = pause_s, route
         self._spool, self._queue, self._counts = spool, queue, counts
         self._taken: set[str] = set()
         self._pauses: dict[Worker, str] = {}
@@ -66,22 +70,22 @@ class DenoisePool:
 
     @property
     def pauses(self) -> tuple[str, ...]:
-        """Why workers rest, in words."""
+        """Why workers pause, in words."""
         with self._changed:
             return tuple(sorted(set(self._pauses.values())))
 
     def start(self) -> None:
-        """Begin."""
+        """Start to denoise."""
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """Look whether there is something to do."""
+        """Wake the threads: there may be something to do."""
         with self._changed:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End the workers; what they have not finished stays received."""
+        """Stop the workers; instances that they have not finished remain in the queue."""
         self._stopped.set()
         self.wake()
         for thread in getattr(self, "_threads", ()):
@@ -122,12 +126,12 @@ class DenoisePool:
 
     def _next(self) -> QueuedInstance | None:
         with self._changed:
-            # A derived instance can be larger than its source. Where there is no room, those that
-            # are there go first; without any there is nothing else that could make room.
+            # A derived instance can be larger than its source. If the spool is full, wait until
+            # derived ones are forwarded; if there are none, nothing else could free space.
             must_wait = self._spool.is_full and self._queue.counts()[DERIVED] > 0
             queued = None if must_wait else self._queue.next_received(self._taken)
             if queued is None:
-                if not self._taken:  # nothing is left that a pause could be about
+                if not self._taken:  # nothing is left that could cause a pause
                     self._pauses.clear()
                 self._changed.wait(_LOOK_S)
             else:
@@ -135,7 +139,7 @@ class DenoisePool:
             return queued
 
     def _denoise(self, worker: Worker, queued: QueuedInstance) -> Result | None:
-        """What became of an instance; None where the node stops before that is known."""
+        """Denoise an instance; return None if the node stops first."""
         instance = Instance(self._spool.path(queued.key), Path(queued.key))
         for attempt in range(_ATTEMPTS):
             future = worker.submit(instance, "")
@@ -154,11 +158,12 @@ class DenoisePool:
         self._counts.add(result.outcome)
         if result.stored is not None:
             self._spool.note_derived(result.stored)
-            self._queue.derive(queued.key, mark, result.stored)
-            self._spool.remove(queued.key)
+            path = self._spool.derived.path(result.stored.location)
+            self._queue.derive(queued.key, mark, result.stored, self._route(queued.sender, path))
         elif result.outcome == SKIPPED:
             self._queue.finish(queued.key, SKIPPED, result.reason, mark)
-            self._spool.remove(queued.key)
         else:
             self._queue.finish(queued.key, FAILED, result.reason, mark)
             say(logging.ERROR, f"instance {queued.uid or queued.key}: failed: {result.reason}")
+        if not self._queue.is_source_wanted(queued.key):
+            self._spool.remove(queued.key)

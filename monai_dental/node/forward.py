@@ -1,4 +1,4 @@
-"""The half of a node that forwards what was derived, until it is proven to have arrived."""
+"""The half of a node that forwards derived instances and originals until they have arrived."""
 
 from __future__ import annotations
 
@@ -15,38 +15,44 @@ from monai_dental.errors import (
     PacsUnavailableError,
     unforeseen,
 )
+from monai_dental.node.audit import Audit
 from monai_dental.node.log import Counts, say
 from monai_dental.node.queue import FAILED, Queue, QueuedInstance
+from monai_dental.node.queue_rows import instance_of
 from monai_dental.node.spool import Spool
+from monai_dental.pacs.original import pack_original
 from monai_dental.pacs.parcel import ParcelTarget, pack_file
 
 _FIRST_WAIT_S = 1.0
 _LOOK_S = 1.0
-_REFUSALS = 20  # in about an hour, with pauses of up to 300 s
-_ENDS = 2  # as of a batch's workers
-_REFUSED = 5  # an archive that refuses so many different instances on end is at fault itself
+_REFUSALS = 20  # about an hour, with pauses of up to 300 s
+_ENDS = 2  # as for a batch's workers
+_REFUSED = 5  # if it refuses so many different instances in a row, the archive is at fault
 
 
 class Forwarder:
-    """A thread that stores one derived instance after another in a target.
+    """A thread that forwards derived instances and originals, one after another, to a target.
 
-    An attempt that fails is made again, after 1 s, 2 s, 4 s and so on up to the longest wait, less
-    a random part of up to a half. While the archive cannot be reached, the same holds between two
-    attempts of whatever instance, and attempts do not end: it may be away for days. An instance
-    fails for good when it is refused for the 20th time. Once five instances have been refused since
-    one was taken, the archive is at fault: refusals do not count until it takes one, and it is
-    waited for as if it were away.
+    A failed attempt is repeated after 1 s, 2 s, 4 s and so on, up to the longest wait; each pause
+    is shortened at random by up to half. While the archive cannot be reached, these pauses apply
+    between any two attempts, and there is no limit on attempts: it may be away for days. An
+    instance fails for good when it is refused for the 20th time. If five instances have been
+    refused since one was accepted, the archive is at fault: until it accepts one, refusals do not
+    count, and the thread waits as if the archive could not be reached.
 
-    An instance that was on its way when the process ended goes last; where the process ends with it
-    again, it fails.
+    An instance that was being sent when the process ended goes last. If the process ends with it
+    again, the instance fails.
 
     Args:
-        target: Where they go; `send` raises, or has proven that the instance is there.
-        longest_wait: Seconds.
-        spool: Where they are.
-        queue: Which they are.
-        counts: What is counted.
-        on_room: Told whenever the spool has become smaller.
+        target: The target; its `send` proves that the instance arrived, or raises.
+        longest_wait: Longest pause, in seconds.
+        destination: The queue's name of the target.
+        study_wait: Seconds without a new instance before a study is forwarded.
+        spool: The spool that holds the instances.
+        queue: The queue of instances.
+        counts: The node's counters.
+        on_room: Called whenever the spool may have become smaller.
+        audit: Records each instance that has arrived.
     """
 
     def __init__(
@@ -58,8 +64,13 @@ class Forwarder:
         queue: Queue,
         counts: Counts,
         on_room: Callable[[], None],
+        destination: str = "",
+        study_wait: float = 0.0,
+        audit: Audit | None = None,
     ) -> None:
+        self._destination = destination
         self._target, self._longest_wait = target, longest_wait
+        self._study_wait, self._audit = study_wait, audit or Audit()
         self._spool, self._queue, self._counts = spool, queue, counts
         self._on_room = on_room
         self._stopped = threading.Event()
@@ -70,30 +81,30 @@ class Forwarder:
 
     @property
     def failures(self) -> int:
-        """Number of attempts that failed since one succeeded, but for instances refused alone."""
+        """Failed attempts since the last success, without refusals of single instances."""
         return self._failures
 
     @property
     def pauses(self) -> tuple[str, ...]:
-        """Why the thread rests, in words; not for what `failures` counts."""
+        """Why the thread pauses, in words; without the pauses after `failures`."""
         return (self._rest,) if self._rest else ()
 
     def start(self) -> None:
-        """Begin."""
+        """Start to forward."""
         for queued in self._queue.suspects():
             if queued.ends >= _ENDS:
                 self._fail(queued, f"ended the node's process {_ENDS} times while it was forwarded")
             else:
                 said = "the node's process ended while it was forwarded; it goes last now"
-                say(logging.WARNING, f"instance {queued.output_uid}: {said}")
+                say(logging.WARNING, f"instance {_name(queued)}: {said}")
         self._queue.forward_now()
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """End after the instance that is on its way; what has not arrived stays derived.
+        """Stop after the current instance; those that have not arrived remain in the queue.
 
         Args:
-            seconds: How long to wait for that instance.
+            seconds: How long to wait for the current instance.
         """
         self._stopped.set()
         if self._thread.is_alive():
@@ -103,8 +114,13 @@ class Forwarder:
     def _serve(self) -> None:
         while not self._stopped.is_set():
             try:
-                queued = self._queue.next_derived(self._longest_wait)
-                if queued is None and (resent := self._queue.next_resent()) is not None:
+                queued = self._queue.next_derived(
+                    self._longest_wait, self._study_wait, self._destination
+                )
+                if (
+                    queued is None
+                    and (resent := self._queue.next_resent(self._destination)) is not None
+                ):
                     if not self._ask_for(resent):
                         self._stopped.wait(self._pause(self._failures))
                 elif queued is None:
@@ -118,7 +134,7 @@ class Forwarder:
                 self._take_rest(str(error))
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
                 self._take_rest(unforeseen(error))
-        self._target.close()  # here, since its connections are for one thread
+        self._target.close()  # here, since its connections belong to this thread
 
     def _take_rest(self, reason: str) -> None:
         self._rest = f"forwarding pauses: {reason}"
@@ -126,13 +142,17 @@ class Forwarder:
         self._stopped.wait(self._longest_wait)
 
     def _forward(self, queued: QueuedInstance) -> bool:
-        """Make one attempt; whether it, and with it the target, is well."""
-        path = self._spool.derived.path(queued.output)
+        """Make one attempt; return whether the target works."""
+        is_derived = not queued.original
+        folder, key = self._spool.derived, instance_of(queued.key)
+        path = folder.path(queued.output) if is_derived else self._spool.path(key)
         try:
-            parcel = pack_file(path)
+            parcel = pack_file(path) if is_derived else pack_original(path)
         except FileNotFoundError:
-            if self._queue.is_forwarded(queued.output_uid):
-                self._queue.forward(queued.output_uid)
+            if queued.original:
+                self._fail(queued, "is gone from the spool")
+            elif self._queue.is_forwarded(queued.output_uid, self._destination):
+                self._queue.forward(queued.output_uid, destination=self._destination)
             else:
                 self._fail(queued, "its derived instance is gone from the spool")
             return True
@@ -149,7 +169,7 @@ class Forwarder:
             return True
         except PacsUnavailableError as error:
             return self._wait(queued, str(error))
-        except MonaiDentalError as error:  # the PACS is there, and does not take this one
+        except MonaiDentalError as error:  # the PACS answers, but refuses this instance
             if len(self._refused) < _REFUSED:
                 self._refused.add(queued.key)
             if len(self._refused) == _REFUSED:
@@ -162,32 +182,48 @@ class Forwarder:
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
             return self._wait(queued, unforeseen(error))
-        self._queue.forward(queued.output_uid, proof, str(parcel.key))
-        self._spool.remove_derived(queued.output)
-        self._counts.add("forwarded")
+        if queued.original:
+            uid = parcel.key.sop_instance_uid
+            self._queue.forward_original(queued.key, uid, proof, str(parcel.key))
+        else:
+            self._queue.forward(queued.output_uid, proof, str(parcel.key), self._destination)
+            if not self._queue.is_wanted(queued.output_uid):
+                self._spool.remove_derived(queued.output)
+        self._audit.forwarded(self._destination, parcel)
+        self._drop_source(queued)
+        self._counts.add("forwarded", self._destination)
         if self._failures:
-            say(logging.INFO, "forwarding goes on")
+            say(logging.INFO, "forwarding continues")
         self._failures = 0
         self._refused.clear()
         return True
 
     def _ask_for(self, queued: QueuedInstance) -> bool:
-        """Ask for an instance that was forwarded and whose original came again; whether one can."""
+        """Ask the target for a forwarded instance whose original came again.
+
+        Return whether the target can be asked.
+        """
         stored = StoredObject(queued.place, queued.output_uid, queued.output_digest, "")
         try:
             is_there = self._target.find(stored) is not None
         except PacsUnavailableError as error:
             return self._wait(queued, str(error))
-        except PacsError:  # it cannot be asked: to send it once more does no harm
+        except PacsError:  # no query possible: sending it again does no harm
             is_there = False
         if is_there:
             self._queue.confirm(queued.key)
-            self._spool.remove(queued.key)
+            self._drop_source(queued)
         else:
             self._queue.denoise_again(queued.key)
-            say(logging.WARNING, f"instance {queued.output_uid}: the archive lost it; made again")
+            done = "sent" if queued.original else "made"
+            say(logging.WARNING, f"instance {_name(queued)}: the archive lost it; {done} again")
         self._on_room()
         return True
+
+    def _drop_source(self, queued: QueuedInstance) -> None:
+        """Remove the received file if it is no longer needed."""
+        if not self._queue.is_source_wanted(queued.key):
+            self._spool.remove(instance_of(queued.key))
 
     def _wait(self, queued: QueuedInstance, reason: str) -> bool:
         self._failures += 1
@@ -197,17 +233,21 @@ class Forwarder:
         return False
 
     def _postpone(self, queued: QueuedInstance, refusals: int, seconds: float, reason: str) -> None:
-        self._counts.add("retries")
+        self._counts.add("retries", self._destination)
         self._queue.postpone(queued.key, refusals, seconds, reason)
         if not queued.reason:
-            say(logging.WARNING, f"instance {queued.output_uid}: not forwarded yet: {reason}")
+            say(logging.WARNING, f"instance {_name(queued)}: not forwarded yet: {reason}")
 
     def _fail(self, queued: QueuedInstance, reason: str) -> None:
         self._counts.add("failed")
         self._queue.finish(queued.key, FAILED, reason, queued.recipe)
-        say(logging.ERROR, f"instance {queued.output_uid}: failed: {reason}")
+        say(logging.ERROR, f"instance {_name(queued)}: failed: {reason}")
 
     def _pause(self, attempts: int) -> float:
-        # By hand: tenacity waits in its process, but these waits are in the queue and outlive it.
+        # Not by tenacity: it waits in the process, but these waits are in the queue and survive it.
         longest = min(self._longest_wait, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 30))
         return longest * random.uniform(0.5, 1.0)
+
+
+def _name(queued: QueuedInstance) -> str:
+    return queued.output_uid or instance_of(queued.key)

@@ -1,4 +1,4 @@
-"""A file that comes into a node's spool: whole, on the disk, and for its owner alone to read."""
+"""A file received into a node's spool: complete, on the disk, and readable by its owner only."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class IncomingFile:
 
     Args:
         spool: The spool.
-        part: Where it is until it is whole.
-        head: What it begins with.
+        part: Its path until it is complete.
+        head: Its first bytes.
         seed: See `Spool.begin`.
     """
 
@@ -33,7 +33,7 @@ class IncomingFile:
         self._digest = hashlib.sha256(seed)
         self._error: OutputError | None = None
         self._stream: BinaryIO | None = None
-        # Whatever becomes of the association, nothing stays.
+        # The file is removed however the association ends.
         self._remove = weakref.finalize(self, spool.drop, part)
         try:
             self._stream = open(part, "xb", opener=_open_for_owner)  # noqa: SIM115
@@ -43,19 +43,19 @@ class IncomingFile:
 
     @property
     def key(self) -> str:
-        """SHA-256 of the seed and of what was written."""
+        """SHA-256 of the seed and of the bytes written."""
         return self._digest.hexdigest()
 
     def write(self, content: bytes | memoryview, /) -> None:
-        """Take a piece; what goes wrong with it `keep` tells, as only then it matters."""
+        """Write a piece; errors are raised later, by `keep`."""
         self._digest.update(content)
         self._write(content)
 
     def keep(self) -> None:
-        """Bring the file to its place; when this returns it is on the disk.
+        """Move the file to its place: it is on the disk when this returns.
 
         Raises:
-            OutputError: There was no room, or it cannot be written.
+            OutputError: There was not enough space, or it cannot be written.
         """
         if self._error is None and self._stream is not None:
             path = self._spool.path(self.key)
@@ -72,10 +72,10 @@ class IncomingFile:
             raise self._error
 
     def open(self) -> BinaryIO:
-        """What was written so far, head and all.
+        """Open what was written so far, including the head, for reading.
 
         Raises:
-            OutputError: There was no room, or it could not be written.
+            OutputError: There was not enough space, or it could not be written.
             OSError: It cannot be read.
         """
         if self._error is not None:
@@ -85,7 +85,7 @@ class IncomingFile:
         return self._part.open("rb")
 
     def discard(self) -> None:
-        """Forget what is not kept."""
+        """Close the file, and remove it unless it was kept."""
         if self._stream is not None:
             with contextlib.suppress(OSError):
                 self._stream.close()
@@ -107,10 +107,10 @@ class IncomingFile:
 
 
 def close_to_others(path: Path) -> None:
-    """Let nobody but its owner read or write a file; a link is refused.
+    """Let only its owner read or write a file; refuse a link.
 
     Raises:
-        OSError: It is a link, or not this user's.
+        OSError: It is a link, or belongs to another user.
     """
     if path.is_dir() and not path.is_symlink():
         return
@@ -126,7 +126,7 @@ def _open_for_owner(name: str, flags: int) -> int:
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk.
+    """Flush the names in a folder to the disk.
 
     Raises:
         OutputError: They cannot be written.
@@ -142,5 +142,5 @@ def flush_folder(folder: Path) -> None:
 
 
 def spool_error(path: Path, error: OSError) -> OutputError:
-    """What to raise of an error of the system."""
+    """Return the `OutputError` to raise for an error of the system."""
     return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

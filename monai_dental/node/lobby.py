@@ -1,4 +1,4 @@
-"""Where a connection waits until it has asked for an association (PS3.8 9.3.2)."""
+"""Waiting room of connections that have not yet requested an association (PS3.8 9.3.2)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from monai_dental.node.log import say
 
 TIMEOUT_S = 10.0
-"""How long a connection may take for the handshake of TLS, and again for its request."""
+"""How long a connection may take for the TLS handshake, and then for its request, in seconds."""
 MOST_OF_A_HOST, MOST = 32, 96
-"""How many connections of one host, and of all, may wait at the same time."""
+"""How many connections of one host, and of all hosts, may wait at the same time."""
 
-_HEADER = 6  # bytes before what a PDU's length counts (PS3.8 9.3.1)
+_HEADER = 6  # bytes of a PDU that its length does not count (PS3.8 9.3.1)
 _ASSOCIATE_RQ = 1
-_LONGEST_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ, which Maximum Length Received does not bound
+_LONGEST_REQUEST = 1 << 20  # of an A-ASSOCIATE-RQ, which Maximum Length Received does not limit
 
 
 class NotAdmittedError(Exception):
-    """A connection is of no use; the message says why, "" where nobody need know."""
+    """A connection is not admitted; the message says why, or is "" if it needs no log line."""
 
 
 @dataclass(eq=False)
@@ -34,8 +34,8 @@ class _Waiting:
 
     Attributes:
         connection: The connection.
-        host: Whose it is.
-        is_put_out: Whether it had to make room.
+        host: The peer's host.
+        is_put_out: Whether it was closed to make room for another.
     """
 
     connection: socket.socket
@@ -44,16 +44,17 @@ class _Waiting:
 
 
 class Lobby:
-    """Lets a connection in once it has asked for an association, and holds up nobody meanwhile.
+    """Waiting room that admits connections once they have requested an association.
 
-    One that closes, as a load balancer's probes do, is forgotten at once. One that is silent, or
-    slow, may wait a few seconds. Where there are too many, the one of the same host, or of the host
-    with the most, that has waited longest makes room: who asks at once is always let in.
+    Waiting connections delay no others. A connection that closes, like a load balancer's probe, is
+    forgotten at once. A silent or slow one may wait a few seconds. If too many wait, the one that
+    has waited longest is closed, of the same host or of the host with the most connections. So a
+    peer that sends its request at once is always admitted.
 
     Args:
-        tls: What TLS is spoken with; None where it is not.
+        tls: TLS context; None without TLS.
         timeout_s: How long a connection may wait, in seconds.
-        on_refused: Told of each connection that is not let in, but for those that close.
+        on_refused: Called for each connection that is refused, except those that close.
     """
 
     def __init__(
@@ -64,22 +65,22 @@ class Lobby:
         self._lock = threading.Lock()
 
     def admit(self, connection: socket.socket, host: str) -> tuple[socket.socket, bytes] | None:
-        """Wait for the request of a connection; for a thread of its own.
+        """Wait for the request of a connection; call it in the connection's own thread.
 
         Args:
             connection: The connection.
-            host: Whose it is.
+            host: The peer's host.
 
         Returns:
-            The connection, by TLS where that is spoken, and its A-ASSOCIATE-RQ, whole; None where
-            it does not come in, and is closed.
+            The connection, with TLS if the lobby has TLS, and its complete A-ASSOCIATE-RQ; None if
+            the connection was refused and closed.
         """
         waiting = self._enter(connection, host)
         try:
             return self._read_request(waiting)
         except NotAdmittedError as error:
             self._refuse(waiting, str(error))
-        except (OSError, ValueError) as error:  # what the other side does, and TLS
+        except (OSError, ValueError) as error:  # from the other side, or from TLS
             reason = getattr(error, "reason", None) or type(error).__name__
             is_timeout = isinstance(error, TimeoutError)
             said = (
@@ -112,7 +113,7 @@ class Lobby:
 
     def _read_request(self, waiting: _Waiting) -> tuple[socket.socket, bytes]:
         if self._tls is not None:
-            waiting.connection.settimeout(self._timeout_s)  # of the whole handshake
+            waiting.connection.settimeout(self._timeout_s)  # for the whole handshake
             shaken = self._tls.wrap_socket(
                 waiting.connection, server_side=True, do_handshake_on_connect=False
             )
@@ -125,7 +126,9 @@ class Lobby:
             raise NotAdmittedError("")
         length = int.from_bytes(head[2:], "big")
         if head[0] != _ASSOCIATE_RQ or len(head) < _HEADER or length > _LONGEST_REQUEST:
-            raise NotAdmittedError("sent no A-ASSOCIATE-RQ: speaks no DICOM, or TLS where none is")
+            raise NotAdmittedError(
+                "sent no A-ASSOCIATE-RQ: does not speak DICOM, or speaks TLS to a port without it"
+            )
         body = _read(waiting.connection, length, deadline)
         if len(body) < length:
             raise NotAdmittedError("")
@@ -144,10 +147,10 @@ class Lobby:
 
 
 def _read(connection: socket.socket, size: int, deadline: float) -> bytes:
-    """So many bytes, or fewer where the connection ends.
+    """Read `size` bytes, or fewer if the connection ends.
 
     Raises:
-        OSError: They do not come in time.
+        OSError: They do not arrive in time.
     """
     content = bytearray()
     while len(content) < size:

@@ -1,4 +1,4 @@
-"""What a node says and counts: lines for people, numbers for Prometheus; never patient data."""
+"""Log lines and counters (for Prometheus) of a node, without patient data."""
 
 from __future__ import annotations
 
@@ -11,43 +11,51 @@ from monai_dental.process.terminal import printable
 LOG = logging.getLogger("monai_dental.node")
 
 COUNTERS = {
-    "received": "Instances taken and on the disk",
-    "known": "Instances that had been taken before",
-    "refused": "Instances that were not taken",
-    "rejected": "Associations and connections that were not taken",
+    "received": "Instances received and on the disk",
+    "known": "Instances that had been received before",
+    "refused": "Instances that were refused",
+    "rejected": "Associations and connections that were rejected",
     "broken": "Associations that broke off",
     "derived": "Instances denoised",
-    "skipped": "Instances that the rules do not ask for",
+    "skipped": "Instances that the selection rules do not select",
     "failed": "Instances that could not be denoised or forwarded",
     "forwarded": "Derived instances proven to have arrived",
-    "retries": "Attempts to forward that did not succeed",
+    "retries": "Failed attempts to forward",
 }
-"""What is counted, and its description."""
+"""Names of the counters, and their descriptions."""
 
 
 class Counts:
-    """Numbers since the node started, for any number of threads."""
+    """Counters since the node started; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._of_archives: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, name: str) -> None:
-        """Count one more of `COUNTERS`."""
+    def add(self, name: str, archive: str = "") -> None:
+        """Increment one of `COUNTERS`, and that of an archive if one is given."""
         with self._lock:
             self._counts[name] += 1
+            if archive:
+                self._of_archives[name, archive] += 1
+
+    def of_archive(self, name: str, archive: str) -> int:
+        """Return a counter of an archive."""
+        with self._lock:
+            return self._of_archives[name, archive]
 
     def values(self) -> dict[str, int]:
-        """All of them."""
+        """Return all counters."""
         with self._lock:
             return {name: self._counts[name] for name in COUNTERS}
 
 
 def say(level: int, text: str) -> None:
-    """Say one line.
+    """Log one line.
 
     Args:
-        level: One of `logging`'s.
-        text: The line; what would break it is told in escapes.
+        level: Level as of `logging`.
+        text: The line; control characters are escaped.
     """
     LOG.log(level, printable(text))

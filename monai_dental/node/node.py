@@ -1,10 +1,11 @@
-"""A node: receives instances, denoises them as a batch does, and forwards what it derived."""
+"""A node: receives instances, denoises them as a batch does, and forwards the results."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 
@@ -13,11 +14,14 @@ from monai_dental.batch.target import StoredObject
 from monai_dental.batch.workers.local import Limits
 from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.files.lock import hold_lock
+from monai_dental.node.audit import Audit
 from monai_dental.node.check import check_backend, check_device, check_ports
 from monai_dental.node.denoise import DenoisePool
 from monai_dental.node.forward import Forwarder
-from monai_dental.node.health import Health, HealthServer
+from monai_dental.node.health import ArchiveHealth, Health, HealthServer
+from monai_dental.node.intake import Intake
 from monai_dental.node.log import Counts, say
+from monai_dental.node.page_server import NodePage
 from monai_dental.node.queue import (
     DERIVED,
     FAILED,
@@ -28,9 +32,13 @@ from monai_dental.node.queue import (
     Queue,
     QueuedInstance,
 )
+from monai_dental.node.queue_rows import Arrival, instance_of
 from monai_dental.node.receiver import Receiver
+from monai_dental.node.routes import Router
 from monai_dental.node.settings import MEBIBYTE, NodeSettings
 from monai_dental.node.spool import Spool
+from monai_dental.node.status import NodeStatus
+from monai_dental.node.stow_server import StowServer, check_token
 from monai_dental.pacs.dimse.commitment import Commitments
 from monai_dental.pacs.parcel import ParcelTarget
 
@@ -43,18 +51,18 @@ _LAST_FORWARD_S = 20.0
 class Node:
     """A node that runs until it is stopped.
 
-    Whatever ends it, SIGKILL too: what it has answered Success for is in the spool, and the next
-    one on the same spool goes on. Derived instances have the same UIDs whenever they are made, so
-    that what is done twice is there once.
+    Every instance answered with Success is in the spool, even after SIGKILL; the next node on the
+    same spool continues with it. An instance derived twice gets the same UIDs, so archives keep
+    only one.
 
     Args:
         settings: Addresses, AE titles, limits.
-        job: What is done with each instance; its target is the spool's `derived`.
-        limits: What one instance may take.
+        job: The processing of each instance; its target is the spool's `derived`.
+        limits: Limits for one instance.
         workers: Number of worker processes.
-        target: Where results go.
-        commitments: Takes the target's reports of storage commitment; None where it makes none.
-        is_failed_left: Whether instances that failed before are done again.
+        targets: The target of each of the settings' `destinations`.
+        commitments: Receivers of the targets' storage commitment reports, by AE title.
+        is_failed_left: Whether to retry instances that failed before.
     """
 
     def __init__(
@@ -64,39 +72,45 @@ class Node:
         limits: Limits,
         *,
         workers: int,
-        target: ParcelTarget,
-        commitments: Commitments | None = None,
+        targets: Mapping[str, ParcelTarget],
+        commitments: Mapping[str, Commitments],
         is_failed_left: bool = False,
     ) -> None:
         self._settings, self._job, self._limits = settings, job, limits
-        self._workers, self._target, self._commitments = workers, target, commitments
+        self._workers, self._targets, self._commitments = workers, targets, commitments
         self._is_failed_left = is_failed_left
         self._spool = Spool(settings.spool, settings.spool_limit * MEBIBYTE)
         self._counts = Counts()
+        self._route = Router(settings)
+        self._audit = Audit(settings.audit, settings.ae_title)
 
     def check(self) -> None:
-        """Look whether there is what `run` needs, as far as can be told without running.
+        """Check that `run` has what it needs, as far as that can be checked without running.
 
         Raises:
-            MonaiDentalError: There is not.
+            MonaiDentalError: Something is missing or wrong.
         """
         if self._settings.tls is not None:
             self._settings.tls.server_context()
         self._spool.check()
         check_ports(self._settings)
+        if self._settings.health_port is not None:
+            NodePage(dict)
+        if self._settings.stow_port is not None:
+            check_token(self._settings)
         check_backend(self._settings.backend)
         if self._settings.device is not None:
             check_device(self._settings.device)
 
     def run(self, stops: SimpleQueue[int], on_ready: Callable[[str], None]) -> None:
-        """Serve.
+        """Serve until stopped.
 
         Args:
-            stops: Whoever wants it to end puts something in; a signal handler may.
-            on_ready: Told in words where it listens, when it does.
+            stops: The node stops when an item is put in; a signal handler may do so.
+            on_ready: Called with a text of the addresses once the node listens.
 
         Raises:
-            MonaiDentalError: It cannot start.
+            MonaiDentalError: The node cannot start.
         """
         with ExitStack() as stack:
             self._spool.make()
@@ -112,44 +126,65 @@ class Node:
                 spool=self._spool,
                 queue=queue,
                 counts=self._counts,
+                route=self._route,
             )
             stack.callback(pool.stop)
             self._recover(queue, is_new, pool.recipe)
-            forwarder = Forwarder(
-                self._target,
-                self._settings.longest_wait,
-                spool=self._spool,
-                queue=queue,
-                counts=self._counts,
-                on_room=pool.wake,
-            )
+            forwarders = self._make_forwarders(queue, pool)
 
             def is_known(key: str) -> bool:
                 queued = queue.get(key)
-                return (
-                    queued is not None
-                    and queued.state != FORWARDED
-                    and _is_done(queued, pool.recipe)
-                )
+                if queued is None or queued.state == FORWARDED:
+                    return False
+                is_asked_for = queued.state == SKIPPED and self._route.has_originals
+                return _is_done(queued, pool.recipe) and not is_asked_for
 
-            def receive(key: str, uid: str) -> None:
+            is_by_sender = any(route.senders for route in self._settings.routes)
+
+            def receive(key: str, arrival: Arrival) -> None:
                 queued = queue.get(key)
-                if queued is not None and queued.place and _is_done(queued, pool.recipe):
-                    queue.resend(key)  # the archive is asked whether it still has what was made
+                originals = self._route.originals(arrival.sender, self._spool.path(key))
+                is_finished = queued is not None and (queued.place or queued.state == SKIPPED)
+                if queued is not None and is_finished and _is_done(queued, pool.recipe):
+                    # First ask the archive whether it still has the result.
+                    queue.resend(key, originals)
+                    if not queue.is_source_wanted(key):
+                        self._spool.remove(key)
                 else:
-                    queue.receive(key, uid)
+                    queue.receive(
+                        key,
+                        arrival.uid,
+                        study=arrival.study,
+                        sender=arrival.sender if is_by_sender else "",
+                        is_urgent=arrival.sender in self._settings.urgent,
+                        originals=originals,
+                    )
+                self._audit.received(arrival)
                 pool.wake()
 
-            receiver = Receiver(
-                self._settings,
+            intake = Intake(
                 self._spool,
+                self._settings.max_object * MEBIBYTE,
                 is_known=is_known,
                 on_received=receive,
                 counts=self._counts,
-                commitments=self._commitments,
+            )
+            receiver = Receiver(
+                self._settings, intake, commitments=self._commitments, audit=self._audit
             )
 
             def look() -> Health:
+                waiting = queue.waiting_by_destination()
+                archives = {
+                    each: ArchiveHealth(
+                        self._counts.of_archive("forwarded", each),
+                        self._counts.of_archive("retries", each),
+                        waiting.get(each, 0),
+                        found.failures,
+                    )
+                    for each, found in forwarders.items()
+                }
+                rests = (rest for each in forwarders.values() for rest in each.pauses)
                 return Health(
                     self._counts.values(),
                     queue.counts(),
@@ -157,24 +192,36 @@ class Node:
                     self._spool.limit,
                     self._spool.is_full,
                     receiver.associations,
-                    forwarder.failures,
-                    pool.pauses + forwarder.pauses,
+                    max(each.failures for each in archives.values()),
+                    (*pool.pauses, *rests),
+                    archives,
                 )
 
             words = []
+            stow = None
+            if self._settings.stow_port is not None:
+                stow = StowServer(self._settings, intake, self._audit)
+                words.append(f"STOW-RS at {stow.url}")
             if self._settings.health_port is not None:
                 host = self._settings.health_host
-                health = HealthServer(host, self._settings.health_port, look)
+                page = NodePage(NodeStatus(self._settings, look))
+                health = HealthServer(host, self._settings.health_port, look, page)
                 health.start()
                 stack.callback(health.stop)
                 words.append(f"health at http://{host}:{health.port}/health")
+            self._audit.started()
+            stack.callback(self._audit.stopped)
             receiver.start()
-            stack.callback(forwarder.stop, _LAST_FORWARD_S)
+            stack.callback(_stop, list(forwarders.values()))
             stack.callback(receiver.stop)
-            if self._commitments is not None:
-                stack.callback(self._commitments.stop)
+            if stow is not None:
+                stow.start()
+                stack.callback(stow.stop)
+            for commitments in self._commitments.values():
+                stack.callback(commitments.stop)
             pool.start()
-            forwarder.start()
+            for forwarder in forwarders.values():
+                forwarder.start()
             on_ready(
                 ", ".join((f"{self._settings.ae_title} listens on port {receiver.port}", *words))
             )
@@ -185,41 +232,70 @@ class Node:
                     break
             say(logging.INFO, "stopping: no more instances are taken")
 
+    def _make_forwarders(self, queue: Queue, pool: DenoisePool) -> dict[str, Forwarder]:
+        return {
+            destination: Forwarder(
+                target,
+                self._settings.longest_wait,
+                spool=self._spool,
+                queue=queue,
+                counts=self._counts,
+                on_room=pool.wake,
+                destination=destination,
+                study_wait=self._settings.study_wait,
+                audit=self._audit,
+            )
+            for destination, target in self._targets.items()
+        }
+
     def _recover(self, queue: Queue, is_new: bool, recipe: Recipe) -> None:
-        """Bring spool and queue into agreement after whatever ended the last node."""
-        if is_new:  # the queue was lost: of what is derived its file tells all that is needed
+        """Make spool and queue agree, however the last node ended."""
+        if is_new:  # the queue was lost; the files of derived instances say all that is needed
             for location in self._spool.derived.locations():
                 path = self._spool.derived.path(location)
-                queue.adopt(
-                    StoredObject(location, path.stem, digest_of(path), stamp_of(path.stat()))
-                )
+                digest = digest_of(path)
+                stored = StoredObject(location, path.stem, digest, stamp_of(path.stat()))
+                queue.adopt(stored)
+                queue.derive(digest, "", stored, self._route("", path))
         for key in list(self._spool.keys()):
             queued = queue.get(key)
+            originals = self._route.originals("", self._spool.path(key))
             if queued is None:
-                queue.receive(key, "")
+                queue.receive(key, "", study=self._spool.study(key), originals=originals)
             elif queued.state in (DERIVED, FORWARDED, SKIPPED):
-                if queued.resent:
-                    pass  # the archive has not been asked yet
+                if queue.is_source_wanted(key):
+                    pass  # an archive lacks it, or has not been asked yet
                 elif _is_done(queued, recipe):
                     self._spool.remove(key)
-                else:  # it came again after the settings had changed, and its row was lost
-                    queue.receive(key, queued.uid)
+                else:  # it was sent again after the settings changed, and its row was lost
+                    queue.receive(key, queued.uid, originals=originals)
         for queued in queue.instances(RECEIVED):
             if not self._spool.path(queued.key).is_file():
                 queue.finish(queued.key, FAILED, "is gone from the spool", "")
         derived = set(self._spool.derived.locations())
         if self._is_failed_left:
             for queued in queue.instances(FAILED):
-                if self._spool.path(queued.key).is_file():
+                is_first = queued.key == instance_of(queued.key)
+                if is_first and self._spool.path(queued.key).is_file():
                     queue.receive(queued.key, queued.uid)
-                elif queued.output in derived:
+                elif queued.original or queued.output in derived:
                     queue.retry(queued.key)
+        queue.redirect(self._settings.destinations)
         for location in derived - {queued.output for queued in queue.instances(DERIVED, FAILED)}:
             self._spool.remove_derived(location)
 
 
+def _stop(forwarders: Sequence[Forwarder]) -> None:
+    """Stop all forwarders, within the time limit of one."""
+    end = time.monotonic() + _LAST_FORWARD_S
+    for forwarder in forwarders:
+        forwarder.stop(0.0)
+    for forwarder in forwarders:
+        forwarder.stop(max(0.0, end - time.monotonic()))
+
+
 def _is_done(queued: QueuedInstance, recipe: Recipe) -> bool:
-    """Whether an instance that comes again needs no more than what was done with it."""
+    """Return whether an instance that is received again needs no new processing."""
     if queued.state in (RECEIVED, DERIVED):
         return True
     mark = recipe.mark(SKIPPED if queued.state == SKIPPED else DERIVED)

@@ -1,30 +1,27 @@
-"""The queue of a node: a row for each instance that it has received, in an SQLite file."""
+"""The queue of a node: an SQLite file with a row for each received instance."""
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 
 from monai_dental.batch.target import StoredObject
-from monai_dental.errors import OutputError
 from monai_dental.files.database import database_errors
+from monai_dental.node.queue_again import QueueOfAgain
 from monai_dental.node.queue_rows import (
-    ADDED,
     COLUMNS,
     DERIVED,
     FAILED,
     FORWARDED,
     QUEUE,
     RECEIVED,
-    SCHEMA,
     SKIPPED,
     STATES,
-    VERSION,
     QueuedInstance,
+    instance_of,
+    way_of,
+    ways_of,
 )
 
 __all__ = [
@@ -42,90 +39,49 @@ __all__ = [
 _SUSPECT_WAIT_S = 15.0
 
 
-class Queue:
-    """An open queue, for any number of threads.
+class Queue(QueueOfAgain):
+    """An open queue; arguments and errors are those of `QueueFile`."""
 
-    Each change is one transaction, and on the disk when its method returns.
+    def receive(
+        self,
+        key: str,
+        uid: str,
+        *,
+        study: str = "",
+        sender: str = "",
+        is_urgent: bool = False,
+        originals: Sequence[str] = (),
+    ) -> None:
+        """Record an instance whose bytes are in the spool, to be denoised.
 
-    Args:
-        folder: The spool's folder.
-        is_writable: Whether it may be made and changed; else it is only read.
+        A power cut may lose a new row without a sender, since the file in the spool holds the same
+        information. It must not lose a change to a row, since the old row says that the file is no
+        longer needed.
 
-    Raises:
-        OutputError: It cannot be opened, is damaged, or is of another version.
-    """
-
-    def __init__(self, folder: Path, *, is_writable: bool = False) -> None:
-        self._path = folder / QUEUE
-        self._lock = threading.RLock()
-        if not is_writable and not self._path.is_file():
-            raise OutputError(f"{folder}: no {QUEUE} here; need the spool of a node")
-        try:
-            self._connection = self._connect()
-            if is_writable:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = FULL")
-                self._connection.executescript(SCHEMA)
-                self._upgrade()
-                (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-                if found != "ok":
-                    raise sqlite3.DatabaseError("database disk image is malformed")
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        except sqlite3.OperationalError as error:  # it is locked, closed to us, or the disk is full
-            raise OutputError(f"{self._path}: cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise OutputError(
-                f"{self._path}: is damaged: {error}; stop the node and move {QUEUE}, {QUEUE}-wal "
-                f"and {QUEUE}-shm away: what lies in the spool is then queued anew, and what was "
-                "forwarded or skipped is forgotten"
-            ) from error
-        if version != VERSION:
-            raise OutputError(f"{self._path}: made by another version of monai_dental")
-
-    def _upgrade(self) -> None:
-        """Add what an older version did not have."""
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            return
-        rows = self._connection.execute("PRAGMA table_info(instances)").fetchall()
-        there = {row[1] for row in rows}
-        for column, kind in ADDED.items():
-            if column not in there:
-                self._connection.execute(f"ALTER TABLE instances ADD COLUMN {column} {kind}")
-        self._connection.execute(f"PRAGMA user_version = {VERSION}")
-
-    def close(self) -> None:
-        """Close it; what the journal holds goes into the one file."""
-        with self._lock:
-            self._connection.close()
-
-    def get(self, key: str) -> QueuedInstance | None:
-        """What is known of an instance."""
-        return next(self._select("key = ?", key), None)
-
-    def receive(self, key: str, uid: str) -> None:
-        """Note an instance whose bytes are in the spool, to be denoised.
-
-        A new row alone may be lost to a power cut: the file in the spool tells the same. A row that
-        changes may not: the older one says that the file is of no use any more.
+        Args:
+            key: The instance.
+            uid: SOP Instance UID that the sender gave; "" if that is not a UID.
+            study: Study Instance UID; "" if it has none.
+            sender: AE title of the sender; "" if nothing depends on it.
+            is_urgent: Whether it is denoised and forwarded before others.
+            originals: Destinations of the original itself, besides those of the derived instance.
         """
         now = time.time()
         with self._lock:
-            with self._lightly(), database_errors(self._path):
-                added = self._connection.execute(
-                    "INSERT INTO instances (key, state, uid, changed) VALUES (?, ?, ?, ?) "
-                    "ON CONFLICT (key) DO NOTHING",
-                    (key, RECEIVED, uid, now),
-                ).rowcount
-            if not added:
+            is_light = not sender and self.get(key) is None
+            with self._lightly() if is_light else nullcontext(), self._transaction():
                 self._change(
-                    "UPDATE instances SET state = ?, reason = '', attempts = 0, changed = ? "
-                    "WHERE key = ? AND state != 'derived'",
-                    *(RECEIVED, now, key),
+                    "INSERT INTO instances (key, state, uid, changed, study, arrived, urgent, "
+                    "sender) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+                    "state = excluded.state, reason = '', attempts = 0, "
+                    "changed = excluded.changed, arrived = excluded.arrived "
+                    "WHERE state != 'derived'",
+                    *(key, RECEIVED, uid, now, study, now, int(is_urgent), sender),
                 )
+                self._pass_on(key, originals)
 
     def adopt(self, stored: StoredObject) -> None:
-        """Note a derived instance of which nothing else is known, to be forwarded."""
+        """Record a derived instance that the queue does not know, to be forwarded."""
         self._change(
             "INSERT INTO instances (key, state, uid, output, output_uid, output_digest, changed) "
             "VALUES (?, ?, '', ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
@@ -134,44 +90,92 @@ class Queue:
         )
 
     def next_received(self, taken: Collection[str]) -> QueuedInstance | None:
-        """The instance that has waited longest to be denoised.
+        """Return the instance that has waited longest to be denoised; urgent ones come first.
 
         Args:
-            taken: Keys of those that are being denoised.
+            taken: Keys of the instances that are being denoised.
         """
         marks = ", ".join("?" * len(taken))
-        where = f"state = 'received' AND key NOT IN ({marks}) ORDER BY changed LIMIT 1"
+        where = f"state = 'received' AND key NOT IN ({marks}) ORDER BY urgent DESC, changed LIMIT 1"
         return next(self._select(where, *taken), None)
 
-    def derive(self, key: str, recipe: str, stored: StoredObject) -> None:
-        """Note what was derived from an instance."""
-        self._change(
-            "UPDATE instances SET state = 'derived', reason = '', recipe = ?, output = ?, "
-            "output_uid = ?, output_digest = ?, output_stamp = ?, attempts = 0, due = 0, "
-            "changed = ? WHERE key = ?",
-            *(recipe, stored.location, stored.sop_instance_uid, stored.digest, stored.stamp),
-            *(time.time(), key),
-        )
+    def derive(
+        self, key: str, recipe: str, stored: StoredObject, destinations: Sequence[str] = ("",)
+    ) -> None:
+        """Record what was derived from an instance, and its destinations."""
+        with self._transaction():
+            self._change(
+                "UPDATE instances SET state = 'derived', reason = '', recipe = ?, output = ?, "
+                "output_uid = ?, output_digest = ?, output_stamp = ?, attempts = 0, due = 0, "
+                "changed = ?, destination = ? WHERE key = ?",
+                *(recipe, stored.location, stored.sop_instance_uid, stored.digest),
+                *(stored.stamp, time.time(), destinations[0], key),
+            )
+            for destination in destinations[1:]:
+                columns = COLUMNS.removeprefix("key, ").replace(", destination", "")
+                columns += ", study, arrived, urgent"
+                self._change(
+                    f"INSERT OR REPLACE INTO instances (key, destination, {columns}) "
+                    f"SELECT ?, ?, {columns} FROM instances WHERE key = ?",
+                    *(way_of(key, destination), destination, key),
+                )
 
-    def next_derived(self, longest_wait: float) -> QueuedInstance | None:
-        """The derived instance whose turn to be forwarded it is; None for none yet.
+    def redirect(self, destinations: Sequence[str]) -> None:
+        """Send derived instances whose destination was removed to the first of `destinations`.
+
+        Originals fail instead: they were meant for the removed destination only.
+        """
+        marks = ", ".join("?" * len(destinations))
+        where = f"WHERE destination NOT IN ({marks}) AND "
+        with self._transaction():
+            self._change(
+                f"UPDATE instances SET destination = ? {where} NOT original",
+                *(destinations[0], *destinations),
+            )
+            self._change(
+                "UPDATE instances SET state = 'failed', reason = 'the original was to go to ' || "
+                f"destination || ', which is no longer in any route' {where} original "
+                "AND state = 'derived'",
+                *destinations,
+            )
+
+    def is_wanted(self, output_uid: str) -> bool:
+        """Return whether a derived instance has yet to be forwarded somewhere, or failed to be."""
+        where = "output_uid = ? AND state IN ('derived', 'failed') LIMIT 1"
+        return next(self._select(where, output_uid), None) is not None
+
+    def next_derived(
+        self, longest_wait: float, study_wait: float = 0.0, destination: str = ""
+    ) -> QueuedInstance | None:
+        """Return the next derived instance to forward, or None if none is due.
 
         Args:
-            longest_wait: Seconds that one may wait; more is a clock that was set back.
+            longest_wait: Longest wait in seconds; a longer one means that the clock was set back.
+            study_wait: Seconds for which no instance of its study may have arrived; none may be
+                waiting to be denoised either.
+            destination: The destination.
         """
         now = time.time()
-        where = "state = 'derived' AND (due <= ? OR due > ?) ORDER BY due, changed LIMIT 1"
-        longest = max(longest_wait, _SUSPECT_WAIT_S)
-        return next(self._select(where, now, now + longest), None)
+        where = "state = 'derived' AND destination = ? AND (due <= ? OR due > ?)"
+        values: list[object] = [destination, now, now + max(longest_wait, _SUSPECT_WAIT_S)]
+        if study_wait:
+            where += (
+                " AND (study = '' OR NOT EXISTS (SELECT 1 FROM instances AS other WHERE "
+                "other.study = instances.study AND (other.state = 'received' OR "
+                "other.arrived BETWEEN ? AND ?)))"
+            )
+            values += [now - study_wait, now]
+        order = " ORDER BY urgent DESC, due, changed LIMIT 1"
+        return next(self._select(where + order, *values), None)
 
     def postpone(self, key: str, attempts: int, seconds: float, reason: str) -> None:
-        """Note why an instance could not be forwarded, and when that is tried again.
+        """Record why an instance could not be forwarded, and when to try again.
 
         Args:
             key: The instance.
             attempts: How often the archive has refused it.
-            seconds: Time until then.
-            reason: Why.
+            seconds: Time until the next attempt.
+            reason: Why it could not be forwarded.
         """
         self._change(
             "UPDATE instances SET attempts = ?, due = ?, reason = ?, begun = 0 WHERE key = ?",
@@ -179,25 +183,25 @@ class Queue:
         )
 
     def forward_now(self) -> None:
-        """Let none wait to be forwarded, but those that a process ended with."""
+        """Make all derived instances due now, except those during which a process ended."""
         self._change("UPDATE instances SET due = 0 WHERE state = 'derived' AND ends = 0")
 
     def begin(self, key: str) -> None:
-        """Note that an instance is being forwarded, until it is noted what became of it.
+        """Record that an instance is being forwarded, until its outcome is recorded.
 
-        A power cut may take this note: it is about what ends the process.
+        A power cut may lose this: it serves to find instances that crash the process.
         """
         with self._lightly():
             self._change("UPDATE instances SET begun = 1 WHERE key = ?", key)
 
     def end_well(self) -> None:
-        """Note that the process ends of itself: no instance is at fault."""
+        """Record that the process ends normally: no instance is at fault."""
         self._change("UPDATE instances SET begun = 0 WHERE begun")
 
     def suspects(self) -> list[QueuedInstance]:
-        """What was being forwarded when the last process ended, which is counted now.
+        """Count and return the instances that were being forwarded when the last process ended.
 
-        Each waits a little, so that others leave first.
+        Each waits a little, so that others go first.
         """
         with self._lock:
             begun = [each.key for each in self._select("begun AND state = 'derived'")]
@@ -208,102 +212,76 @@ class Queue:
             )
             return [found for key in begun if (found := self.get(key)) is not None]
 
-    def forward(self, output_uid: str, proof: str = "", place: str = "") -> None:
-        """Note that a derived instance has been proven to have arrived.
+    def forward(
+        self, output_uid: str, proof: str = "", place: str = "", destination: str = ""
+    ) -> None:
+        """Record that a derived instance has been proven to have arrived.
 
-        Of two instances that led to the same one, both are noted.
+        If two instances led to the same derived instance, both are recorded.
 
         Args:
+            output_uid: Its SOP Instance UID.
+            proof: What proved it.
+            place: Its STUDY/SERIES/INSTANCE.
+            destination: Where it arrived.
+        """
+        self._change(
+            "UPDATE instances SET state = 'forwarded', reason = '', changed = ?, proof = ?, "
+            "place = ?, begun = 0, ends = 0 WHERE output_uid = ? AND destination = ? "
+            "AND state = 'derived'",
+            *(time.time(), proof, place, output_uid, destination),
+        )
+
+    def forward_original(self, key: str, output_uid: str, proof: str, place: str) -> None:
+        """Record that an original has been proven to have arrived; see `forward`.
+
+        Args:
+            key: Key of its row; see `original_way_of`.
             output_uid: Its SOP Instance UID.
             proof: What proved it.
             place: Its STUDY/SERIES/INSTANCE.
         """
         self._change(
             "UPDATE instances SET state = 'forwarded', reason = '', changed = ?, proof = ?, "
-            "place = ?, begun = 0, ends = 0 WHERE output_uid = ? AND state = 'derived'",
-            *(time.time(), proof, place, output_uid),
+            "place = ?, output_uid = ?, begun = 0, ends = 0 WHERE key = ? AND state = 'derived'",
+            *(time.time(), proof, place, output_uid, key),
         )
 
-    def resend(self, key: str) -> None:
-        """Note that a forwarded instance came again: the archive is to be asked for it."""
-        self._change(
-            "UPDATE instances SET resent = 1, due = 0 WHERE key = ? AND state = 'forwarded'", key
-        )
-
-    def next_resent(self) -> QueuedInstance | None:
-        """A forwarded instance that the archive is to be asked for; None for none yet."""
-        where = "state = 'forwarded' AND resent AND due <= ? LIMIT 1"
-        return next(self._select(where, time.time()), None)
-
-    def confirm(self, key: str) -> None:
-        """Note that the archive still has a forwarded instance."""
-        self._change("UPDATE instances SET resent = 0 WHERE key = ?", key)
-
-    def denoise_again(self, key: str) -> None:
-        """Note that the archive has lost a forwarded instance, whose original came again."""
-        self._change(
-            "UPDATE instances SET state = 'received', resent = 0, attempts = 0, changed = ? "
-            "WHERE key = ?",
-            *(time.time(), key),
-        )
-
-    def redo(self, uid: str | None, study: str | None, since: float | None) -> tuple[int, int]:
-        """Let instances be done again; see `monai-dental node-redo`.
+    def is_source_wanted(self, key: str) -> bool:
+        """Return whether the received file is still needed: to denoise, forward or resend it.
 
         Args:
-            uid: SOP Instance UID of the original or of what was derived; None for any.
-            study: Study Instance UID of what was forwarded; None for any.
-            since: When it came into its state at the earliest; None for any time.
-
-        Returns:
-            How many of those that failed are done again, and how many of those that were forwarded
-            or skipped are forgotten, and done when they are sent again.
+            key: Key of any of the instance's rows.
         """
-        where = ["state IN ('failed', 'forwarded', 'skipped')"]
-        values: list[object] = []
-        if uid is not None:
-            where.append("? IN (uid, output_uid)")
-            values.append(uid)
-        if study is not None:
-            where.append("substr(place, 1, ?) = ?")
-            values += [len(study) + 1, f"{study}/"]
-        if since is not None:
-            where.append("changed >= ?")
-            values.append(since)
-        with self._lock:
-            found = list(self._select(" AND ".join(where), *values))
-            failed = [each.key for each in found if each.state == FAILED]
-            done = [each.key for each in found if each.state != FAILED and not each.resent]
-            for key in failed:
-                # What was derived of it is still there, or else its original.
-                self._change(
-                    "UPDATE instances SET state = CASE output WHEN '' THEN 'received' ELSE "
-                    "'derived' END, reason = '', attempts = 0, due = 0 WHERE key = ?",
-                    key,
-                )
-            for key in done:
-                self._change("DELETE FROM instances WHERE key = ?", key)
-        return len(failed), len(done)
+        key = instance_of(key)
+        where = (
+            "key >= ? AND key < ? AND (resent OR (original AND state IN ('derived', 'failed')) "
+            "OR (key = ? AND state IN ('received', 'failed'))) LIMIT 1"
+        )
+        return next(self._select(where, *ways_of(key), key), None) is not None
 
-    def proofs(self) -> dict[str, int]:
-        """Number of forwarded instances by what proved that they have arrived."""
-        query = "SELECT proof, COUNT(*) FROM instances WHERE state = 'forwarded' GROUP BY proof"
+    def arrivals(self) -> list[tuple[str, bool, str, int]]:
+        """Count what was forwarded: destination, whether it is the original, proof, count."""
+        query = (
+            "SELECT destination, original, proof, COUNT(*) FROM instances "
+            "WHERE state = 'forwarded' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
         with self._lock, database_errors(self._path):
-            return dict(self._connection.execute(query).fetchall())
+            return self._connection.execute(query).fetchall()
 
-    def is_forwarded(self, output_uid: str) -> bool:
-        """Whether a derived instance has been proven to have arrived."""
-        where = "output_uid = ? AND state = 'forwarded' LIMIT 1"
-        return next(self._select(where, output_uid), None) is not None
+    def is_forwarded(self, output_uid: str, destination: str = "") -> bool:
+        """Return whether a derived instance has been proven to have arrived at a destination."""
+        where = "output_uid = ? AND destination = ? AND state = 'forwarded' LIMIT 1"
+        return next(self._select(where, output_uid, destination), None) is not None
 
     def finish(self, key: str, state: str, reason: str, recipe: str) -> None:
-        """Note that an instance was skipped, or failed for good.
+        """Record that an instance was skipped, or failed for good.
 
         Args:
             key: The instance.
             state: "skipped" or "failed".
             reason: Why.
-            recipe: Digest of the settings that led to it.
+            recipe: Digest of the settings it was processed with.
         """
         self._change(
             "UPDATE instances SET state = ?, reason = ?, recipe = ?, changed = ?, begun = 0, "
@@ -312,7 +290,7 @@ class Queue:
         )
 
     def retry(self, key: str) -> None:
-        """Let an instance that was derived, and then failed, be forwarded again."""
+        """Queue an instance again that was derived, but failed to be forwarded."""
         self._change(
             "UPDATE instances SET state = 'derived', reason = '', attempts = 0, due = 0 "
             "WHERE key = ? AND state = 'failed'",
@@ -320,7 +298,7 @@ class Queue:
         )
 
     def forget(self, seconds: float) -> None:
-        """Remove the rows of what was forwarded or skipped so long ago."""
+        """Remove rows of instances that were forwarded or skipped more than `seconds` ago."""
         self._change(
             "DELETE FROM instances WHERE state IN ('forwarded', 'skipped') AND changed < ? "
             "AND NOT resent",
@@ -328,38 +306,22 @@ class Queue:
         )
 
     def instances(self, *states: str) -> Iterator[QueuedInstance]:
-        """All rows of these states, the oldest first."""
+        """Yield all rows in the given states, oldest first."""
         marks = ", ".join("?" * len(states))
         yield from self._select(f"state IN ({marks}) ORDER BY changed", *states)
 
+    def waiting_by_destination(self) -> dict[str, int]:
+        """Return the number of instances that wait to be forwarded, by destination."""
+        query = (
+            "SELECT destination, COUNT(*) FROM instances WHERE state = 'derived' "
+            "GROUP BY destination"
+        )
+        with self._lock, database_errors(self._path):
+            return dict(self._connection.execute(query).fetchall())
+
     def counts(self) -> dict[str, int]:
-        """Number of instances in each state."""
+        """Return the number of instances in each state."""
         query = "SELECT state, COUNT(*) FROM instances GROUP BY state"
         with self._lock, database_errors(self._path):
             found = dict(self._connection.execute(query).fetchall())
         return {state: found.get(state, 0) for state in STATES}
-
-    def _select(self, where: str, *values: object) -> Iterator[QueuedInstance]:
-        query = f"SELECT {COLUMNS} FROM instances WHERE {where}"
-        with self._lock, database_errors(self._path):
-            found = self._connection.execute(query, values).fetchall()
-        return (QueuedInstance(*row) for row in found)
-
-    def _change(self, statement: str, *values: object) -> None:
-        with self._lock, database_errors(self._path):
-            self._connection.execute(statement, values)
-
-    @contextmanager
-    def _lightly(self) -> Iterator[None]:
-        """Make changes that a power cut may take."""
-        with self._lock, database_errors(self._path):
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            try:
-                yield
-            finally:
-                self._connection.execute("PRAGMA synchronous = FULL")
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
-            self._path, isolation_level=None, timeout=60, check_same_thread=False
-        )

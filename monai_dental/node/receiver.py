@@ -1,36 +1,31 @@
-"""The Storage SCP of a node: takes instances into the spool (PS3.4 B), and answers C-ECHO."""
+"""The Storage SCP of a node: stores instances in the spool (PS3.4 B), and answers C-ECHO."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from monai_dental.dicom.identity import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    is_uid,
-)
+from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from monai_dental.errors import OutputError, PacsError, unforeseen
-from monai_dental.node.incoming import IncomingFile
+from monai_dental.node.audit import Audit
+from monai_dental.node.intake import Intake
 from monai_dental.node.lobby import TIMEOUT_S, Lobby
-from monai_dental.node.log import Counts, say
+from monai_dental.node.log import say
 from monai_dental.node.receiver_limits import (
     BoundedHandler,
     BoundedServer,
-    inflated_size,
     peer_of,
 )
-from monai_dental.node.settings import MEBIBYTE, NodeSettings
-from monai_dental.node.spool import Spool
+from monai_dental.node.settings import NodeSettings
 from monai_dental.pacs.dimse.commitment import STORAGE_COMMITMENT, Commitments
 from monai_dental.pacs.dimse.streams import TooLargeError, close_connection
 
@@ -40,50 +35,42 @@ if TYPE_CHECKING:
 SUCCESS = 0x0000
 # PS3.7 C and PS3.4 table B.2-1.
 PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0110, 0xA700
-_META = 132 + 12
 _LIMIT_EXCEEDED = (0x02, 0x03, 0x02)  # transient, by the presentation layer (PS3.8 9.3.4)
-_REPORTS = 4  # associations beside those of senders, for the archive to report on
-_REJECTED = 16  # those that are being told that there are too many
+_REPORTS = 4  # further associations, for the archive's storage commitment reports
+_REJECTED = 16  # further associations, which are being rejected as too many
 _TIMEOUT_S = 60.0
 
 
 class Receiver:
-    """A Storage SCP that answers Success when an instance is on the disk and in the queue.
+    """A Storage SCP that answers Success once an instance is on the disk and in the queue.
 
     Args:
         settings: AE titles, address, TLS and limits.
-        spool: Where instances go.
-        is_known: Whether an instance, told by its key in the spool, need not be kept again.
-        on_received: Told key and SOP Instance UID of each instance that is in the spool; the UID is
-            "" where it is none.
-        counts: What is counted.
-        commitments: Takes reports of storage commitment from the archive that makes them; None for
-            none.
+        intake: Stores the instances.
+        commitments: Receivers of storage commitment reports, by the AE title of the archive.
+        audit: Records rejected associations.
         timeout_s: How long a peer may be silent, in seconds.
     """
 
     def __init__(
         self,
         settings: NodeSettings,
-        spool: Spool,
+        intake: Intake,
         *,
-        is_known: Callable[[str], bool],
-        on_received: Callable[[str, str], None],
-        counts: Counts,
-        commitments: Commitments | None = None,
+        commitments: Mapping[str, Commitments] | None = None,
+        audit: Audit | None = None,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
-        self._commitments = commitments
-        self._reporters = [] if commitments is None else [commitments.ae_title]
-        # Made once, not for each association: that takes 0.1 s.
+        self._commitments = commitments or {}
+        self._reporters = list(self._commitments)
+        # Made once: it takes 0.1 s, too long for each association.
         self._storage = [
             build_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
             for context in AllStoragePresentationContexts
             if context.abstract_syntax is not None
         ]
-        self._settings, self._spool, self._counts = settings, spool, counts
-        self._is_known, self._on_received = is_known, on_received
-        self._timeout_s = timeout_s
+        self._settings, self._intake, self._counts = settings, intake, intake.counts
+        self._timeout_s, self._audit = timeout_s, audit or Audit()
         self._reporting: WeakSet[Association] = WeakSet()
         self._storing = 0
         self._is_idle = threading.Condition()
@@ -93,17 +80,17 @@ class Receiver:
 
     @property
     def port(self) -> int:
-        """The TCP port that it listens on."""
+        """The TCP port that the server listens on."""
         assert self._server is not None
         return int(self._server.server_address[1])
 
     @property
     def associations(self) -> int:
-        """Number of associations now."""
+        """Current number of associations."""
         return 0 if self._server is None else len(self._server.active_associations)
 
     def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
             PacsError: The address or port cannot be used.
@@ -113,7 +100,7 @@ class Receiver:
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.require_called_aet = True
         entity.require_calling_aet = [*self._settings.allow, *self._reporters]
-        # `_offer` counts: the archive's reports have a few of their own.
+        # `_offer` enforces the limit, which does not count the archive's reports.
         entity.maximum_associations = self._settings.associations + _REPORTS + _REJECTED
         entity.maximum_pdu_size = self._settings.max_pdu
         entity.acse_timeout = TIMEOUT_S
@@ -124,7 +111,7 @@ class Receiver:
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_ABORTED, self._on_aborted),
         ]
-        if self._commitments is not None:
+        if self._commitments:
             handlers.append((evt.EVT_N_EVENT_REPORT, self._report))
             handlers.append((evt.EVT_DIMSE_RECV, self._count_reports))
         try:
@@ -140,8 +127,8 @@ class Receiver:
                 f"{self._settings.host}:{self._settings.port}: cannot listen there: "
                 f"{error.strerror or type(error).__name__}"
             ) from error
-        server.open_sink = self._open_sink
-        server.max_object = self._settings.max_object * MEBIBYTE
+        server.open_sink = self._intake.open
+        server.max_object = self._intake.max_object
         server.max_connections = self._settings.associations + _REPORTS + _REJECTED
         timeout_s = min(self._timeout_s, TIMEOUT_S)
         server.lobby, server.requests = Lobby(self._tls, timeout_s, self._count_rejected), {}
@@ -151,7 +138,7 @@ class Receiver:
         threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
 
     def stop(self) -> None:
-        """Listen no more, let what is being written be written, and end all associations."""
+        """Stop listening, let instances that are being written finish, and end all associations."""
         if self._server is None:
             return
         self._server.shutdown()
@@ -164,10 +151,10 @@ class Receiver:
         for association in associations:
             association.join(1.0)
             if association.is_alive():
-                close_connection(association)  # in mid-PDU it reads nothing else
+                close_connection(association)  # it waits for the rest of a PDU
 
     def _offer(self, event: Any) -> None:
-        """Accept storage from whom may send, and reports from whom may report."""
+        """Offer storage to allowed senders, and storage commitment to the archives."""
         title = event.assoc.requestor.primitive.calling_ae_title.strip()
         if self._is_one_too_many(event.assoc, title):
             event.assoc.acse.send_reject(*_LIMIT_EXCEEDED)
@@ -179,12 +166,12 @@ class Receiver:
             contexts += self._storage
         if title in self._reporters:
             commitment = build_context(STORAGE_COMMITMENT)
-            commitment.scu_role = commitment.scp_role = True  # who commits calls, as SCP
+            commitment.scu_role = commitment.scp_role = True  # the archive calls as SCP
             contexts.append(commitment)
         event.assoc.acceptor.supported_contexts = contexts
 
     def _is_one_too_many(self, association: Association, title: str) -> bool:
-        """Whether as many associations are there as may be, of its kind."""
+        """Return whether an association exceeds the limit of its kind: storage or reports."""
         assert self._server is not None
         is_report = title in self._reporters and title not in self._settings.allow
         if is_report:
@@ -197,14 +184,14 @@ class Receiver:
         return len(same) > (_REPORTS if is_report else self._settings.associations)
 
     def _count_reports(self, event: Any) -> None:
-        """Bound reports, each of which pynetdicom gives a thread, to one at a time."""
+        """Limit reports to one at a time: pynetdicom starts a thread for each."""
         if isinstance(event.message, N_EVENT_REPORT_RQ):
             event.assoc.dimse.begin_report()
 
     def _report(self, event: Any) -> tuple[int, None]:
-        assert self._commitments is not None
+        title = event.assoc.requestor.primitive.calling_ae_title.strip()
         try:
-            return self._commitments.report(event)
+            return self._commitments[title].report(event)
         finally:
             event.assoc.dimse.end_report()
 
@@ -234,37 +221,15 @@ class Receiver:
         dataset = event.assoc.dimse.take(event)
         if dataset.error is not None:
             raise dataset.error
-        incoming: IncomingFile = dataset.sink
-        uid = str(event.request.AffectedSOPInstanceUID)
-        key = incoming.key
-        try:
-            if self._is_known(key):
-                self._counts.add("known")
-                return SUCCESS
-            if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
-                self._check_inflated(incoming)
-            incoming.keep()
-        finally:
-            incoming.discard()
-        self._on_received(key, uid if is_uid(uid) else "")
-        self._counts.add("received")
+        requestor = event.assoc.requestor
+        names = (
+            str(event.request.AffectedSOPClassUID),
+            str(event.request.AffectedSOPInstanceUID),
+            str(event.context.transfer_syntax),
+        )
+        title = requestor.primitive.calling_ae_title.strip()
+        self._intake.take(dataset.sink, names, title, requestor.address)
         return SUCCESS
-
-    def _check_inflated(self, incoming: IncomingFile) -> None:
-        """Refuse a deflated dataset that is larger than it may be once it is inflated (PS3.5 A.5).
-
-        Raises:
-            TooLargeError: It is.
-        """
-        limit = self._settings.max_object * MEBIBYTE
-        with incoming.open() as stream:
-            head = stream.read(_META)  # up to what File Meta Information Group Length counts
-            stream.seek(_META + int.from_bytes(head[-4:], "little"))
-            if inflated_size(stream, limit) > limit:
-                raise TooLargeError("inflates beyond the limit")
-
-    def _open_sink(self, head: bytes, names: tuple[str, str, str]) -> IncomingFile:
-        return self._spool.begin(head, "".join(f"{name}\0" for name in names).encode())
 
     def _refuse(self, event: Any, reason: str) -> None:
         self._counts.add("refused")
@@ -277,15 +242,16 @@ class Receiver:
         self._count_rejected()
         request = event.assoc.requestor.primitive
         if request.called_ae_title.strip() != self._settings.ae_title:
-            reason = f"it calls another AE title than {self._settings.ae_title}"
+            reason = f"it calls an AE title other than {self._settings.ae_title}"
         elif request.calling_ae_title.strip() not in (*self._settings.allow, *self._reporters):
             reason = "its AE title is not among those that may call (allow)"
         else:
-            reason = f"{self._settings.associations} associations are there already (associations)"
+            reason = f"{self._settings.associations} associations are already open (associations)"
+        self._audit.rejected(event.assoc.requestor.address)
         say(logging.WARNING, f"{peer_of(event.assoc)}: association rejected: {reason}")
 
     def _on_aborted(self, event: Any) -> None:
-        where = "" if event.assoc.dimse.message is None else " in mid-object, which is not kept"
+        where = "" if event.assoc.dimse.message is None else " within an object, which is not kept"
         event.assoc.dimse.drop()
         if self._is_stopping:
             return

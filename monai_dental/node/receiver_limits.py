@@ -1,8 +1,8 @@
-"""pynetdicom's server with bounds on what a peer can make it hold, and TLS that cannot block it.
+"""pynetdicom's server with limits on the memory a peer can use, and TLS that cannot block it.
 
-pynetdicom 3.0 reads a PDU of any length into memory, collects a dataset of any length, reads ahead
-of requests that it has not answered, and makes TLS handshakes in the thread that accepts
-connections. Here each of these has a limit.
+pynetdicom 3.0 reads PDUs and datasets of any length into memory, reads further requests before it
+has answered the first, and makes TLS handshakes in the thread that accepts connections. This
+module limits each of these.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from monai_dental.node.lobby import Lobby
     from monai_dental.pacs.dimse.streams import Sink
 
-_LONGEST_REQUEST = 1 << 20  # more than max-pdu: some count a PDU's header differently
+_LONGEST_REQUEST = 1 << 20  # beyond max-pdu: some peers count a PDU's header differently
 _CHUNK = 1 << 16
 _LONGEST_COMMAND = 1 << 16
 _INVALID_PDU = "Evt19"  # of the state machine in PS3.8 9.2: ends the association by A-ABORT
 
 
 class BoundedSocket(AssociationSocket):
-    """A connection that reads no PDU beyond a limit, and waits for no peer for ever."""
+    """A connection with a maximum PDU length, which does not wait forever for a peer."""
 
     max_pdu: int
     on_refused: Callable[[], None]
     begun = b""
-    """What was read of it before it became an association's."""
+    """Bytes that were read before the association took the connection over."""
 
     @property
     def ready(self) -> bool:
@@ -49,10 +49,10 @@ class BoundedSocket(AssociationSocket):
         return bool(self.begun) or super().ready
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Read so many bytes, fewer where the connection ends before.
+        """Read `nr_bytes` bytes, or fewer if the connection ends first.
 
         Raises:
-            OSError: There are more than the limit, or the peer fell silent.
+            OSError: The PDU is longer than the limit, or the peer fell silent.
         """
         if nr_bytes > self.max_pdu + _LONGEST_REQUEST:
             self._refuse(f"announced a PDU of {nr_bytes} bytes; max-pdu is {self.max_pdu}")
@@ -80,12 +80,12 @@ class BoundedSocket(AssociationSocket):
 
 
 class BoundedDimse(StreamingDimse):
-    """DIMSE messages of bounded length, one at a time, whose instances go to the disk.
+    """DIMSE messages of limited length, one at a time, whose instances are written to the disk.
 
     Args:
         association: The association.
-        open_sink: As of `StreamingDimse`.
-        max_bytes: Longest dataset; of a longer one nothing is kept.
+        open_sink: See `StreamingDimse`.
+        max_bytes: Longest dataset; longer ones are discarded.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class BoundedDimse(StreamingDimse):
         self._reports_lock = threading.Lock()
 
     def begin_report(self) -> None:
-        """Count an N-EVENT-REPORT that is being answered; a second one ends the association."""
+        """Count an N-EVENT-REPORT in progress; abort the association if it is the second one."""
         with self._reports_lock:
             self._reports += 1
             is_ahead = self._reports > 1
@@ -107,14 +107,14 @@ class BoundedDimse(StreamingDimse):
             self._end("sends without waiting for answers")
 
     def end_report(self) -> None:
-        """Count one that was answered."""
+        """Count an N-EVENT-REPORT as answered."""
         with self._reports_lock:
             self._reports -= 1
 
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take a part of a message."""
-        # A peer that waits for answers, as all must that did not agree on more (PS3.7 D.3.3.3),
-        # can be one request ahead at most.
+        """Process a fragment of a message."""
+        # Unless more operations were negotiated (PS3.7 D.3.3.3), a peer must wait for answers, and
+        # so can be at most one request ahead.
         if self.msg_queue.qsize() > 1:
             self._end("sends without waiting for answers")
             return
@@ -122,12 +122,12 @@ class BoundedDimse(StreamingDimse):
         if message is not None:
             size = sum(len(value) for _, value in primitive.presentation_data_value_list)
             if message.encoded_command_set.tell() + size > _LONGEST_COMMAND + self.max_bytes:
-                self._end("sent a command set without end")
+                self._end("sent an endless command set")
                 return
             is_instance = message.command_set.get("CommandField") == C_STORE_REQUEST
             length = 0 if message.data_set is None else message.data_set.tell()
             if not is_instance and length > _LONGEST_COMMAND:
-                self._end("sent another message than an instance without end")
+                self._end("sent an endless message that is not an instance")
                 return
         super().receive_primitive(primitive)
 
@@ -137,15 +137,15 @@ class BoundedDimse(StreamingDimse):
 
 
 class BoundedHandler(HandlerOfConnection):
-    """Makes the association of a connection, with the bounds of this module."""
+    """Handler that makes the association of a connection, with the limits of this module."""
 
     server: BoundedServer
 
     def prepare(self, association: Association) -> None:
-        """Bound it."""
+        """Apply the limits to an association."""
         server = self.server
         association.dimse = BoundedDimse(association, server.open_sink, server.max_object)
-        first = association.dul.event_queue.get_nowait()  # of the socket that is replaced
+        first = association.dul.event_queue.get_nowait()  # from the socket that is replaced
         assert first == "Evt5"
         association.dul.socket = None
         bounded = BoundedSocket(association, client_socket=self.request)
@@ -156,7 +156,7 @@ class BoundedHandler(HandlerOfConnection):
 
 
 class BoundedServer(ThreadedAssociationServer):
-    """A server of associations with bounds on connections; see the module."""
+    """A server of associations with limits on connections; see the module."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -169,20 +169,20 @@ class BoundedServer(ThreadedAssociationServer):
     requests: dict[socket.socket, bytes]
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept a connection; all that comes is for its own thread."""
+        """Accept a connection; everything after that happens in its own thread."""
         assert self.socket is not None
         connection, address = self.socket.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection, once it has asked for an association."""
+        """Serve a connection once it has requested an association."""
         admitted = self.lobby.admit(request, client_address[0])
         if admitted is None:
             return
         connection, begun = admitted
         connection.settimeout(self.timeout_s)
-        # Up to the limit of associations those above are told so; this bounds the rest.
+        # Associations beyond their limit are rejected later; this limits how many of those wait.
         if len(self.active_associations) >= self.max_connections:
             host = client_address[0]
             say(logging.WARNING, f"peer {host}: too many associations; its connection is closed")
@@ -196,22 +196,22 @@ class BoundedServer(ThreadedAssociationServer):
             self.requests.pop(connection, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say that a connection failed, by kind and place of the error alone."""
+        """Log the kind and place, but not the text, of an error that ended a connection."""
         error = sys.exc_info()[1]
         reason = "an error" if error is None else unforeseen(error)
         say(logging.WARNING, f"peer {client_address[0]}: {reason}; connection closed")
 
     def shutdown(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         socketserver.BaseServer.shutdown(self)
         self.server_close()
 
 
 def inflated_size(stream: BinaryIO, limit: int) -> int:
-    """How many bytes a deflated stream (RFC 1951) holds, up to one beyond a limit.
+    """Return how many bytes a deflated stream (RFC 1951) inflates to, counting to `limit` + 1.
 
     Args:
-        stream: The stream; one that is broken counts as far as it can be read.
+        stream: The stream; if it is broken, the part before the error counts.
         limit: The limit.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -230,5 +230,5 @@ def inflated_size(stream: BinaryIO, limit: int) -> int:
 
 
 def peer_of(association: Association) -> str:
-    """How log lines name a peer: by its address; an AE title could hold anything."""
+    """Return the name of a peer in log lines: its address, as an AE title could hold anything."""
     return f"peer {association.requestor.address}"

@@ -1,6 +1,6 @@
 """The settings of a node as a TOML file and as a table, for the documentation.
 
-`python -m monai_dental.node.settings_pages docs` writes both anew.
+`python -m monai_dental.node.settings_pages docs` rewrites both.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from monai_dental.node.settings import NodeSettings, limits_of
+from monai_dental.node.settings import NodeSettings
+from monai_dental.node.settings_words import limits_of
 
 _GIVEN = ("forward", "allow", "ae_title", "port", "spool", "health_port", "bundle")
-"""What the example says; the rest stands in it as what holds where nothing is said."""
+"""Settings that the example gives; the others are comments that show their defaults."""
 _HEAD = """\
-# Settings of `monai-dental node --config node.toml`. Each is an option too, which has precedence.
-# `monai-dental node --config node.toml --check-config` tries them, and ends.
-# Lines that begin with "#" and no blank show what holds where nothing is said, or an example.
-# A token for DICOMweb comes from the environment, MONAI_DENTAL_OUTPUT_TOKEN, never from here.
+# Settings of `monai-dental node --config node.toml`. Each is also an option, which has precedence.
+# `monai-dental node --config node.toml --check-config` checks them, and exits.
+# Lines that begin with "#" and no blank show the default, or an example.
+# A token for DICOMweb is read from the environment, MONAI_DENTAL_OUTPUT_TOKEN, never from here.
 """
 _BEGIN, _END = "<!-- settings -->\n", "<!-- end of settings -->\n"
 
 
 def as_toml() -> str:
-    """The example, docs/deploy/node.toml."""
+    """Return the example, docs/deploy/node.toml."""
     parts = [_HEAD]
     for name, field in NodeSettings.model_fields.items():
         words = f"{_describe(field)}; {_default(field)}."
@@ -42,7 +43,7 @@ def as_toml() -> str:
 
 
 def as_table() -> str:
-    """The table in docs/node.md."""
+    """Return the table in docs/node.md."""
     rows = ["| setting | what it is | without it |", "|---|---|---|"]
     for name, field in NodeSettings.model_fields.items():
         cells = (f"`{name.replace('_', '-')}`", _describe(field), _default(field))
@@ -51,10 +52,10 @@ def as_table() -> str:
 
 
 def with_table(page: str) -> str:
-    """A page with the table between its two marks.
+    """Return a page with the table between its two marks.
 
     Raises:
-        ValueError: It has no marks.
+        ValueError: The page has no marks.
     """
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
@@ -64,13 +65,13 @@ def with_table(page: str) -> str:
 
 
 def extra_of(field: FieldInfo, name: str) -> Any:
-    """What a setting tells beside pydantic's own: "metavar", "example" or "default"."""
+    """Return an extra property of a setting: "metavar", "example", "default" or "is_option"."""
     extra = field.json_schema_extra
     return extra.get(name) if isinstance(extra, dict) else None
 
 
 def default_of(field: FieldInfo) -> str:
-    """What holds where nothing is said, in words; "" where something must be."""
+    """Return the default in words; "" if the setting is required."""
     told = extra_of(field, "default")
     if told is not None:
         return str(told)
@@ -83,7 +84,7 @@ def default_of(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     default = default_of(field)
-    return f"default: {default}" if default else "needed"
+    return f"default: {default}" if default else "required"
 
 
 def _describe(field: FieldInfo) -> str:
@@ -105,7 +106,11 @@ def _plain(value: Any) -> str:
 
 
 def _toml(value: Any) -> str:
-    return json.dumps(value)  # of text, numbers, truth and lists TOML writes the same
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)  # TOML writes strings, numbers and booleans as JSON does
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The folder of what a node has received and not yet forwarded."""
+"""The folder of instances that a node has received and not yet forwarded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pydicom import Dataset
 
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
+from monai_dental.dicom.head import read_head
 from monai_dental.dicom.identity import is_uid
-from monai_dental.errors import OutputError
+from monai_dental.errors import CorruptImageError, OutputError
 from monai_dental.files.atomic import open_atomically
 from monai_dental.files.digests import stamp_of
 from monai_dental.node.incoming import (
@@ -31,19 +32,19 @@ from monai_dental.node.incoming import (
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
 _OWN = (_PARTS, _RECEIVED, _DERIVED, "queue.sqlite", "node.lock")
-_FREE_BYTES = 64 << 20  # for the queue, and for whoever else lives on this disk
+_FREE_BYTES = 64 << 20  # kept free for the queue and for other users of the disk
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class Spool:
-    """Files by digest, each whole and on the disk, within a limit.
+    """Complete files on the disk, within a size limit.
 
-    `received/DIGEST.dcm` is an instance as it came, `derived/UID.dcm` what was made of one;
-    `.parts` holds what is being written, and nothing else.
+    `received/DIGEST.dcm` is an instance as received, `derived/UID.dcm` a derived instance. Only
+    `.parts` holds files that are still being written.
 
     Args:
         folder: The folder.
-        limit: What the files may take together, in bytes.
+        limit: Maximum size of all files together, in bytes.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -56,36 +57,39 @@ class Spool:
 
     @property
     def used(self) -> int:
-        """What the files take, in bytes."""
+        """Size of all files together, in bytes."""
         return self._used
 
     @property
     def is_full(self) -> bool:
-        """Whether something found no room since room was made."""
+        """Whether a file was refused since space was last freed, or the disk is almost full."""
         return self._is_refusing or _free_bytes(self.folder) < _FREE_BYTES
 
     def check(self) -> None:
-        """Look whether the folder can be made, or is there and can be written; makes nothing.
+        """Check that the folder can be made, or exists and is writable, without making it.
 
         Raises:
-            OutputError: It cannot.
+            OutputError: It cannot be made or written.
         """
         place = self.folder.absolute()
         while not os.path.lexists(place):
             place = place.parent
         if not os.path.isdir(place):
-            raise OutputError(f"{self.folder}: cannot be written: {place} is no folder")
+            raise OutputError(f"{self.folder}: cannot be written: {place} is not a folder")
         if not os.access(place, os.W_OK | os.X_OK):
-            raise OutputError(f"{self.folder}: cannot be written: {place} is closed to this user")
+            raise OutputError(
+                f"{self.folder}: cannot be written: {place} is not accessible to this user"
+            )
         if self.folder.is_dir():
             self._check_own()
 
     def make(self) -> None:
-        """Make the folder, or take one that is there, for nobody else to read.
+        """Make the folder if it does not exist, and let only its owner read it.
 
         Raises:
-            OutputError: It cannot be made, is another user's, or holds a link.
+            OutputError: It cannot be made, belongs to another user, or holds a link.
         """
+        self.check()
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._check_own()
@@ -94,10 +98,10 @@ class Spool:
             raise spool_error(self.folder, error) from error
 
     def prepare(self) -> None:
-        """Make the folders in it, for nobody else to read, and remove what was half written.
+        """Make its subfolders, let only their owner read them, and remove incomplete files.
 
         Raises:
-            OutputError: They cannot be made or written, are another user's, or links.
+            OutputError: They cannot be made or written, belong to another user, or are links.
         """
         try:
             for name in (_PARTS, _RECEIVED, _DERIVED):
@@ -122,17 +126,17 @@ class Spool:
             raise spool_error(self.folder, error) from error
 
     def _own(self) -> list[Path]:
-        """What a node makes in the folder; no disk's own lost+found, say."""
+        """Return what a node makes in the folder, and not, for example, a lost+found."""
         return [path for path in self.folder.iterdir() if path.name.startswith(_OWN)]
 
     def _check_own(self) -> None:
-        """Refuse what somebody else could have put here, or could take away.
+        """Refuse files that another user could have put here, or could remove.
 
-        The folder itself may be a link, as systemd makes one of a StateDirectory.
+        The folder itself may be a link, as systemd makes for a StateDirectory.
 
         Raises:
-            OSError: It cannot be read.
-            OutputError: Something is another user's, or a link.
+            OSError: The folder cannot be read.
+            OutputError: Something belongs to another user, or is a link.
         """
         for path in (self.folder, *self._own()):
             status = path.stat() if path == self.folder else path.lstat()
@@ -143,24 +147,24 @@ class Spool:
                 )
             if status.st_uid != os.geteuid():
                 raise OutputError(
-                    f"{path}: belongs to another user; need a spool folder of the user that the "
-                    "node runs as"
+                    f"{path}: belongs to another user; need a spool folder that belongs to the "
+                    "node's user"
                 )
 
     def begin(self, head: bytes, seed: bytes) -> IncomingFile:
-        """Begin to write what is received.
+        """Begin to write an instance that is being received.
 
         Args:
-            head: What its file begins with.
-            seed: What its key depends on, beside what is written.
+            head: The first bytes of its file.
+            seed: Bytes that its key depends on, besides those that are written.
         """
         return IncomingFile(self, self.folder / _PARTS / f"{secrets.token_hex(8)}.part", head, seed)
 
     def reserve(self, part: Path, size: int) -> None:
-        """Count a file that is being written as so large.
+        """Reserve space for a file that is being written.
 
         Raises:
-            OutputError: There is no room for it.
+            OutputError: There is not enough space.
         """
         with self._lock:
             before = self._sizes.get(part, 0)
@@ -170,14 +174,14 @@ class Spool:
                 raise OutputError(f"{self.folder}: its disk is full")
             if self._is_refusing:
                 raise OutputError(
-                    f"{self.folder}: holds {self._used >> 20} MiB of {self.limit >> 20}; nothing "
-                    "more is taken until some is forwarded"
+                    f"{self.folder}: holds {self._used >> 20} of {self.limit >> 20} MiB; no more "
+                    f"instances are accepted until some are forwarded"
                 )
             self._sizes[part] = size
             self._used += size - before
 
     def place(self, part: Path, path: Path) -> None:
-        """Give a file that was written its name, and count it under that.
+        """Rename a complete file to its place, and count it there.
 
         Raises:
             OSError: It cannot be renamed.
@@ -188,37 +192,45 @@ class Spool:
             self._sizes[path] = self._sizes.pop(part, 0)
 
     def drop(self, part: Path) -> None:
-        """Remove a file that will not be whole; nothing where it is gone."""
+        """Remove an incomplete file, if it still exists."""
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         with self._lock:
-            # It was not there for long: room for others is no larger than before it came.
+            # `_is_refusing` stays: no more space is free than before this file came.
             self._used -= self._sizes.pop(part, 0)
 
     def path(self, key: str) -> Path:
-        """Where the instance of a digest is, or would be."""
+        """Return the path of an instance, whether it exists or not."""
         if not _KEY.fullmatch(key):
             raise ValueError("a key of the spool is a SHA-256: 64 lower-case hexadecimal digits")
         return self.folder / _RECEIVED / f"{key}.dcm"
 
     def keys(self) -> Iterator[str]:
-        """The digest of each instance that is there."""
+        """Yield the keys of all received instances."""
         for path in (self.folder / _RECEIVED).iterdir():
             if path.suffix == ".dcm" and _KEY.fullmatch(path.stem):
                 yield path.stem
 
+    def study(self, key: str) -> str:
+        """Return the Study Instance UID of a received instance; "" if it has none."""
+        try:
+            uid = read_head(self.path(key), "StudyInstanceUID")["StudyInstanceUID"]
+        except CorruptImageError:
+            return ""
+        return uid if is_uid(uid) else ""
+
     def note_derived(self, stored: StoredObject) -> None:
-        """Count a derived instance, which a worker process has written; once, if told again."""
+        """Count a derived instance that a worker process wrote; repeated calls count it once."""
         path = self.derived.path(stored.location)
         with self._lock:
             self._count(path, _size(path))
 
     def remove(self, key: str) -> None:
-        """Remove what was received; nothing where it is gone."""
+        """Remove a received instance, if it still exists."""
         self._remove(self.path(key))
 
     def remove_derived(self, location: str) -> None:
-        """Remove a derived instance; nothing where it is gone."""
+        """Remove a derived instance, if it still exists."""
         self._remove(self.derived.path(location))
 
     def _remove(self, path: Path) -> None:
@@ -230,7 +242,7 @@ class Spool:
             self._count(path, 0)
 
     def _count(self, path: Path, size: int) -> None:
-        """Count a file as so large, however often it is told; within the lock."""
+        """Set the counted size of a file; the lock must be held."""
         freed = self._sizes.pop(path, 0) - size
         if size:
             self._sizes[path] = size
@@ -250,14 +262,14 @@ class DerivedFolder:
 
     @property
     def scratch(self) -> Path:
-        """Where files may lie for a moment: what a kill leaves there the next node removes."""
+        """Folder for temporary files; the next node removes those that a killed one left."""
         return self.folder / _PARTS
 
     def prepare(self) -> None:
-        """Nothing: the spool has made and checked its folders."""
+        """Do nothing: the spool makes and checks its folders."""
 
     def close(self) -> None:
-        """Nothing: it holds nothing open."""
+        """Do nothing: nothing is open."""
 
     def store(self, derived: Dataset) -> StoredObject:
         """Write an instance to the disk; see `ObjectTarget.store`."""
@@ -276,17 +288,17 @@ class DerivedFolder:
         return StoredObject(location, uid, hashlib.sha256(content).hexdigest(), stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
-        """Look whether an instance is there; see `ObjectTarget.find`."""
+        """Look for an instance; see `ObjectTarget.find`."""
         return stored if self.path(stored.location).is_file() else None
 
     def path(self, location: str) -> Path:
-        """Where a derived instance is, or would be."""
+        """Return the path of a derived instance, whether it exists or not."""
         if not is_uid(location.removesuffix(".dcm")):
             raise ValueError("a derived instance is named by its UID; need one that derive made")
         return self.folder / _DERIVED / location
 
     def locations(self) -> Iterator[str]:
-        """The derived instances that are there."""
+        """Yield the locations of all derived instances."""
         for path in (self.folder / _DERIVED).iterdir():
             if path.suffix == ".dcm" and is_uid(path.stem):
                 yield path.name

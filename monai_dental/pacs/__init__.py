@@ -1,4 +1,4 @@
-"""Picture archives (PACS), by DIMSE and by DICOMweb: where instances come from and go to."""
+"""Picture archives (PACS) as source and target of instances, by DIMSE and DICOMweb."""
 
 from monai_dental.pacs.address import (
     Address,

@@ -26,8 +26,8 @@ class DicomwebAddress:
     """A DICOMweb service (PS3.18).
 
     Attributes:
-        url: Its base, http(s)://HOST[:PORT]/PATH, without a slash at the end.
-        query: Which instances are meant: DICOM keywords, each with the values that it may have.
+        url: Its base URL, http(s)://HOST[:PORT]/PATH, without a trailing slash.
+        query: The instances to select: DICOM keywords, each with its allowed values.
     """
 
     url: str
@@ -46,9 +46,9 @@ class DimseAddress:
         called_ae_title: Its AE title.
         host: Its host name or IP address.
         port: Its TCP port.
-        query: Which instances are meant: DICOM keywords, each with the values that it may have.
-        is_tls: Whether it is spoken to by TLS alone.
-        tls: Our files for that; None where it is not, or where they are not known yet.
+        query: The instances to select: DICOM keywords, each with its allowed values.
+        is_tls: Whether to use TLS.
+        tls: Our files for TLS; None without TLS, or if they are not known yet.
     """
 
     called_ae_title: str
@@ -70,7 +70,7 @@ _AddressT = TypeVar("_AddressT")
 
 
 def is_pacs(text: str) -> bool:
-    """Whether a text is meant as the address of a PACS, not as a path."""
+    """Return whether a text is meant as the address of a PACS, not as a path."""
     return text.startswith(("dicomweb+", "dicomweb:", "dimse:", "dimse+"))
 
 
@@ -78,19 +78,22 @@ def parse_address(text: str) -> Address:
     """Read an address.
 
     Args:
-        text: As a user writes it. Values of the query are percent-encoded; a keyword that comes
-            several times may have any of its values.
+        text: The address as a user writes it. Values of the query are percent-encoded; if a keyword
+            is repeated, any of its values matches.
 
     Returns:
         The address.
 
     Raises:
-        AddressError: It is none. The message quotes neither credentials nor values of the query.
+        AddressError: It is not a valid address. The message quotes neither credentials nor values
+            of the query.
     """
     scheme = text.partition(":")[0]
     if scheme not in _SCHEMES:
-        # What stands before a colon in another kind of text can be anything.
-        raise AddressError(f"the address of a PACS begins with no known scheme; need {_FORMS}")
+        # Not quoted: another kind of text can have anything before a colon.
+        raise AddressError(
+            f"the address of a PACS does not begin with a known scheme; need {_FORMS}"
+        )
     try:
         parts = urllib.parse.urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -114,10 +117,10 @@ def parse_address(text: str) -> Address:
 
 
 def with_tls(address: _AddressT, files: TlsFiles | None) -> _AddressT:
-    """An address with our files for TLS, where it is one that needs them.
+    """Return an address with our files for TLS if it needs them.
 
     Raises:
-        AddressError: It needs them and there are none.
+        AddressError: It needs them, but there are none.
     """
     if not isinstance(address, DimseAddress) or not address.is_tls:
         return address
@@ -127,9 +130,9 @@ def with_tls(address: _AddressT, files: TlsFiles | None) -> _AddressT:
 
 
 def queries(address: Address) -> Iterator[dict[str, str]]:
-    """The queries that an address stands for: each has one value for each keyword.
+    """Yield the queries of an address, each with one value for each keyword.
 
-    DICOM has no "or" but for UIDs (PS3.4 C.2.2.2): a search for two modalities is two searches.
+    DICOM has no "or" except for UIDs (PS3.4 C.2.2.2): a search for two modalities is two searches.
     """
     keywords = [keyword for keyword, _ in address.query]
     for values in itertools.product(*(values for _, values in address.query)):
@@ -145,7 +148,7 @@ def _parse_dimse(
     user, at, _ = parts.netloc.rpartition("@")
     shown = f"{parts.scheme}://AE@{parts.netloc.rpartition('@')[2]}"
     if ":" in user:
-        raise AddressError(f"{shown}: holds a password, which DIMSE does not know; need {_FORMS}")
+        raise AddressError(f"{shown}: has a password, but DIMSE uses none; need {_FORMS}")
     title = urllib.parse.unquote(user)
     if not at or not is_ae_title(title):
         raise AddressError(
@@ -159,7 +162,7 @@ def _parse_dimse(
 
 
 def is_ae_title(text: str) -> bool:
-    """Whether a text can be an AE title (PS3.5 table 6.2-1): 1 to 16 characters, no backslash."""
+    """Return whether a text can be an AE title: 1 to 16 characters, no backslash (PS3.5 6.2)."""
     is_text = text.isascii() and text.isprintable() and "\\" not in text
     return is_text and 1 <= len(text.strip()) <= 16
 
@@ -181,7 +184,7 @@ def _parse_query(text: str, shown: str) -> tuple[tuple[str, tuple[str, ...]], ..
     for keyword, value in pairs:
         _check_keyword(keyword, shown)
         if not value or not value.isprintable():
-            raise AddressError(f"{shown}: {keyword} has no value, or not a printable one")
+            raise AddressError(f"{shown}: {keyword} has no printable value")
         found[keyword] = tuple(dict.fromkeys((*found.get(keyword, ()), value)))
     return tuple(found.items())
 
@@ -190,8 +193,8 @@ def _check_keyword(keyword: str, shown: str) -> None:
     tag = tag_for_keyword(keyword) if keyword.isidentifier() else None
     if tag is None:  # not quoted: it can be a value whose keyword was forgotten
         raise AddressError(
-            f"{shown}: the query has a key that is no keyword of the DICOM data dictionary; need "
-            "keywords such as Modality or StudyDate (PS3.6)"
+            f"{shown}: the query has a key that is not a keyword of the DICOM data dictionary; "
+            "need keywords such as Modality or StudyDate (PS3.6)"
         )
     is_usable = tag >> 16 > 2 and dictionary_VR(tag) not in _NO_KEYS
     if keyword in _OURS or not is_usable or dictionary_is_retired(tag):

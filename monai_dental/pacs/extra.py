@@ -1,4 +1,4 @@
-"""What the adapters need beyond the package itself."""
+"""Optional packages that the PACS adapters need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from monai_dental.errors import MissingPackageError, extra_needed
 
 
 def require(package: str) -> None:
-    """Check that a package of the extra `pacs` is there.
+    """Check that a package of the extra `pacs` is installed.
 
     Args:
         package: Its import name.
@@ -20,5 +20,5 @@ def require(package: str) -> None:
         importlib.import_module(package)
     except ImportError as error:
         raise MissingPackageError(
-            f"{package} is not in this environment; {extra_needed('pacs')}"
+            f"{package} is not installed in this environment; {extra_needed('pacs')}"
         ) from error

@@ -1,10 +1,10 @@
-"""An instance as it is sent to a PACS, and whether the PACS really holds it."""
+"""Instances to send to a PACS, and proofs that the PACS has them."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -29,32 +29,35 @@ NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 """Transfer syntaxes in which the pixels have the same bytes."""
 
 COMMITMENT, COPY, LISTED, STATUS = "commitment", "copy", "listed", "status"
-"""What a proof can be: the PACS commits itself; gives the same pixels back; shows the instance to a
-search; answered the request with Success, no more."""
+"""Proofs: storage commitment; the PACS returns the same pixels; a query finds the instance; only
+the status Success of the request."""
 
 ASK_BACK = "ask-back"
-"""The proof that is wanted where nothing else is said: `COMMITMENT`, else `COPY`, else `LISTED`."""
+"""The proof that is required by default: `COMMITMENT`, or else `COPY`, or else `LISTED`."""
 
-_COPY = Path("copy")  # read_dataset wants a name for its messages, which are not shown
-_NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_COPY = Path("copy")  # read_dataset needs a name for its messages, which are not shown
+NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+"""Keywords of the UIDs that identify an instance."""
+
 _META = 132 + 12  # before what File Meta Information Group Length counts (PS3.10 7.1)
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 _UNDEFINED = 0xFFFFFFFF
 _CHUNK = 1 << 18
+_GROWTH, _MARGIN = 8, 1 << 20
 
 
 class UnsendableError(CorruptImageError, PacsError):
-    """An instance is none that a PACS could take: no PACS is at fault."""
+    """No PACS could store an instance: the instance is at fault, not the PACS."""
 
 
 @dataclass(frozen=True)
 class InstanceKey:
-    """What names an instance in a PACS (PS3.4 C.6.2).
+    """The UIDs that identify an instance in a PACS (PS3.4 C.6.2).
 
     Attributes:
-        study_instance_uid: Its study.
-        series_instance_uid: Its series.
-        sop_instance_uid: The instance.
+        study_instance_uid: Study Instance UID.
+        series_instance_uid: Series Instance UID.
+        sop_instance_uid: SOP Instance UID.
     """
 
     study_instance_uid: str
@@ -63,14 +66,14 @@ class InstanceKey:
 
     @classmethod
     def parse(cls, location: str) -> InstanceKey:
-        """Read what `str` made of a key.
+        """Parse the `str` of a key.
 
         Raises:
-            PacsError: It is none.
+            PacsError: It is not a key.
         """
         parts = location.split("/")
         if len(parts) != 3 or not all(map(is_uid, parts)):
-            raise PacsError("does not tell study, series and instance by UIDs")
+            raise PacsError("does not identify study, series and instance by UIDs")
         return cls(*parts)
 
     @property
@@ -79,22 +82,22 @@ class InstanceKey:
         return all(map(is_uid, str(self).split("/"))) and str(self).count("/") == 2
 
     def __str__(self) -> str:
-        """STUDY/SERIES/INSTANCE."""
+        """Return STUDY/SERIES/INSTANCE."""
         return f"{self.study_instance_uid}/{self.series_instance_uid}/{self.sop_instance_uid}"
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """An instance as it is sent: a file, on the disk or in memory, of which no copy is made.
+    """An instance to send: a DICOM file on the disk or in memory, which is not copied.
 
     Attributes:
-        key: Its names.
-        sop_class_uid: Its SOP class.
-        transfer_syntax_uid: How its pixels are encoded.
+        key: The UIDs that identify it.
+        sop_class_uid: Its SOP Class UID.
+        transfer_syntax_uid: Its Transfer Syntax UID.
         content: The file, or its bytes.
-        size: Number of those.
-        dataset_begin: Where in them the dataset begins.
-        pixels_begin: Where in them the element Pixel Data begins.
+        size: Its size in bytes.
+        dataset_begin: Offset of the dataset in the file.
+        pixels_begin: Offset of the element Pixel Data in the file.
     """
 
     key: InstanceKey
@@ -107,12 +110,22 @@ class Parcel:
 
     @property
     def name(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return f"instance {self.key.sop_instance_uid}"
 
     @property
+    def syntaxes(self) -> tuple[str, ...]:
+        """The transfer syntaxes that it may be sent in."""
+        return NATIVE if self.transfer_syntax_uid in NATIVE else (self.transfer_syntax_uid,)
+
+    @property
+    def longest_copy(self) -> int:
+        """Maximum size in bytes of a copy from a PACS, which may have decompressed it."""
+        return _GROWTH * self.size + _MARGIN
+
+    @property
     def stored(self) -> StoredObject:
-        """What a target says of it, once it is there."""
+        """Its record for the manifest once a target has stored it."""
         digest = hashlib.sha256()
         with self.open() as stream:
             for chunk in _chunks(stream):
@@ -120,19 +133,31 @@ class Parcel:
         return StoredObject(str(self.key), self.key.sop_instance_uid, digest.hexdigest(), "")
 
     def open(self) -> BinaryIO:
-        """Its bytes, from the first."""
+        """Open the file for reading."""
         if isinstance(self.content, bytes):
             return io.BytesIO(self.content)
         return self.content.open("rb")
 
     def dataset(self) -> Iterator[bytes]:
-        """Its dataset, piece by piece."""
+        """Yield its dataset, piece by piece."""
         with self.open() as stream:
             stream.seek(self.dataset_begin)
             yield from _chunks(stream)
 
+    def prove(self, copy: BinaryIO) -> str:
+        """Return what a copy that a PACS returned proves.
+
+        Args:
+            copy: The file that the PACS returned.
+
+        Raises:
+            PacsError: It is another instance, or is broken.
+        """
+        check_copy(self, copy)
+        return COPY
+
     def implicit_dataset(self) -> Iterator[bytes]:
-        """Its dataset in Implicit VR Little Endian, where it is in Explicit VR, piece by piece.
+        """Yield its Explicit VR dataset as Implicit VR Little Endian, piece by piece.
 
         Raises:
             UnsendableError: It cannot be encoded so.
@@ -148,22 +173,22 @@ class Parcel:
                 with quiet_pydicom():
                     tail = read_elements(stream, is_implicit_VR=False, is_little_endian=True)
             except PYDICOM_ERRORS:
-                raise UnsendableError(f"{self.name}: what follows its pixels is broken") from None
+                raise UnsendableError(f"{self.name}: broken after its Pixel Data") from None
             yield _encode_implicit(tail)
 
 
 class ParcelTarget(Protocol):
-    """Takes instances, and proves that it has them."""
+    """A PACS that stores instances, and can prove that it has them."""
 
     def send(self, parcel: Parcel) -> str:
-        """Send an instance, and see that it has arrived; again changes nothing.
+        """Send an instance, and check that it has arrived; sending it again changes nothing.
 
         Returns:
             The proof: `COMMITMENT`, `COPY`, `LISTED` or `STATUS`.
 
         Raises:
-            PacsUnavailableError: The PACS cannot be reached, or takes nothing.
-            UnsendableError: No PACS could take the instance.
+            PacsUnavailableError: The PACS cannot be reached, or accepts nothing.
+            UnsendableError: No PACS could store the instance.
             PacsError: The PACS refuses the instance, or does not keep it.
         """
 
@@ -171,30 +196,30 @@ class ParcelTarget(Protocol):
         """Ask whether the PACS still has an instance; see `ObjectTarget.find`."""
 
     def close(self) -> None:
-        """End what is open."""
+        """Close connections and associations."""
 
 
 def pack(derived: Dataset) -> Parcel:
-    """Make a derived instance ready to be sent.
+    """Prepare a derived instance to be sent.
 
     Args:
-        derived: The instance, with file meta information.
+        derived: The instance, with File Meta Information.
 
     Raises:
-        CorruptImageError: It cannot be written, or is none that a PACS could take.
+        CorruptImageError: It cannot be written, or no PACS could store it.
     """
     content = encode_dataset(derived)
     return _pack(content, io.BytesIO(content), len(content))
 
 
 def pack_file(path: Path) -> Parcel:
-    """Make an instance ready to be sent from its file, of which the header alone is read.
+    """Prepare an instance to be sent from its file; only the header is read.
 
     Args:
         path: The file.
 
     Raises:
-        CorruptImageError: It is broken, or is none that a PACS could take.
+        CorruptImageError: It is broken, or no PACS could store it.
         OSError: It cannot be read.
     """
     with path.open("rb") as stream:
@@ -202,28 +227,29 @@ def pack_file(path: Path) -> Parcel:
 
 
 def check_copy(parcel: Parcel, copy: BinaryIO) -> None:
-    """Check that what a PACS gave back is what it was sent.
+    """Check that a copy that a PACS returned is the instance that was sent.
 
-    Elements may differ, as an archive may coerce them (PS3.4 B.4.1.3), and so may the transfer
-    syntax; the UIDs and the pixels may not. The SOP Instance UIDs of `derive` depend on header and
-    pixels: where these are the same, so was the rest.
+    The transfer syntax and other elements may differ, since an archive may coerce them (PS3.4
+    B.4.1.3); the UIDs and the pixels may not. The SOP Instance UIDs of `derive` depend on header
+    and pixels: if these UIDs are the same, the rest was the same, too.
 
-    Pixels that are native on both sides are compared piece by piece. Others are decoded, whole.
+    If both are in a native transfer syntax, the pixels are compared piece by piece. Otherwise they
+    are decoded as a whole.
 
     Args:
-        parcel: What was sent.
-        copy: The file that came back, from its first byte.
+        parcel: The instance that was sent.
+        copy: The file that the PACS returned.
 
     Raises:
-        PacsError: It is something else, or broken.
+        PacsError: It is another instance, or is broken.
     """
-    broken = PacsError(f"{parcel.name}: the PACS gives back a broken one")
+    broken = PacsError(f"{parcel.name}: the PACS returns a broken copy")
     copy.seek(0)
     try:
         with quiet_pydicom():
-            head = _read_head(copy, specific_tags=list(_NAMES))
+            head = read_elements_before_pixels(copy)
             begin = copy.tell()
-            names = {each: str(head.get(each) or "") for each in _NAMES}
+            names = {each: str(head.get(each) or "") for each in NAMES}
             syntax = str(head.file_meta.TransferSyntaxUID)
     except UnsendableError:
         raise broken from None
@@ -231,7 +257,7 @@ def check_copy(parcel: Parcel, copy: BinaryIO) -> None:
         raise broken from None
     uids = names["SOPClassUID"], names["SOPInstanceUID"]
     if uids != (parcel.sop_class_uid, parcel.key.sop_instance_uid):
-        raise PacsError(f"{parcel.name}: the PACS gives back another one")
+        raise PacsError(f"{parcel.name}: the PACS returns another instance")
     if syntax in NATIVE and parcel.transfer_syntax_uid in NATIVE:
         copy.seek(begin)
         with parcel.open() as sent:
@@ -248,16 +274,15 @@ def check_copy(parcel: Parcel, copy: BinaryIO) -> None:
         raise PacsError(f"{parcel.name}: the PACS holds other pixels under this UID")
 
 
-def _pack(content: Path | bytes, stream: BinaryIO, size: int) -> Parcel:
-    head = _read_head(stream, specific_tags=list(_NAMES))
-    pixels_begin = stream.tell()
-    try:
-        with quiet_pydicom():
-            names = {each: str(head.get(each) or "") for each in _NAMES}
-            syntax = str(head.file_meta.TransferSyntaxUID)
-            begin = _META + int(head.file_meta.FileMetaInformationGroupLength)
-    except PYDICOM_ERRORS as error:
-        raise UnsendableError(f"cannot be sent: {type(error).__name__}") from None
+def key_of(names: Mapping[str, str]) -> InstanceKey:
+    """Return the key of an instance that a PACS can store.
+
+    Args:
+        names: The values of `NAMES`.
+
+    Raises:
+        UnsendableError: One of them is not a UID.
+    """
     for keyword, name in (
         ("StudyInstanceUID", "(0020,000D) Study Instance UID"),
         ("SeriesInstanceUID", "(0020,000E) Series Instance UID"),
@@ -265,13 +290,35 @@ def _pack(content: Path | bytes, stream: BinaryIO, size: int) -> Parcel:
         ("SOPClassUID", "(0008,0016) SOP Class UID"),
     ):
         if not is_uid(names[keyword]):
-            raise UnsendableError(f"{name} is missing or no UID; a PACS needs it")
-    key = InstanceKey(*(names[each] for each in _NAMES[:3]))
+            raise UnsendableError(f"{name} is missing or not a UID; a PACS needs one")
+    return InstanceKey(*(names[each] for each in NAMES[:3]))
+
+
+def read_elements_before_pixels(stream: BinaryIO) -> Dataset:
+    """Read the `NAMES` of a file, up to its Pixel Data or its end.
+
+    Raises:
+        UnsendableError: The file is broken.
+    """
+    return _read_head(stream, specific_tags=list(NAMES))
+
+
+def _pack(content: Path | bytes, stream: BinaryIO, size: int) -> Parcel:
+    head = read_elements_before_pixels(stream)
+    pixels_begin = stream.tell()
+    try:
+        with quiet_pydicom():
+            names = {each: str(head.get(each) or "") for each in NAMES}
+            syntax = str(head.file_meta.TransferSyntaxUID)
+            begin = _META + int(head.file_meta.FileMetaInformationGroupLength)
+    except PYDICOM_ERRORS as error:
+        raise UnsendableError(f"cannot be sent: {type(error).__name__}") from None
+    key = key_of(names)
     return Parcel(key, names["SOPClassUID"], syntax, content, size, begin, pixels_begin)
 
 
 def _read_head(stream: BinaryIO, **options: object) -> Dataset:
-    """The elements before Pixel Data, where the stream stands then."""
+    """Read the elements before Pixel Data; the stream then stands there."""
     try:
         with quiet_pydicom():
             return pydicom.dcmread(stream, stop_before_pixels=True, **options)  # type: ignore[arg-type]
@@ -286,12 +333,12 @@ def _encode_implicit(elements: Dataset) -> bytes:
         with quiet_pydicom():
             write_dataset(stream, to_implicit(elements))
     except PYDICOM_ERRORS as error:
-        raise UnsendableError(f"cannot be encoded anew: {type(error).__name__}") from None
+        raise UnsendableError(f"cannot be encoded again: {type(error).__name__}") from None
     return stream.getvalue()
 
 
 def _chunks(stream: BinaryIO, size: int | None = None) -> Iterator[bytes]:
-    """So many bytes of a stream, piece by piece; by default all."""
+    """Yield `size` bytes of a stream, piece by piece; by default all."""
     left = size
     while left is None or left > 0:
         chunk = stream.read(_CHUNK if left is None else min(_CHUNK, left))
@@ -302,10 +349,10 @@ def _chunks(stream: BinaryIO, size: int | None = None) -> Iterator[bytes]:
 
 
 def _value(stream: BinaryIO, syntax: str) -> Iterator[bytes]:
-    """The value of the element Pixel Data at which a stream stands, piece by piece.
+    """Yield the value of the Pixel Data at which a stream stands, piece by piece.
 
     Raises:
-        CorruptImageError: It stands at another one, or the value ends too early.
+        CorruptImageError: It stands at another element, or the value ends too early.
     """
     header = stream.read(12 if syntax == ExplicitVRLittleEndian else 8)
     length = int.from_bytes(header[-4:], "little")

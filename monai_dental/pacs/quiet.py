@@ -1,4 +1,4 @@
-"""What a program does, once, before it talks to a PACS."""
+"""Logging set-up that a program makes once, before it talks to a PACS."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import warnings
 
 
 def quiet_libraries() -> None:
-    """Keep elements of instances, which libraries quote, out of the logs of this whole process.
+    """Keep patient data, which libraries quote, out of the logs of the whole process.
 
-    pydicom's warnings and pynetdicom's lines quote values, patients' names among them; urllib3's
-    tell of each retry with the query. For a program's entry alone: a library does not change its
-    process.
+    pydicom's warnings and pynetdicom's log lines quote values, including patients' names; urllib3
+    logs each retry with the query. Call this only at the start of a program: a library must not
+    change its process.
     """
     warnings.filterwarnings("ignore", module=r"(pydicom|pynetdicom)\b")
     for name in ("pydicom", "pynetdicom", "urllib3.connectionpool"):

@@ -1,4 +1,4 @@
-"""When to try again: pauses between attempts, and failures that tell a PACS from an instance."""
+"""Retries: pauses between attempts, and whether the PACS or an instance is at fault."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Patience:
     """Attempts with growing pauses between them.
 
     Attributes:
-        attempts: How often a thing is tried.
+        attempts: Maximum number of attempts.
         first_pause_s: Seconds before the second attempt; each later pause is twice as long.
-        longest_pause_s: Seconds that no pause exceeds.
+        longest_pause_s: Maximum length of a pause, in seconds.
     """
 
     attempts: int = 8
@@ -29,17 +29,17 @@ class Patience:
     longest_pause_s: float = 30.0
 
     def persist(self, action: Callable[[], _T], is_worth_it: Callable[[BaseException], bool]) -> _T:
-        """Do something, and again where it fails.
+        """Do something, and retry if it fails.
 
         Args:
             action: What to do.
-            is_worth_it: Whether to try again after an error; asked once for each.
+            is_worth_it: Returns whether to retry after an error; called once for each error.
 
         Returns:
-            What the action returns.
+            The action's result.
 
         Raises:
-            BaseException: What the action raised to the last.
+            BaseException: The error of the last attempt.
         """
         from tenacity import Retrying, retry_if_exception
 
@@ -47,7 +47,7 @@ class Patience:
         return Retrying(retry=retry, reraise=True, **self._pauses())(action)
 
     def until(self, check: Callable[[], bool]) -> bool:
-        """Ask until the answer is yes; whether it was."""
+        """Repeat a check until it is true; return whether it became true."""
         from tenacity import Retrying, retry_if_result
 
         retry: Any = retry_if_result(lambda answer: not answer)
@@ -64,15 +64,15 @@ class Patience:
 
 
 BRIEF = Patience(attempts=3, first_pause_s=0.2)
-"""For the question whether a PACS is there at all."""
+"""For checks whether a PACS can be reached at all."""
 
 
 class FaultError(PacsError):
-    """The PACS failed of itself, or of this very instance: one failure does not tell which."""
+    """The PACS failed, by its own fault or the instance's: one failure does not show which."""
 
 
 class Streak:
-    """The instances that a PACS failed with since it succeeded; for any number of threads."""
+    """Instances with which a PACS failed since its last success; safe for several threads."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
@@ -80,13 +80,13 @@ class Streak:
 
     @contextmanager
     def watch(self, name: str) -> Iterator[None]:
-        """Watch what is done with an instance.
+        """Watch the processing of an instance.
 
         Args:
-            name: The instance; the same one counts once.
+            name: The instance; each counts once.
 
         Raises:
-            PacsUnavailableError: The PACS failed, as with four others since it succeeded.
+            PacsUnavailableError: The PACS failed, as with four others since its last success.
         """
         try:
             yield
@@ -96,7 +96,7 @@ class Streak:
                     self._names.add(name)
                 count = len(self._names)
             if count == _FAULTS:
-                text = f"{error}; so with {_FAULTS} instances on end"
+                text = f"{error}; the same with {_FAULTS} instances in a row"
                 raise PacsUnavailableError(text) from None
             raise
         with self._lock:

@@ -1,38 +1,32 @@
-"""The instances of a PACS that a query finds, as source of a batch."""
+"""Instances that a query finds in a PACS, as the source of a batch."""
 
 from __future__ import annotations
 
 import threading
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from pydicom.filereader import read_partial
-
 from monai_dental.batch.source import Instance
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
-from monai_dental.errors import DatasetError, PacsError
+from monai_dental.dicom.head import read_head
+from monai_dental.errors import CorruptImageError, DatasetError, PacsError
 from monai_dental.pacs.parcel import InstanceKey
 from monai_dental.pacs.retry import Streak
 from monai_dental.pacs.source_spool import SourceSpool
 
 MAX_BYTES = 1 << 30
-"""How large an instance may be that is fetched."""
+"""Maximum size of a fetched instance, in bytes."""
 _FETCHERS = 4
-_SOP_INSTANCE_UID = 0x00080018
-_HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class FoundInstance:
-    """An instance that a search showed.
+    """An instance that a search found.
 
     Attributes:
-        key: Its names.
-        sop_class_uid: Its SOP class; "" where the PACS does not say.
+        key: The UIDs that identify it.
+        sop_class_uid: Its SOP Class UID; "" if the PACS does not give it.
     """
 
     key: InstanceKey
@@ -40,13 +34,13 @@ class FoundInstance:
 
 
 class Client(Protocol):
-    """One thread's way to a PACS."""
+    """One thread's access to a PACS."""
 
     def search(self) -> Iterator[FoundInstance]:
-        """The instances that the query finds.
+        """Yield the instances that the query finds.
 
         Raises:
-            PacsError: The PACS cannot be asked.
+            PacsError: The PACS cannot be queried.
         """
 
     def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
@@ -54,41 +48,41 @@ class Client(Protocol):
 
         Args:
             found: The instance.
-            stream: Where it goes; emptied first.
-            max_bytes: How large it may be.
+            stream: The file to write; emptied first.
+            max_bytes: Maximum size.
 
         Raises:
             PacsUnavailableError: The PACS does not answer.
-            PacsError: It does not have the instance, or sends something else.
+            PacsError: The PACS does not have the instance, or sends something else.
         """
 
     def close(self) -> None:
-        """End what is open."""
+        """Close connections and associations."""
 
 
 class Archive(Protocol):
     """A PACS, from which several threads can fetch."""
 
     def connect(self) -> Client:
-        """A way to it for one thread; nothing is sent yet."""
+        """Return a client for one thread; nothing is sent yet."""
 
     def close(self) -> None:
-        """End what is open beside the clients."""
+        """Close what is open besides the clients."""
 
 
 class PacsSource:
     """The instances of a PACS that a query finds; a `RemoteSource`.
 
-    What an instance is, its SOP Instance UID says: one whose outcome is recorded is not fetched
-    again, even where the PACS has corrected its header since.
+    An instance is identified by its SOP Instance UID: if its outcome is recorded, it is not fetched
+    again, even if the PACS has corrected its header since.
 
     Args:
         archive: The PACS, with the query.
-        spool_bytes: Disk that files which are not done may take.
+        spool_bytes: Disk space for files that are still to be processed.
 
     Raises:
         DatasetError: The query finds nothing.
-        PacsError: The PACS cannot be asked.
+        PacsError: The PACS cannot be queried.
     """
 
     def __init__(self, archive: Archive, spool_bytes: int) -> None:
@@ -141,14 +135,14 @@ class PacsSource:
             self._spool.close()
 
     def reserve(self, instance: Instance) -> bool:
-        """Keep room in the spool; see `RemoteSource.reserve`."""
+        """Reserve space in the spool; see `RemoteSource.reserve`."""
         return self._files.reserve(instance.path)
 
     def fetch(self, instance: Instance) -> None:
-        """Fetch an instance, and see that it is that one; see `RemoteSource.fetch`."""
+        """Fetch an instance, and check its UID; see `RemoteSource.fetch`."""
         found = self._places[instance.path]
         if not found.key.is_valid:
-            raise PacsError("the PACS names it by what is no UID; need UIDs to ask for it")
+            raise PacsError("the PACS lists it with an invalid UID; need a valid UID to fetch it")
         with self._streak.watch(str(found.key)), self._files.open(instance.path) as stream:
             self._client().fetch(found, stream, self._files.max_file_bytes)
             stream.flush()
@@ -173,33 +167,10 @@ class PacsSource:
         return client
 
 
-class _Head(FileIO):
-    """A file of whose deflated part pydicom inflates no more than the head, a bomb's too.
-
-    To the end it reads only what is deflated.
-    """
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read a number of bytes; where none is told, what is deflated, cut short."""
-        if size is not None and size >= 0:
-            return super().read(size) or b""
-        deflated = super().read(_HEAD_BYTES) or b""
-        head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, _HEAD_BYTES)
-        short = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        return short.compress(head) + short.flush()
-
-
 def _check_uid(stream: BinaryIO, key: InstanceKey) -> None:
     try:
-        with quiet_pydicom(), _Head(stream.fileno(), closefd=False) as head:
-            head.seek(0)
-            dataset = read_partial(
-                head,
-                stop_when=lambda tag, vr, length: tag.group > _SOP_INSTANCE_UID >> 16,
-                specific_tags=[_SOP_INSTANCE_UID],
-            )
-            uid = str(dataset.get("SOPInstanceUID", ""))
-    except PYDICOM_ERRORS as error:
-        raise PacsError(f"the PACS sends broken DICOM: {type(error).__name__}") from None
+        uid = read_head(stream.fileno(), "SOPInstanceUID")["SOPInstanceUID"]
+    except CorruptImageError as error:
+        raise PacsError(f"the PACS sends {error}") from None
     if uid != key.sop_instance_uid:
         raise PacsError("the PACS sends another instance than the one asked for")

@@ -1,4 +1,4 @@
-"""A folder of files that were fetched and are not done, which takes no more disk than it may."""
+"""A folder of limited size, for fetched files that are still to be processed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monai_dental.errors import OutputError
 
 
 class SourceSpool:
-    """Files below a folder, each of them there whole or not at all.
+    """Files in a folder; each is complete or does not exist.
 
     Args:
-        folder: The folder, whose parent exists; made anew, and for its owner alone to read.
-        max_bytes: Disk that all files together may take.
-        max_file_bytes: Disk that one may take; of `max_bytes` at most that.
+        folder: The folder, whose parent exists; it is emptied, and readable by its owner only.
+        max_bytes: Maximum size of all files together.
+        max_file_bytes: Maximum size of one file; limited to `max_bytes`.
 
     Raises:
         OutputError: It cannot be written.
@@ -39,21 +39,21 @@ class SourceSpool:
             raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 
     def path(self, name: str) -> Path:
-        """Where a file is, or will be.
+        """Return the path of a file, whether it exists or not.
 
         Args:
-            name: What tells it from others; not part of the path.
+            name: Its unique name, which is not part of the path.
         """
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.dcm"
 
     def reserve(self, path: Path) -> bool:
-        """Keep room for a file of the largest size until it is whole or removed.
+        """Reserve space for a file of maximum size until it is complete or removed.
 
         Args:
-            path: As of `path`.
+            path: A result of `path`.
 
         Returns:
-            Whether there is so much.
+            Whether there is enough space.
         """
         with self._lock:
             if sum(self._sizes.values()) + self.max_file_bytes > self._max_bytes:
@@ -66,7 +66,7 @@ class SourceSpool:
         """Write a file.
 
         Args:
-            path: As of `path`; room for it is kept.
+            path: A result of `path`, with reserved space.
 
         Raises:
             OutputError: It cannot be written.
@@ -85,7 +85,7 @@ class SourceSpool:
             raise
 
     def remove(self, path: Path) -> None:
-        """Remove a file, whether it is there or not."""
+        """Remove a file, if it exists."""
         for each in (path, path.with_suffix(".part")):
             with contextlib.suppress(OSError):
                 each.unlink()

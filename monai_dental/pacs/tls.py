@@ -1,4 +1,4 @@
-"""TLS of DIMSE: both sides show a certificate (PS3.15 B.9, BCP 195)."""
+"""TLS for DIMSE: both sides show a certificate (PS3.15 B.9, BCP 195)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from monai_dental.errors import PacsError
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """What we show, and what the other side must show; TLS 1.2 or later.
+    """Our certificate and key, and the CA certificates for the other side; TLS 1.2 or later.
 
     Attributes:
-        cert: Our certificate, PEM, with those between it and the root.
+        cert: Our certificate, PEM, with the intermediate certificates.
         key: Its private key, PEM, without a pass phrase.
-        ca: The certificates that those of the other side must be signed by, PEM.
+        ca: CA certificates that verify the other side's certificate, PEM.
     """
 
     cert: Path
@@ -25,7 +25,7 @@ class TlsFiles:
 
     @classmethod
     def of(cls, cert: Path | None, key: Path | None, ca: Path | None) -> TlsFiles | None:
-        """All three files, or None for none of them.
+        """Return all three files, or None if none is given.
 
         Raises:
             PacsError: Some are missing.
@@ -37,21 +37,21 @@ class TlsFiles:
         return None
 
     def server_context(self) -> ssl.SSLContext:
-        """A context that lets nobody in without a certificate that `ca` signed.
+        """Return a context that accepts only clients with a certificate signed by `ca`.
 
         Raises:
-            PacsError: A file cannot be read, is no PEM, or key and certificate do not match.
+            PacsError: A file cannot be read, is not PEM, or key and certificate do not match.
         """
         return self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
     def client_context(self) -> ssl.SSLContext:
-        """A context that speaks to nobody without a certificate that `ca` signed.
+        """Return a context that accepts only servers with a certificate signed by `ca`.
 
-        Host names are not compared: DICOM does not ask for it (PS3.15 B.9), and the certificates
-        of devices seldom hold the address that they are reached by.
+        Host names are not compared: DICOM does not require it (PS3.15 B.9), and devices'
+        certificates seldom contain the address by which they are reached.
 
         Raises:
-            PacsError: As of `server_context`.
+            PacsError: As for `server_context`.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -66,7 +66,7 @@ class TlsFiles:
             except OSError as error:
                 raise PacsError(f"{path}: cannot be read: {error.strerror}") from error
         try:
-            # A pass phrase is never asked for: a service has nobody to answer.
+            # Never prompt for a pass phrase: nobody could answer a service.
             context.load_cert_chain(self.cert, self.key, password=lambda: b"")
         except (ssl.SSLError, ValueError) as error:
             raise PacsError(

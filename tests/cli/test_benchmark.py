@@ -42,6 +42,14 @@ def test_scores_tables_and_report_are_written(images, tmp_path, capsys, monkeypa
         methods = {row["method"] for row in csv.DictReader(file)}
     assert methods == {"noisy", "unet", "unet, strength tuned", "median"}
     assert "white 0.05.png" in (output / "report" / "index.html").read_text()
+    assert "| PSNR dB minus that of unet | white 0.05 |" in printed
+    with (output / "differences.csv").open() as file:
+        differences = list(csv.DictReader(file))
+    assert {row["method"] for row in differences} == {"noisy", "unet, strength tuned", "median"}
+    assert {row["metric"] for row in differences} == {"psnr", "ssim"}
+    for row in differences:  # of one image
+        assert float(row["low"]) == pytest.approx(float(row["mean"]))
+        assert float(row["high"]) == pytest.approx(float(row["mean"]))
 
 
 def test_output_among_the_images_is_none_of_them(images, capsys, monkeypatch):
@@ -118,7 +126,7 @@ def test_phantoms_take_no_folder(images, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ("learned", "--program 'learned' is no program; need NAME=COMMAND"),
+        ("learned", "--program 'learned' is not a program; need NAME=COMMAND"),
         ("median=true", "--program median: a filter has this name; need another"),
         ("learned=no-such-program", "learned: no-such-program cannot be started"),
     ],

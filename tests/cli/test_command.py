@@ -51,4 +51,6 @@ def test_missing_opencv_is_told_in_a_line(tmp_path):
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: OpenCV (cv2) is not in this environment; run pip install ")
+    assert line.startswith(
+        "error: OpenCV (cv2) is not installed in this environment; run pip install "
+    )

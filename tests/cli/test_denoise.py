@@ -1,4 +1,4 @@
-"""The command `denoise`, run in process, with the input that goes wrong in hospitals."""
+"""The command `denoise`, run in process, with inputs that cause errors in hospitals."""
 
 from __future__ import annotations
 

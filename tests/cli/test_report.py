@@ -13,7 +13,7 @@ def report(*arguments):
 
 @pytest.fixture
 def noisy_and_denoised(png, tmp_path):
-    """A folder of two originals, one of them broken, and the folder that denoise made of it."""
+    """A folder of two originals, one of them broken, and the folder of their denoised results."""
     (tmp_path / "noisy").mkdir()
     (tmp_path / "noisy" / "1.png").write_bytes(png.read_bytes())
     (tmp_path / "noisy" / "2.png").write_text("not an image")
@@ -25,7 +25,7 @@ def test_report_shows_what_denoise_made_and_what_it_could_not(noisy_and_denoised
     assert report(*noisy_and_denoised, "--output", tmp_path / "r", "--page-size", 1) == 1
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2].endswith("2.png: original: not a PNG file, though it is called one")
+    assert lines[-2].endswith("2.png: original: not a PNG file, although its name says so")
     assert lines[-1] == f"1 compared, 1 failed: {tmp_path}/r/index.html"
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["index.html", "page-2.html"]
 

@@ -1,4 +1,4 @@
-"""Nodes in processes of their own, certificates, and dcmtk's senders."""
+"""Nodes in separate processes, certificates, and dcmtk's senders."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from typing import Any, NoReturn
 
 import pytest
 from pydicom import Dataset, dcmwrite, uid
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+
+from monai_dental.node.queue import Queue
+from monai_dental.node.spool import Spool
 
 ROOT = Path(__file__).parents[2]
 SENDERS = "STORESCU,DCMSEND,ECHOSCU,SENDER,SOURCE"
@@ -37,7 +41,7 @@ KINDS = (
 
 
 class NodeProcess:
-    """`monai-dental node` with the stub denoiser, in a process of its own."""
+    """`monai-dental node` with the stub denoiser, in a separate process."""
 
     def __init__(
         self, folder: Path, port: int, forward: str, *options: Any, **environment: str
@@ -77,10 +81,15 @@ class NodeProcess:
 
     @property
     def peak_mb(self) -> int:
-        """The most memory that its main process has had, in MiB."""
+        """The peak memory of its main process, in MiB."""
         assert self._process is not None
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) >> 10  # type: ignore[index]
+
+    @property
+    def url(self) -> str:
+        """URL of its page, without a slash at the end."""
+        return self._health
 
     @property
     def is_running(self) -> bool:
@@ -112,7 +121,7 @@ class NodeProcess:
         return {name: int(float(value)) for name, value in pairs}
 
     def wait_for(self, check: Callable[[dict[str, int]], bool]) -> dict[str, int]:
-        """Wait until the metrics are so."""
+        """Wait until the metrics have these values."""
         deadline = time.monotonic() + 120
         while not check(found := self.metrics()):
             assert time.monotonic() < deadline, f"{found}\n{self.log}"
@@ -141,7 +150,7 @@ def make_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 
 @pytest.fixture
 def free_port() -> int:
-    """A port for a node, where it is to be known before there is one."""
+    """A port for a node, known before the node is started."""
     return find_port()
 
 
@@ -164,7 +173,7 @@ def make_file(tmp_path: Path, instance: Callable[..., Dataset]) -> Callable[...,
 
 @pytest.fixture
 def dcmtk(missing: Callable[[str], NoReturn]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run one of dcmtk's programs; where it is absent the test is skipped, or fails."""
+    """Run one of dcmtk's programs; if it is missing, the test is skipped or fails."""
 
     def run(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
         program = Path("/usr/bin", name)  # pynetdicom has some of these names too
@@ -177,7 +186,45 @@ def dcmtk(missing: Callable[[str], NoReturn]) -> Callable[..., subprocess.Comple
 
 
 def find_port() -> int:
-    """A TCP port that is free."""
+    """A free TCP port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def scp() -> Iterator[Any]:
+    """An archive that can only store: what it was sent, as (SOP Instance UID, syntax, bytes)."""
+    taken: list[tuple[str, str, bytes]] = []
+
+    def take(event: Any) -> int:
+        content = event.request.DataSet.getvalue()
+        uid, syntax = event.request.AffectedSOPInstanceUID, event.context.transfer_syntax
+        taken.append((str(uid), str(syntax), content))
+        return 0
+
+    entity = AE("ARCHIVE")
+    for context in AllStoragePresentationContexts:
+        entity.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+    entity.add_supported_context("1.2.840.10008.1.1")
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, take)]
+    )
+    server.taken = taken
+    server.place = f"ARCHIVE@127.0.0.1:{server.server_address[1]}"
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    made = Spool(tmp_path / "spool", 10 << 20)
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def queue(spool: Spool) -> Iterator[Queue]:
+    made = Queue(spool.folder, is_writable=True)
+    yield made
+    made.close()

@@ -1,6 +1,6 @@
 """`monai-dental`, with a denoiser that needs no torch; run as a script.
 
-Worker processes import this file, so it stands on `sys.path` and is no test module.
+Worker processes import this file, so it is on `sys.path` and is not a test module.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ POISON_ROWS = 31
 
 
 class Darker:
-    """Takes half of the light away; slowly, where the environment says so.
+    """Halves the intensities, slowly if the environment says so.
 
-    An image of so many rows takes its process along.
+    An image with `POISON_ROWS` rows kills its process.
     """
 
     def denoise(self, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:

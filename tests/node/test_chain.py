@@ -1,4 +1,4 @@
-"""An archive, a node, another archive: nothing is lost and nothing doubled, whatever happens."""
+"""An archive, a node, another archive: nothing is lost or duplicated, whatever happens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INSTANCES, KILLS, PAUSE_S = (
 
 
 class Sender(threading.Thread):
-    """An archive that sends its instances to a node one by one, each until it is taken."""
+    """An archive that sends its instances to a node one by one, each until it is accepted."""
 
     def __init__(self, archive: Any, identifiers: list[str]) -> None:
         super().__init__(daemon=True)
@@ -53,7 +53,7 @@ class Sender(threading.Thread):
 
 @pytest.fixture
 def make_archive(make_orthanc: Callable[..., Any], tls_settings: Any) -> Callable[..., Any]:
-    """Factory of archives that know a node by its port, and may do all with it: by TLS or not."""
+    """Factory of archives, with TLS or not, that know a node's port and have all permissions."""
 
     def make(title: str, port: int, tls: bool) -> Any:
         archive = make_orthanc(
@@ -72,7 +72,7 @@ def tls_options(certificates: Path) -> list[Any]:
 
 
 def check_arrived(files: dict[str, bytes], sources: dict[str, Path]) -> None:
-    """Each source has one derived instance, with half of its light."""
+    """Check that each source has one derived instance, with half of its intensities."""
     origins = []
     for content in files.values():
         dataset = dcmread(io.BytesIO(content), stop_before_pixels=True)
@@ -94,7 +94,7 @@ def check_arrived(files: dict[str, bytes], sources: dict[str, Path]) -> None:
 def test_every_instance_arrives_once_through_kills_and_a_pause_of_the_archive(
     make_archive, make_orthanc, make_node, make_file, certificates, free_port, tls
 ) -> None:
-    """By TLS the archive commits itself; else instances are asked back from one that does not."""
+    """With TLS the archive gives storage commitment; without, the node queries the instances."""
     target = make_archive("ARCHIVE", free_port, tls=True) if tls else make_orthanc()
     forward = f"{'dimse+tls://' if tls else ''}ARCHIVE@127.0.0.1:{target.dicom_port}"
     node = make_node(
@@ -135,7 +135,7 @@ def test_every_instance_arrives_once_through_kills_and_a_pause_of_the_archive(
     check_arrived(target.files(), files)
     assert not [path for path in node.spool.rglob("*.dcm")]
     assert "MARKER" not in node.log
-    assert ("the archive commits itself" in node.log) == tls
+    assert ("the archive commits to keeping" in node.log) == tls
     assert node.signal(signal.SIGTERM) == 0
 
 
@@ -159,7 +159,7 @@ def test_full_spool_refuses_until_there_is_room(
     metrics = node.wait_for(lambda metrics: metrics["refused_total"] > 0)
     assert metrics["spool_bytes"] <= 1 << 20
     assert "instance refused: " in node.log
-    assert "MiB of 1; nothing more is taken until some is forwarded" in node.log
+    assert "of 1 MiB; no more instances are accepted until some are forwarded" in node.log
     target.start()
     sender.join(120)
     assert not sender.is_alive()

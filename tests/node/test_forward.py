@@ -1,7 +1,8 @@
-"""What a node does with an archive that does not take everything, and what it tells of that."""
+"""How a node handles an archive that refuses instances, and what it reports of that."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ from pydicom import Dataset
 from waiting import wait_until
 
 from monai_dental.batch.job import Recipe, Result
+from monai_dental.cli import main
 from monai_dental.errors import OutputError, PacsError, PacsUnavailableError
 from monai_dental.node.denoise import DenoisePool
 from monai_dental.node.forward import Forwarder
@@ -24,7 +26,7 @@ from monai_dental.pacs.parcel import COPY, Parcel
 
 
 class Stuck:
-    """A worker that finds the disk full, until it is mended; then it skips."""
+    """A worker that finds the disk full until that is fixed, and then skips."""
 
     recipe = Recipe("", "")
     is_mended = threading.Event()
@@ -77,7 +79,7 @@ def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -
     pool.stop()
 
     with monkeypatch.context() as broken:
-        broken.setattr(queue, "next_derived", lambda _: 1 / 0)
+        broken.setattr(queue, "next_derived", lambda *_: 1 / 0)
         forwarder.start()
         wait_for("forwarding pauses: unforeseen ZeroDivisionError")
     wait_for(None)
@@ -86,7 +88,7 @@ def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -
 
 
 class Archive:
-    """A target that answers as it is told."""
+    """A target with the given responses."""
 
     def __init__(self, *answers: Exception | None) -> None:
         self._answers = list(answers)
@@ -192,7 +194,8 @@ def test_instance_that_no_archive_could_take_is_not_sent(forward, caplog) -> Non
     assert counts["failed"] == 6
     assert counts["retries"] == 0
     assert archive.forwarder.failures == 0
-    assert "cannot be forwarded: (0020,000D) Study Instance UID is missing or no UID" in caplog.text
+    said = "cannot be forwarded: (0020,000D) Study Instance UID is missing or not a UID"
+    assert said in caplog.text
 
 
 def test_instance_that_an_archive_refuses_fails_at_last(forward, tmp_path, caplog) -> None:
@@ -251,3 +254,28 @@ def test_instance_that_ended_the_process_goes_last_and_the_second_time_fails(
     assert failed.reason == "ended the node's process 2 times while it was forwarded"
     assert spool.derived.path(failed.output).is_file()
     queue.close()
+
+
+def test_archive_that_can_only_store_fails_nothing_and_is_enough_where_that_is_said(
+    make_node, make_file, scp, dcmtk, capfd
+) -> None:
+    node = make_node(scp.place)
+    node.start()
+    for path in (make_file(0), make_file(10), make_file(20, Modality="US"), make_file(30)):
+        assert dcmtk("storescu", "-aec", "DENOISE", "127.0.0.1", node.port, path).returncode == 0
+    metrics = node.wait_for(
+        lambda metrics: metrics["derived_total"] == 3 and metrics["forward_failures"] > 3
+    )
+    assert node.get("/health").startswith("503 forwarding failed ")
+    assert "neither storage commitment nor C-FIND; need one of them as proof" in node.log
+    assert metrics['instances{state="failed"}'] == metrics['instances{state="forwarded"}'] == 0
+    assert node.signal(signal.SIGTERM) == 0
+
+    node.start("--proof", "status")
+
+    node.wait_for(lambda metrics: metrics['instances{state="forwarded"}'] == 3)
+    assert not node.get("/health").startswith("503 ")
+    assert main(["node-status", str(node.spool)]) == 0
+    said = capfd.readouterr().out
+    assert "forwarded 3: proven by the status Success alone\n" in said
+    assert "skipped 1: (0008,0060) Modality is US; the rules take " in said

@@ -1,4 +1,4 @@
-"""Connections that ask for nothing, and whom they must not lock out."""
+"""Idle connections, which must not lock out others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEGUN = b"\x01\x00\x00\x00\x01\x00"  # an A-ASSOCIATE-RQ that does not go on
 
 @contextlib.contextmanager
 def connections(port: int, count: int, content: bytes = b"") -> Iterator[list[socket.socket]]:
-    """So many connections, each of which sends no more than this."""
+    """A number of connections, each of which sends only the given bytes."""
     with contextlib.ExitStack() as stack:
         made = []
         for _ in range(count):

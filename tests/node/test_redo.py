@@ -1,4 +1,4 @@
-"""What was forwarded and is lost to the archive comes back."""
+"""Forwarded instances that the archive has lost are restored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_original_that_comes_again_asks_the_archive(node, archive, make_file, dc
     # Or without asking, and beside the running node.
     for option, value in (("--instance", uid), ("--study", "1.2.3.6.0"), ("--since", "2020-01-31")):
         assert main(["node-redo", str(node.spool), option, value]) == 0
-        assert capfd.readouterr().out == "0 done again now, 1 when they are sent again\n"
+        assert capfd.readouterr().out == "0 to be processed again now, 1 when they are sent again\n"
         before = node.metrics()["forwarded_total"]
         send()
         wait_for(forwarded=before + 1)
@@ -66,5 +66,5 @@ def test_what_failed_is_done_again_at_once(node, make_file, dcmtk, capfd) -> Non
 
     assert main(["node-redo", str(node.spool), "--instance", "1.2.3.4.10"]) == 0
 
-    assert capfd.readouterr().out == "1 done again now, 0 when they are sent again\n"
+    assert capfd.readouterr().out == "1 to be processed again now, 0 when they are sent again\n"
     node.wait_for(lambda metrics: metrics["failed_total"] == 2)

@@ -1,4 +1,4 @@
-"""A node that ends and begins again."""
+"""A node that ends and restarts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pynetdicom import AE, build_context
 
 from monai_dental.cli import main
 from monai_dental.files.lock import hold_lock
+from monai_dental.node.intake import Intake
 from monai_dental.node.log import Counts
 from monai_dental.node.queue import FAILED, QUEUE, SKIPPED, Queue
 from monai_dental.node.receiver import Receiver
@@ -70,7 +71,7 @@ def test_failed_instances_are_listed_and_done_again_when_asked_for(
     assert send(node.port, make_file(10, stored=picture(8, rows=31))) == 0x0000  # kills its worker
     assert send(node.port, make_file(20)) == 0x0000
     node.wait_for(lambda metrics: metrics["failed_total"] == 2 and metrics["derived_total"] == 1)
-    assert "2 instances failed; `monai-dental node-status` tells why\n" in node.get("/health")
+    assert "2 instances failed; `monai-dental node-status` says why\n" in node.get("/health")
     node.signal(signal.SIGTERM)
 
     assert main(["node-status", str(node.spool)]) == 1
@@ -92,7 +93,7 @@ def test_second_node_on_a_spool_is_refused(tmp_path, capfd) -> None:
 
 
 def test_instance_whose_row_a_power_cut_took_is_done_again(make_node, make_file) -> None:
-    """It was skipped under older settings, came again, and only its file reached the disk."""
+    """It was skipped under older settings, then received again, and only its file was saved."""
     node = make_node(NOWHERE)
     node.start()
     path = make_file(0, Modality="US")
@@ -112,7 +113,7 @@ def test_instance_whose_row_a_power_cut_took_is_done_again(make_node, make_file)
 
 
 def test_row_that_changes_is_on_the_disk_before_success(tmp_path, monkeypatch) -> None:
-    """Without its file in the way of loss, as a new one has it: the older row would win."""
+    """The older row must not win over the new file, whose own row is lost."""
     statements: list[str] = []
     connect = sqlite3.connect
 
@@ -121,23 +122,41 @@ def test_row_that_changes_is_on_the_disk_before_success(tmp_path, monkeypatch) -
         connection.set_trace_callback(statements.append)
         return connection
 
-    monkeypatch.setattr("monai_dental.node.queue.sqlite3.connect", connect_traced)
+    monkeypatch.setattr("monai_dental.node.queue_file.sqlite3.connect", connect_traced)
     queue = Queue(tmp_path, is_writable=True)
     queue.receive("a" * 64, "")
     queue.finish("a" * 64, FAILED, "broken", "")
-    statements.clear()
 
     queue.receive("a" * 64, "")
 
     queue.close()
-    change = next(n for n, text in enumerate(statements) if text.startswith("UPDATE"))
+    change = max(n for n, text in enumerate(statements) if text.startswith("INSERT"))
     levels = [text for text in statements[:change] if "synchronous" in text]
     assert levels[-1].endswith("FULL")
 
 
+@pytest.mark.parametrize(("sender", "level"), [("", "NORMAL"), ("PX1", "FULL")])
+def test_new_row_is_on_the_disk_before_success_where_only_it_tells_the_sender(
+    tmp_path, sender, level
+) -> None:
+    queue = Queue(tmp_path, is_writable=True)
+    levels: list[str] = []
+
+    def trace(text: str) -> None:
+        if "synchronous" in text or text.startswith("INSERT"):
+            levels.append(text)
+
+    queue._connection.set_trace_callback(trace)
+    queue.receive("a" * 64, "", sender=sender)
+
+    before = [text for text in levels[: [t[:6] for t in levels].index("INSERT")]]
+    assert (before or ["FULL"])[-1].endswith(level)
+    queue.close()
+
+
 @pytest.fixture
 def receiver(tmp_path: Path) -> Any:
-    """Factory of receivers in this process, with settings of their own."""
+    """Factory of receivers in this process, each with its own settings."""
     started: list[Receiver] = []
     (tmp_path / "spool").mkdir()
 
@@ -148,8 +167,11 @@ def receiver(tmp_path: Path) -> Any:
             make_settings(
                 {"forward": NOWHERE, "allow": ("SENDER",), "host": "127.0.0.1", "port": 0,
                  **settings}
-            ), spool,
-            is_known=lambda key: False, on_received=lambda key, uid: None, counts=Counts(),
+            ),
+            Intake(
+                spool, 10 << 20, is_known=lambda key: False, on_received=lambda key, uid: None,
+                counts=Counts(),
+            ),
             timeout_s=timeout_s,
         )  # fmt: skip
         receiver.start()

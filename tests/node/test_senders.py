@@ -1,4 +1,4 @@
-"""Whoever sends to a node, and whatever: taken, refused or survived, with one line in the log."""
+"""Any sender and data: a node accepts, refuses or survives it, with one line in the log."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def node(make_node: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def lines(node: Any) -> Callable[[], list[str]]:
-    """What the node has said since the test began, without times and forwarding."""
+    """The node's output since the test began, without times and forwarding."""
     begun = len(node.log)
 
     def read() -> list[str]:
@@ -128,7 +128,7 @@ def test_one_association_too_many_is_rejected(node, make_file, lines) -> None:
     for each in held:
         each.release()
     assert lines() == [
-        "WARNING peer 127.0.0.1: association rejected: 20 associations are there already "
+        "WARNING peer 127.0.0.1: association rejected: 20 associations are already open "
         "(associations)"
     ]
     node.wait_for(lambda metrics: metrics["associations"] == 0)
@@ -138,7 +138,7 @@ def test_one_association_too_many_is_rejected(node, make_file, lines) -> None:
     ("title", "called", "reason"),
     [
         ("STRANGER", "DENOISE", "its AE title is not among those that may call (allow)"),
-        ("SENDER", "OTHER", "it calls another AE title than DENOISE"),
+        ("SENDER", "OTHER", "it calls an AE title other than DENOISE"),
     ],
 )
 def test_wrong_ae_title_is_rejected(node, make_file, lines, title, called, reason) -> None:
@@ -155,7 +155,8 @@ def test_garbage_is_survived(node, lines) -> None:
         assert connection.recv(1) == b""
 
     assert lines() == [
-        "WARNING peer 127.0.0.1 sent no A-ASSOCIATE-RQ: speaks no DICOM, or TLS where none is; "
+        "WARNING peer 127.0.0.1 sent no A-ASSOCIATE-RQ: does not speak DICOM, or speaks TLS to a "
+        "port without it; "
         "its connection is closed"
     ]
 
@@ -169,7 +170,7 @@ def test_sender_that_breaks_off_leaves_nothing(node, make_file, lines) -> None:
 
     wait_until_said(lines, "broke off")
     assert lines() == [
-        "WARNING peer 127.0.0.1: association broke off in mid-object, which is not kept"
+        "WARNING peer 127.0.0.1: association broke off within an object, which is not kept"
     ]
     assert node.metrics()["received_total"] == before["received_total"]
     # What a worker writes just now is there for a moment too.
@@ -278,7 +279,7 @@ def test_sender_without_the_right_certificate_stays_out(
 
 
 def send_begun_object(association: Association, size: int) -> None:
-    """A C-STORE request, and the begin of its dataset."""
+    """A C-STORE request, and the start of its dataset."""
     request = C_STORE()
     request.MessageID, request.Priority = 1, 2
     (context,) = association.accepted_contexts

@@ -1,4 +1,4 @@
-"""The settings of a node: options, file, and what is wrong with either."""
+"""The settings of a node: options, file, and errors in either."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_example_and_table_are_those_of_the_settings(tmp_path) -> None:
-    """Where this fails: python -m monai_dental.node.settings_pages docs."""
+    """If this fails, run: python -m monai_dental.node.settings_pages docs."""
     page = (DEPLOY.parent / "node.md").read_text()
 
     assert (DEPLOY / "node.toml").read_text() == as_toml()
@@ -70,7 +70,7 @@ def test_each_setting_is_an_option(capsys) -> None:
 
     told = capsys.readouterr().out
     for name, field in NodeSettings.model_fields.items():
-        assert f"--{name.replace('_', '-')}" in told
+        assert (f"--{name.replace('_', '-')}" in told) == (name != "routes")  # tables
         assert field.description
 
 
@@ -82,11 +82,14 @@ def test_missing_extra_is_told(monkeypatch, capsys) -> None:
 
     assert caught.value.code == 2
     said = capsys.readouterr().err
-    assert "error: pydantic_settings is not in this environment; install monai-dental" in said
+    assert (
+        "error: pydantic_settings is not installed in this environment; install monai-dental"
+        in said
+    )
 
 
 def test_service_shows_the_key_where_the_example_looks_for_it() -> None:
-    """The node's user is made up by systemd, and can read no key that root alone can."""
+    """The node's user is created by systemd, and cannot read a key that only root can read."""
     unit = (DEPLOY / "monai-dental-node.service").read_text()
     example = (DEPLOY / "node.toml").read_text()
 
@@ -105,12 +108,12 @@ def test_options_outdo_the_file(config) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("prot = 104", "prot is no setting; the settings are forward, allow, ae-title"),
+        ("prot = 104", "prot is not a setting; the settings are forward, allow, ae-title"),
         ('spool = ""', "spool: need a path in quotes"),
         ('port = "104"', "port is str; need a whole number"),
         ("all-xray = 1", "all-xray is int; need true or false"),
-        ('allow = "A"', "allow is str; need a list of texts"),
-        ("port = ", "is no TOML"),
+        ('allow = "A"', "allow is str; need a list of strings"),
+        ("port = ", "is not TOML"),
     ],
 )
 def test_wrong_file_is_told(config, text, message) -> None:
@@ -146,7 +149,7 @@ def test_command_checks_settings(config, capfd) -> None:
     assert main(["node", "--config", str(path), "--check-config"]) == 0
     first, second = capfd.readouterr().out.splitlines()
     assert first == "the settings are good"
-    assert second.startswith("the archive does not answer, and would be waited for: dimse://A@127.")
+    assert second.startswith("the archive does not answer; the node would wait: dimse://A@127.")
 
     assert main(["node", "--config", str(path), "--check-config", "--forward", "A@h"]) == 2
     assert "has no port" in capfd.readouterr().err
@@ -163,8 +166,8 @@ def test_command_checks_settings(config, capfd) -> None:
         ({"--port": "TAKEN"}, "cannot listen there: Address already in use"),
         ({"--health-port": "TAKEN"}, "health-port: 127.0.0.1:"),
         ({"--port": "FREE", "--health-port": "FREE"}, "port and health-port are both"),
-        ({"--forward": "A@no-such-host.invalid:104"}, "no-such-host.invalid: no IP address is"),
-        ({"--forward": "dicomweb+https://no-such-host.invalid:1/x"}, "no IP address is known"),
+        ({"--forward": "A@no-such-host.invalid:104"}, "no-such-host.invalid: cannot be resolved"),
+        ({"--forward": "dicomweb+https://no-such-host.invalid:1/x"}, "cannot be resolved to an IP"),
         ({"--forward": "A@localhost:FREE", "--port": "FREE"}, "is this node itself; need the"),
         ({"--forward": "dicomweb+http://127.0.0.1:1/x", "--proof": "commitment"}, "has no storage"),
     ],
@@ -183,18 +186,28 @@ def test_check_tries_what_the_node_will_do(config, free_port, capfd, wrong, mess
     assert message in capfd.readouterr().err
 
 
+def test_check_looks_at_each_archive_and_at_the_token_of_the_page(
+    config, monkeypatch, capfd
+) -> None:
+    routes = "\nroutes = [{forward = ['A@no-such-host.invalid:104']}]"
+    assert main(["node", "--config", str(config(GOOD + routes)), "--check-config"]) == 2
+    assert "no-such-host.invalid: cannot be resolved" in capfd.readouterr().err
+
+    monkeypatch.setenv("MONAI_DENTAL_PAGE_TOKEN", "short")
+    options = ["node", "--config", str(config(GOOD)), "--health-port", "0", "--check-config"]
+    assert main(options) == 2
+    assert "MONAI_DENTAL_PAGE_TOKEN: need 16 or more letters" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("place", ["file", "file/deep/spool"])
 def test_spool_that_cannot_be_made_is_told(place, config, tmp_path, capfd) -> None:
     (tmp_path / "file").touch()
     options = ["node", "--config", str(config(GOOD)), "--spool"]
 
-    assert main([*options, str(tmp_path / place)]) == 2
-    reason = "File exists" if place == "file" else "Not a directory"
-    assert capfd.readouterr().err == f"error: {tmp_path / place}: cannot be written: {reason}\n"
-
-    assert main([*options, str(tmp_path / place), "--check-config"]) == 2
-    said = f"error: {tmp_path / place}: cannot be written: {tmp_path / 'file'} is no folder\n"
-    assert capfd.readouterr().err == said
+    said = f"error: {tmp_path / place}: cannot be written: {tmp_path / 'file'} is not a folder\n"
+    for more in ([], ["--check-config"]):
+        assert main([*options, str(tmp_path / place), *more]) == 2
+        assert capfd.readouterr().err == said
 
 
 def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) -> None:
@@ -204,7 +217,7 @@ def test_check_of_the_spool_makes_nothing(config, tmp_path, monkeypatch, capfd) 
     assert main([*options, "--spool", str(folder), "--check-config"]) == 0
     assert not folder.parent.exists()
     monkeypatch.setattr("monai_dental.node.spool.os.access", lambda place, _: place != tmp_path)
-    with pytest.raises(OutputError, match=re.escape(f"{tmp_path} is closed to this user")):
+    with pytest.raises(OutputError, match=re.escape(f"{tmp_path} is not accessible to this user")):
         Spool(folder, 0).check()
 
 

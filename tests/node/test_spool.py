@@ -1,4 +1,4 @@
-"""What a node counts of its spool is what lies there."""
+"""A node's counts of its spool match the spool's contents."""
 
 from __future__ import annotations
 
@@ -22,22 +22,8 @@ FIRST, SECOND = "first", "second"
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    made = Spool(tmp_path / "spool", 10 << 20)
-    made.prepare()
-    return made
-
-
-@pytest.fixture
-def queue(spool: Spool) -> Any:
-    made = Queue(spool.folder, is_writable=True)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def denoise(spool: Spool, queue: Queue, instance: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Denoise all that is received by a worker that derives the same from everything."""
+    """Denoise all received instances with a worker that derives the same from each."""
 
     class Same:
         def __init__(self, *_: object) -> None:
@@ -69,7 +55,7 @@ def denoise(spool: Spool, queue: Queue, instance: Any, monkeypatch: pytest.Monke
 
 
 def write(spool: Spool, name: str) -> str:
-    """Receive 1000 bytes; their key."""
+    """Receive 1000 bytes, and return their key."""
     incoming = spool.begin(b"", name.encode())
     incoming.write(bytes(1000))
     incoming.keep()
@@ -131,7 +117,9 @@ def test_file_that_found_no_room_says_so_to_whoever_looks_into_it(tmp_path) -> N
     incoming.write(bytes(1000))
 
     for action in (incoming.open, incoming.keep):
-        with pytest.raises(OutputError, match="nothing more is taken until some is forwarded"):
+        with pytest.raises(
+            OutputError, match="no more instances are accepted until some are forwarded"
+        ):
             action()
     assert spool.used == 0
     assert not list((spool.folder / ".parts").iterdir())

@@ -16,7 +16,7 @@ from monai_dental.pacs import Patience
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module `faults` of the batch's tests, as worker processes import it."""
+    """The module `faults` of the batch's tests, importable by worker processes."""
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "batch")
     yield importlib.import_module("faults")
     sys.modules.pop("faults", None)

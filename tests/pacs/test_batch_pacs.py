@@ -187,7 +187,7 @@ def test_results_of_other_runs_are_told_by_their_record(
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    """The command in a process group of its own, with the job of faults.py."""
+    """The command in a separate process group, with the job of faults.py."""
     script = ROOT / "tests" / "batch" / "faults.py"
     return subprocess.Popen(
         list(map(str, [sys.executable, script, "batch", *arguments])), cwd=ROOT, text=True,
@@ -199,7 +199,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 def test_killed_runs_lose_and_double_nothing(
     orthanc, other, instance, batch, rows, tmp_path
 ) -> None:
-    """MONAI_DENTAL_KILLS tells how many kills; default 2."""
+    """MONAI_DENTAL_KILLS sets the number of kills; default 2."""
     count, kills = 16, int(os.environ.get("MONAI_DENTAL_KILLS", "2"))
     for number in range(1, count + 1):
         orthanc.add(encode_dataset(instance(number)))
@@ -303,7 +303,7 @@ def test_archive_that_fails_with_all_instances_stops_the_run(
     assert batch(*ways[kind]) == 2
 
     said = capfd.readouterr().err
-    assert "answers with HTTP status 500; so with 5 instances on end" in said
+    assert "answers with HTTP status 500; the same with 5 instances in a row" in said
     assert "MARKER" not in said
     outcomes = [row.outcome for row in rows(folder).values()]
     assert outcomes.count("failed") <= 4
@@ -332,7 +332,8 @@ def test_instances_that_cannot_be_had_fail_alone(
 
     found = {uid: row.reason for uid, row in rows().items() if row.reason}
     (invalid,) = [name for name in found if name.startswith("invalid-")]
-    assert found.pop(invalid) == "the PACS names it by what is no UID; need UIDs to ask for it"
+    said = "the PACS lists it with an invalid UID; need a valid UID to fetch it"
+    assert found.pop(invalid) == said
     assert found.pop("1.2.3.4.1").endswith("answers with HTTP status 404")
     assert found == {
         "1.2.3.4.2": "the PACS sends another instance than the one asked for",

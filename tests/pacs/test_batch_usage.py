@@ -1,4 +1,4 @@
-"""`monai-dental batch` from and to archives: wrong usage, told before anything is done."""
+"""`monai-dental batch` from and to archives: wrong usage is reported before any work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai_dental.cli import main
     ("source", "output", "options", "said"),
     [
         ("in", "dimse://A@h:1", [], "need --work DIR"),
-        ("in", "dimse://A@h:1?Modality=IO", ["--work", "w"], "an output takes no query"),
+        ("in", "dimse://A@h:1?Modality=IO", ["--work", "w"], "an output cannot have a query"),
         ("in", "out", ["--work", "w"], "--work is for an output in a PACS"),
         ("dimse://A@127.0.0.1:1", "out", [], "cannot be reached|does not answer"),
         ("dimse://A@h:1", "out", ["--masks", "in"], "masks need an input folder"),
@@ -23,7 +23,7 @@ from monai_dental.cli import main
             "in",
             "out",
             ["--tls-cert", "a", "--tls-key", "b", "--tls-ca", "c"],
-            r"of no use without dimse\+tls://",
+            r"need an address that begins with dimse\+tls://",
         ),
     ],
 )
@@ -44,7 +44,7 @@ def test_address_that_is_none_is_wrong_usage(capfd) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["batch", "in", "--output", "dimse://user:MARKER@h:1"])
     error = capfd.readouterr().err
-    assert "holds a password" in error
+    assert "has a password" in error
     assert "MARKER" not in error
 
 

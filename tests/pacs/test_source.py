@@ -1,4 +1,4 @@
-"""Instances of a PACS as the source of a batch, and the disk that they take."""
+"""Instances of a PACS as the source of a batch, and the disk space that they use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from monai_dental.pacs.source_spool import SourceSpool
 
 
 class FakeArchive:
-    """Gives files of 100 bytes less than the limit, and counts what is on the disk."""
+    """A source of files 100 bytes smaller than the limit, which counts the files on the disk."""
 
     def __init__(self, folder: Path, instances: dict[str, bytes]) -> None:
         self.folder, self.instances, self.most = folder, instances, 0
@@ -110,7 +110,7 @@ def test_feed_keeps_to_the_disk_however_late_its_threads_begin(
 
 
 def test_no_more_than_the_head_of_a_deflated_instance_is_inflated(instance, tmp_path) -> None:
-    """What a worker may inflate is limited; the process of the batch is not."""
+    """Inflating is limited in a worker, but not in the process of the batch."""
     deflated = instance(1, transfer_syntax=DeflatedExplicitVRLittleEndian)
     content = encode_dataset(deflated)
     begin = 144 + int.from_bytes(content[140:144], "little")
@@ -157,7 +157,7 @@ def test_service_that_takes_no_offset_is_told(service, instance, patience) -> No
     pages = iter([service.matches] * 5)
     service.answers["search"] = lambda request: request.reply(json.dumps(next(pages, [])).encode())
 
-    with pytest.raises(PacsError, match="gives a page of a search again; need a service that"):
+    with pytest.raises(PacsError, match="returns the same page of a search again; need"):
         PacsSource(DicomwebArchive(service.address, patience), 1000)
     assert len(service.requests) == 2
 

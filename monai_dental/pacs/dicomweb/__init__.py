@@ -1,1 +1,1 @@
-"""DICOMweb: a PACS by STOW-RS, QIDO-RS and WADO-RS."""
+"""DICOMweb: access to a PACS by STOW-RS, QIDO-RS and WADO-RS."""

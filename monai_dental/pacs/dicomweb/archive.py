@@ -1,4 +1,4 @@
-"""A PACS that is searched by QIDO-RS (PS3.18 10.6) and gives instances by WADO-RS (10.4)."""
+"""A PACS that is searched by QIDO-RS (PS3.18 10.6), with retrieval by WADO-RS (PS3.18 10.4)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DicomwebArchive:
 
     Args:
         address: The service and the query.
-        patience: How long we go on where the service does not answer.
+        patience: How long to retry if the service does not answer.
     """
 
     def __init__(self, address: DicomwebAddress, patience: Patience | None = None) -> None:
@@ -33,19 +33,19 @@ class DicomwebArchive:
         return str(self._address)
 
     def connect(self) -> DicomwebClient:
-        """A way to it for one thread; see `Archive.connect`."""
+        """Return a client for one thread; see `Archive.connect`."""
         return DicomwebClient(self._address, self._patience)
 
     def close(self) -> None:
-        """Nothing: each client has connections of its own."""
+        """Do nothing: each client has its own connections."""
 
 
 class DicomwebClient:
-    """One thread's way to a DICOMweb service; a `Client`.
+    """One thread's access to a DICOMweb service; a `Client`.
 
     Args:
         address: The service and the query.
-        patience: How long we go on where the service does not answer.
+        patience: How long to retry if the service does not answer.
 
     Raises:
         AddressError: A token would go over a connection that is not encrypted.
@@ -58,8 +58,8 @@ class DicomwebClient:
     def search(self) -> Iterator[FoundInstance]:
         """Search for instances, page by page; see `Client.search`.
 
-        A page is the last one when it is empty: a service may give less than it is asked for. One
-        that takes no offset would give the first page for ever.
+        The search ends at an empty page, since a service may return fewer results than requested. A
+        service that ignores the offset would return the first page forever.
         """
         for query in queries(self._address):
             offset = 0
@@ -68,8 +68,8 @@ class DicomwebClient:
                 found = {each.key for each in page}
                 if found <= known:
                     raise PacsError(
-                        f"{self._address}: gives a page of a search again; need a service that "
-                        "takes an offset"
+                        f"{self._address}: returns the same page of a search again; need a service "
+                        f"that supports offset"
                     )
                 known |= found
                 yield from page
@@ -96,6 +96,6 @@ class DicomwebClient:
 def _found(item: object, address: DicomwebAddress) -> FoundInstance:
     uids = [value_of(item, tag) for tag in (_STUDY, _SERIES, _INSTANCE)]
     if not all(isinstance(uid, str) for uid in uids):
-        raise PacsError(f"{address}: finds an instance without telling its UIDs")
+        raise PacsError(f"{address}: lists an instance without its UIDs")
     sop_class = value_of(item, _CLASS)
     return FoundInstance(InstanceKey(*uids), sop_class if isinstance(sop_class, str) else "")

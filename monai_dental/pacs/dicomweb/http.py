@@ -1,7 +1,7 @@
-"""Requests to a DICOMweb service: patient, authorized, and never larger than expected.
+"""Requests to a DICOMweb service, with retries, authorization, and limits on the answers.
 
-By requests, and not by dicomweb-client, which takes what it stores as bytes and what it retrieves
-as datasets, each whole in memory; sets no limit to an answer; and follows redirections.
+This uses requests, not dicomweb-client, which holds each stored or retrieved instance in memory as
+a whole, does not limit the size of an answer, and follows redirections.
 """
 
 from __future__ import annotations
@@ -27,50 +27,50 @@ TOKEN = "MONAI_DENTAL_TOKEN"
 
 _CONNECT_S, _READ_S = 10.0, 120.0
 _BUSY = (408, 425, 429, 502, 503, 504)
-_FAULT = 500  # of the service just now, or with this very instance
+_FAULT = 500  # a temporary fault of the service, or one with this instance
 _NO_ENTRY = (401, 403, 407)
-_UNQUOTED = "*?,:;@/!$'()"  # what a query may hold as it is (RFC 3986 3.4)
+_UNQUOTED = "*?,:;@/!$'()"  # allowed in a query without encoding (RFC 3986 3.4)
 _CHUNK = 1 << 16
 _MAX_JSON_BYTES = 64 << 20
 
 
 class Body(Protocol):
-    """What is sent with a request."""
+    """The body of a request."""
 
     def __len__(self) -> int:
         """Return the number of bytes."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Some of what follows."""
+        """Read at most `size` bytes."""
 
     def seek(self, position: int, whence: int = 0, /) -> int:
-        """Go there."""
+        """Set the position."""
 
     def tell(self) -> int:
-        """Where it stands."""
+        """Return the position."""
 
 
 class NotThereError(PacsError):
-    """The service has no such thing (404, 410)."""
+    """The service has no such resource (404, 410)."""
 
 
 class HttpClient:
-    """A service and the connections to it. For one thread.
+    """A service and the connections to it, for one thread.
 
-    A request that is not answered, or with a status that says "later" (429, 5xx), is sent again
-    after a pause, for which `Retry-After` is honoured. Certificates are always checked, by the
-    authorities of `REQUESTS_CA_BUNDLE` where that is set. Redirections are errors: they could take
-    a token, or a patient's image, anywhere. What ~/.netrc has for the host goes over plain HTTP to
-    this machine alone, and what is for this machine through no proxy.
+    A request without an answer, or with a status that means "later" (429, 5xx), is sent again after
+    a pause that honours `Retry-After`. Certificates are always verified, by the authorities of
+    `REQUESTS_CA_BUNDLE` if it is set. Redirections are errors: they could send a token or a
+    patient's image anywhere. Over plain HTTP, a login in ~/.netrc is sent only to this machine;
+    requests to this machine use no proxy.
 
     Args:
         address: The service.
-        patience: How often a request is sent, with which pauses.
+        patience: Number of attempts, and pauses between them.
         tokens: Environment variables; the first one that is set holds the bearer token.
 
     Raises:
-        AddressError: A token would go over a connection that is not encrypted.
-        MissingPackageError: requests is not there.
+        AddressError: A token would be sent over an unencrypted connection.
+        MissingPackageError: requests is not installed.
     """
 
     def __init__(
@@ -97,28 +97,28 @@ class HttpClient:
         content_type: str = "",
         query: dict[str, str] | None = None,
     ) -> Iterator[Response]:
-        """Send a request, and give its answer, whose body is not read yet.
+        """Send a request, and yield its answer, whose body has not been read yet.
 
         Args:
             method: GET or POST.
-            path: Below the base of the service.
-            accept: Which media types the answer may have.
-            body: What is sent, piece by piece; a retry reads it from the first byte again.
-            content_type: Its media type.
-            query: Parameters.
+            path: Path below the base URL of the service.
+            accept: Media types that the answer may have.
+            body: The body, sent piece by piece; a retry sends it from the beginning.
+            content_type: Media type of the body.
+            query: Query parameters.
 
         Raises:
-            PacsUnavailableError: There is no answer, or none that lets us in.
-            FaultError: The service failed (5xx), or its answer breaks off.
+            PacsUnavailableError: There is no answer, or we are not authorized.
+            FaultError: The service failed (5xx), or its answer ends too early.
             PacsError: The service refuses the request.
         """
         import requests
 
         url = self._address.url + path
         if query:
-            # Orthanc 1.10 takes a wildcard for a letter where it is percent-encoded.
+            # Orthanc 1.10 treats a percent-encoded wildcard as a literal character.
             url += f"?{urllib.parse.urlencode(query, safe=_UNQUOTED, quote_via=urllib.parse.quote)}"
-        # Orthanc takes a second to compress a panoramic radiograph: longer than to send it.
+        # No compression: Orthanc needs a second for a panoramic radiograph, longer than to send it.
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -129,8 +129,8 @@ class HttpClient:
             )  # fmt: skip
         except requests.exceptions.SSLError:
             raise PacsUnavailableError(
-                f"{self._address}: its certificate cannot be verified; need one of an authority "
-                "that is known here, or in the file that REQUESTS_CA_BUNDLE names"
+                f"{self._address}: its certificate cannot be verified; need one from an authority "
+                "that this machine trusts, or that is in the file that REQUESTS_CA_BUNDLE names"
             ) from None
         except (requests.exceptions.RequestException, OSError) as error:
             raise PacsUnavailableError(
@@ -140,22 +140,22 @@ class HttpClient:
             self._check(response)
             yield response
         except requests.exceptions.RequestException:
-            raise BrokenAnswerError(f"{self._address}: its answer breaks off") from None
+            raise BrokenAnswerError(f"{self._address}: its answer ends too early") from None
         finally:
             response.close()
 
     def get_json(self, path: str, query: dict[str, str] | None = None) -> Any:
-        """Read what the service says in JSON.
+        """Get an answer in JSON.
 
         Args:
-            path: Below the base of the service.
-            query: Parameters.
+            path: Path below the base URL of the service.
+            query: Query parameters.
 
         Returns:
-            The decoded answer; None where the service says that there is nothing (204).
+            The decoded answer; None for No Content (204).
 
         Raises:
-            PacsError: As of `request`, or it is no JSON, or too large.
+            PacsError: As for `request`; or the answer is not JSON, or is too large.
         """
         with self.request("GET", path, accept="application/dicom+json", query=query) as response:
             if response.status_code == 204:
@@ -171,7 +171,7 @@ class HttpClient:
 
     def _check(self, response: Response) -> None:
         status = response.status_code
-        if 200 <= status < 300 or status == 409:  # of STOW-RS: with a list of what it refuses
+        if 200 <= status < 300 or status == 409:  # STOW-RS: the answer lists what it refuses
             return
         said = f"{self._address}: answers with HTTP status {status}"
         if status in _NO_ENTRY:
@@ -182,22 +182,22 @@ class HttpClient:
         if status in (404, 410):
             raise NotThereError(said)
         if 300 <= status < 400:
-            raise PacsUnavailableError(f"{said}, elsewhere; need the address where it is")
+            raise PacsUnavailableError(f"{said}, a redirection; need the address of the service")
         if status in (*_BUSY, 507):
             raise PacsUnavailableError(said)
         raise FaultError(said) if status >= _FAULT else PacsError(said)
 
 
 class BrokenAnswerError(FaultError):
-    """An answer ended before it was whole."""
+    """An answer ended before it was complete."""
 
 
 def read_limited(response: Response, max_bytes: int) -> bytes:
-    """The body of an answer.
+    """Read the body of an answer.
 
     Args:
         response: The answer.
-        max_bytes: How large it may be; no more than that is taken into memory.
+        max_bytes: Maximum size; no more than that is held in memory.
 
     Raises:
         PacsError: It is larger.
@@ -209,11 +209,11 @@ def read_limited(response: Response, max_bytes: int) -> bytes:
 
 
 def chunks(response: Response, max_bytes: int) -> Iterator[bytes]:
-    """The body of an answer, piece by piece.
+    """Yield the body of an answer, piece by piece.
 
     Args:
         response: The answer.
-        max_bytes: How large it may be.
+        max_bytes: Maximum size.
 
     Raises:
         PacsError: It is larger.
@@ -238,7 +238,7 @@ def _open_session(address: DicomwebAddress, patience: Patience, tokens: tuple[st
 
     retry = Retry(
         total=patience.attempts - 1,
-        allowed_methods=None,  # a POST too: the same instance again changes nothing
+        allowed_methods=None,  # POST too: sending the same instance again changes nothing
         status_forcelist=(*_BUSY, _FAULT),
         backoff_factor=patience.first_pause_s / 2,  # urllib3 waits 0, 2, 4, 8… times that
         backoff_max=int(patience.longest_pause_s),
@@ -252,16 +252,16 @@ def _open_session(address: DicomwebAddress, patience: Patience, tokens: tuple[st
     parts = urllib.parse.urlsplit(address.url)
     is_readable_by_others = parts.scheme != "https" and not _is_here(parts)
     if token and is_readable_by_others:
-        raise AddressError(f"{address}: a token would be readable on the way; need dicomweb+https")
+        raise AddressError(f"{address}: would send a token unencrypted; need dicomweb+https")
     if token:
         session.auth = _bearer(token)
     elif is_readable_by_others:
-        session.auth = lambda request: request  # or what ~/.netrc has for the host would be sent
+        session.auth = lambda request: request  # else requests would send a login in ~/.netrc
     return session
 
 
 def _bearer(token: str) -> Callable[[PreparedRequest], PreparedRequest]:
-    # As a header of the session a token would give way to what ~/.netrc has for the host.
+    # A login in ~/.netrc would override a token in the session's headers.
     def authorize(request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = f"Bearer {token}"
         return request
@@ -270,7 +270,7 @@ def _bearer(token: str) -> Callable[[PreparedRequest], PreparedRequest]:
 
 
 def _is_here(parts: urllib.parse.SplitResult) -> bool:
-    """Whether a URL leads to this machine."""
+    """Return whether a URL is on this machine."""
     host = parts.hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -279,7 +279,7 @@ def _is_here(parts: urllib.parse.SplitResult) -> bool:
 
 
 def _kind(error: BaseException) -> str:
-    """What hindered a connection, without the address that such messages quote, query and all."""
+    """Return why a connection failed, without the URL and query that such messages quote."""
     from urllib3.exceptions import MaxRetryError, NameResolutionError
     from urllib3.exceptions import TimeoutError as TimeoutError_
 

@@ -1,8 +1,8 @@
 """The bodies of STOW-RS requests and WADO-RS answers: multipart/related (RFC 2387, RFC 2046).
 
-By hand, since requests-toolbelt writes multipart/form-data alone, with a name for each part, which
-STOW-RS does not know; and its decoder takes a whole answer into memory, as dicomweb-client does,
-whose `iter_instances` parses each instance besides.
+No library does this: requests-toolbelt writes only multipart/form-data, whose parts have names,
+which STOW-RS does not know. Its decoder holds a whole answer in memory; so does dicomweb-client,
+whose `iter_instances` also parses each instance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046 5.1.1
 
 
 class Body:
-    """A body with one DICOM file in it, which is read from where it is, piece by piece.
+    """A body with one DICOM file, which is read piece by piece without a copy.
 
     Args:
         parcel: The file.
@@ -38,20 +38,20 @@ class Body:
         self._position = 0
 
     def __len__(self) -> int:
-        """Return the number of bytes: requests sends it beforehand."""
+        """Return the number of bytes, which requests sends in the header."""
         return sum(self._sizes)
 
     def tell(self) -> int:
-        """Where it stands."""
+        """Return the position."""
         return self._position
 
     def seek(self, position: int, whence: int = 0) -> int:
-        """Go there: urllib3 goes back before it sends a request again."""
+        """Set the position: urllib3 rewinds the body before it sends a request again."""
         self._position = position + (0, self._position, len(self))[whence]
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Some of what follows."""
+        """Read at most `size` bytes."""
         begin = 0
         for part, length in zip(self._parts, self._sizes, strict=True):
             if self._position < begin + length:
@@ -84,20 +84,20 @@ def encode(parcel: Parcel) -> tuple[Body, str]:
 
 
 def read_only_part(content_type: str, chunks: Iterable[bytes], stream: BinaryIO) -> int:
-    """Write the one part of a body, as it comes, to a file.
+    """Write the only part of a body to a file, piece by piece.
 
     Args:
-        content_type: The media type of the body. One that is application/dicom, which servers were
-            seen to send in spite of the standard, is the part itself.
+        content_type: The media type of the body. If it is application/dicom, which some servers
+            send against the standard, the body itself is the part.
         chunks: The body.
-        stream: Where the part goes; what it holds is whole only when this returns.
+        stream: The file to write; it is complete only when this returns.
 
     Returns:
         The number of bytes of the part.
 
     Raises:
-        BrokenAnswerError: It ends too early.
-        PacsError: It is no such body, or has another number of parts.
+        BrokenAnswerError: The body ends too early.
+        PacsError: It is not such a body, or does not have exactly one part.
     """
     header = Message()
     header["Content-Type"] = content_type
@@ -120,17 +120,17 @@ def read_only_part(content_type: str, chunks: Iterable[bytes], stream: BinaryIO)
         rest = rest[sure:]
     part, found, tail = rest.partition(delimiter)
     if not found:
-        raise BrokenAnswerError("the answer ends in mid-instance")
+        raise BrokenAnswerError("the answer ends in the middle of an instance")
     for piece in pieces:
         if len(tail) < _MAX_HEAD:
             tail += piece
     if not tail.startswith(b"--"):
-        raise PacsError("the answer holds more than one instance, or ends early; need the one")
+        raise PacsError("the answer has more than one instance, or ends too early; need only one")
     return count + stream.write(part)
 
 
 def _skip_to(end: bytes, head: bytes, delimiter: bytes, pieces: Iterable[bytes]) -> bytes:
-    """What follows the headers of the first part."""
+    """Skip the headers of the first part, and return the bytes read after them."""
     found = head
     for piece in pieces:
         found += piece

@@ -1,8 +1,9 @@
-"""A PACS that takes instances by STOW-RS (PS3.18 10.5), and shows them by QIDO-RS and WADO-RS."""
+"""A PACS that stores instances by STOW-RS (PS3.18 10.5), with QIDO-RS and WADO-RS as proof."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +22,13 @@ from monai_dental.pacs.dicomweb.http import (
     NotThereError,
     chunks,
 )
-from monai_dental.pacs.parcel import ASK_BACK, COPY, STATUS, InstanceKey, Parcel, check_copy, pack
+from monai_dental.pacs.parcel import ASK_BACK, STATUS, InstanceKey, Parcel, pack
 from monai_dental.pacs.retry import BRIEF, Patience, Streak
 
 OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
-"""Environment variables of a target's token; the second one where the first is not set."""
+"""Environment variables of a target's token; the second is used if the first is not set."""
 
 _INSTANCE = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # as it was stored
-_GROWTH, _MARGIN = 8, 1 << 20  # an archive may give back uncompressed what it got compressed
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _DUPLICATE = 0x0111
 _SOP_INSTANCE_UID, _REFERENCED_UID = "00080018", "00081155"
@@ -39,15 +39,15 @@ _BREAKS = 3
 class DicomwebTarget:
     """A DICOMweb service as target of derived instances; an `ObjectTarget` and a `ParcelTarget`.
 
-    An instance is stored when the service shows it to a search and gives the same pixels back. It
-    survives pickling; each process has connections of its own, and each is for one thread.
+    An instance counts as stored once a search finds it and the service returns the same pixels. A
+    target can be pickled; each process then has its own connections. A target is for one thread.
 
     Args:
         address: The service.
-        patience: How long we go on where the service does not answer.
+        patience: How long to retry if the service does not answer.
         tokens: Environment variables; the first one that is set holds the bearer token.
-        scratch: Folder for what is fetched to be compared; None for the system's own.
-        proof: What proves that an instance has arrived: `ASK_BACK` or `STATUS`.
+        scratch: Folder for copies that are fetched and compared; None for the system's own.
+        proof: Proof that an instance has arrived: `ASK_BACK` or `STATUS`.
     """
 
     def __init__(
@@ -65,15 +65,16 @@ class DicomwebTarget:
         self._streak = Streak()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave the connections behind."""
-        return DicomwebTarget, (self.address, self._patience, self._tokens)
+        """Pickle without the connections."""
+        make = functools.partial(DicomwebTarget, scratch=self._scratch, proof=self._proof)
+        return make, (self.address, self._patience, self._tokens)
 
     def prepare(self) -> None:
-        """Check that the service is there and lets us in; within a second or so.
+        """Check that the service can be reached and authorizes us; takes about a second at most.
 
         Raises:
-            PacsError: It is not, or does not.
-            AddressError: A token would go over a connection that is not encrypted.
+            PacsError: It cannot be reached, or does not authorize us.
+            AddressError: A token would be sent over an unencrypted connection.
         """
         check_service(self.address, self._tokens)
 
@@ -84,11 +85,11 @@ class DicomwebTarget:
             self._client = None
 
     def store(self, derived: Dataset) -> StoredObject:
-        """Send an instance, and see that it has arrived; see `ObjectTarget.store`.
+        """Send an instance, and check that it has arrived; see `ObjectTarget.store`.
 
         Raises:
-            PacsUnavailableError: The service cannot be reached, lets us in no more, has no room, or
-                failed with five instances on end.
+            PacsUnavailableError: The service cannot be reached, no longer authorizes us, has no
+                space, or failed with five instances in a row.
             PacsError: The service refuses the instance, or does not keep it.
             CorruptImageError: The instance cannot be written.
         """
@@ -97,7 +98,7 @@ class DicomwebTarget:
         return parcel.stored
 
     def send(self, parcel: Parcel) -> str:
-        """Send an instance, and see that it has arrived; see `ParcelTarget.send`."""
+        """Send an instance, and check that it has arrived; see `ParcelTarget.send`."""
         with self._streak.watch(parcel.key.sop_instance_uid):
             reason = self._send(parcel)
             if reason in _OUT_OF_RESOURCES:
@@ -108,8 +109,7 @@ class DicomwebTarget:
                 )
             if self._proof == STATUS:
                 return STATUS
-            self._prove(parcel)
-        return COPY
+            return self._prove(parcel)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
         """Ask whether the service still has an instance; see `ObjectTarget.find`.
@@ -120,10 +120,10 @@ class DicomwebTarget:
         return stored if self._has(InstanceKey.parse(stored.location)) else None
 
     def _send(self, parcel: Parcel) -> int | None:
-        """Send an instance; the Failure Reason where it is refused."""
+        """Send an instance; return the Failure Reason if it is refused, or None."""
         body, content_type = multipart.encode(parcel)
         client, answer = self._open(), None
-        # Where the answer tells nothing, the proof tells all.
+        # A broken answer is ignored: the proof shows whether the instance has arrived.
         with (
             contextlib.closing(body),
             contextlib.suppress(BrokenAnswerError),
@@ -138,19 +138,19 @@ class DicomwebTarget:
                 raise PacsError(f"{self.address}: refuses the instance without a reason")
         return dict(_failures(answer)).get(parcel.key.sop_instance_uid)
 
-    def _prove(self, parcel: Parcel) -> None:
-        # An archive may index what it took only later.
+    def _prove(self, parcel: Parcel) -> str:
+        # An archive may index an instance some time after it has stored it.
         if not self._patience.until(lambda: self._has(parcel.key)):
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
         with tempfile.TemporaryFile(dir=self._scratch) as copy:
-            fetch(self._open(), parcel.key, copy, _GROWTH * parcel.size + _MARGIN)
-            check_copy(parcel, copy)
+            fetch(self._open(), parcel.key, copy, parcel.longest_copy)
+            return parcel.prove(copy)
 
     def _has(self, key: InstanceKey) -> bool:
         path = f"/studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances"
         try:
             found = self._open().get_json(path, {"SOPInstanceUID": key.sop_instance_uid})
-        except NotThereError:  # some say so of a study that they do not have
+        except NotThereError:  # some services answer so for an unknown study
             return False
         return key.sop_instance_uid in [value_of(each, _SOP_INSTANCE_UID) for each in found or ()]
 
@@ -160,15 +160,15 @@ class DicomwebTarget:
 
 
 def check_service(address: DicomwebAddress, tokens: tuple[str, ...]) -> None:
-    """Check that a service is there and lets us in; within a second or so.
+    """Check that a service can be reached and authorizes us; takes about a second at most.
 
     Args:
         address: The service.
-        tokens: As of `HttpClient`.
+        tokens: As for `HttpClient`.
 
     Raises:
-        PacsError: It is not, or does not.
-        AddressError: A token would go over a connection that is not encrypted.
+        PacsError: It cannot be reached, or does not authorize us.
+        AddressError: A token would be sent over an unencrypted connection.
     """
     client = HttpClient(address, BRIEF, tokens)
     try:
@@ -183,13 +183,13 @@ def fetch(client: HttpClient, key: InstanceKey, stream: BinaryIO, max_bytes: int
     Args:
         client: The service.
         key: The instance.
-        stream: Where it goes; emptied at each of the three attempts.
-        max_bytes: How large it may be.
+        stream: The file to write; emptied at each of the three attempts.
+        max_bytes: Maximum size.
 
     Raises:
         NotThereError: The service does not have it.
         PacsUnavailableError: The service does not answer.
-        PacsError: It sends something else, too much, or breaks off to the last.
+        PacsError: It sends something else, or too much, or breaks off at each attempt.
     """
     path = "/studies/{}/series/{}/instances/{}".format(*str(key).split("/"))
     for attempt in range(1, _BREAKS + 1):
@@ -206,10 +206,10 @@ def fetch(client: HttpClient, key: InstanceKey, stream: BinaryIO, max_bytes: int
 
 
 def value_of(item: Any, tag: str) -> Any:
-    """The first value of an element in the DICOM JSON model (PS3.18 F.2); None for none.
+    """Return the first value of an element in the DICOM JSON Model (PS3.18 F.2), or None.
 
     Args:
-        item: A dataset in JSON, or whatever a service says instead.
+        item: A dataset in JSON, or whatever a service sends instead.
         tag: Eight hexadecimal digits.
     """
     element = item.get(tag) if isinstance(item, dict) else None

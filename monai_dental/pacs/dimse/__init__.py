@@ -1,1 +1,1 @@
-"""DIMSE: a PACS by C-STORE, C-FIND, C-GET and storage commitment."""
+"""DIMSE: access to a PACS by C-STORE, C-FIND, C-GET, C-MOVE and storage commitment."""

@@ -1,4 +1,4 @@
-"""A PACS that is searched by C-FIND and gives instances by C-GET or C-MOVE (PS3.4 annex C)."""
+"""A PACS that is searched by C-FIND, with retrieval by C-GET or C-MOVE (PS3.4 annex C)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from monai_dental.pacs.parcel import InstanceKey
 from monai_dental.pacs.retry import Patience
 from monai_dental.pacs.source import FoundInstance
 
-# Keys of PS3.4 C.6.2.1 and other attributes of the patient and study modules; what is in neither
-# list is a key of the instance.
+# Keys of PS3.4 C.6.2.1, and other attributes of the patient and study modules. Keys in neither list
+# are keys of the instance.
 _STUDY_KEYS = frozenset(
     (
         "StudyInstanceUID",
@@ -86,7 +86,7 @@ _CLASSES = (
     uid.ComputedRadiographyImageStorage,
     uid.CTImageStorage,
 )
-"""What a dental instance may be, where the PACS does not say."""
+"""SOP classes that a dental instance may have, for a PACS that does not give the class."""
 
 
 class DimseArchive:
@@ -94,9 +94,9 @@ class DimseArchive:
 
     Args:
         address: The application entity and the query.
-        calling_ae_title: Our own AE title, which it may have to know.
-        patience: How long we go on where it does not answer.
-        listener: Where it moves instances to (C-MOVE), stopped by `close`; None for C-GET.
+        calling_ae_title: Our own AE title, which it may need to know.
+        patience: How long to retry if it does not answer.
+        listener: Receives the instances by C-MOVE, and is stopped by `close`; None for C-GET.
     """
 
     def __init__(
@@ -114,24 +114,24 @@ class DimseArchive:
         return str(self._address)
 
     def connect(self) -> DimseClient:
-        """A way to it for one thread; see `Archive.connect`."""
+        """Return a client for one thread; see `Archive.connect`."""
         return DimseClient(self._address, self._title, self._patience, self._listener)
 
     def close(self) -> None:
-        """Listen no more; see `Archive.close`."""
+        """Stop the listener; see `Archive.close`."""
         if self._listener is not None:
             self._listener.stop()
             self._listener = None
 
 
 class DimseClient:
-    """One thread's way to an application entity; a `Client`.
+    """One thread's access to an application entity; a `Client`.
 
     Args:
         address: The application entity and the query.
         calling_ae_title: Our own AE title.
-        patience: How long we go on where it does not answer.
-        listener: Where it moves instances to (C-MOVE); None for C-GET.
+        patience: How long to retry if it does not answer.
+        listener: Receives the instances by C-MOVE; None for C-GET.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class DimseClient:
     def search(self) -> Iterator[FoundInstance]:
         """Search for studies, their series and their instances; see `Client.search`.
 
-        Level by level, as PS3.4 C.4.1.3.1.1 has it: many archives do not search otherwise.
+        The search goes level by level (PS3.4 C.4.1.3.1.1): many archives support no other.
         """
         is_listening = self._listener is not None
         persist(
@@ -163,7 +163,7 @@ class DimseClient:
                         yield FoundInstance(key, match["SOPClassUID"])
 
     def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
-        """Fetch an instance as it was stored, where the PACS will; see `Client.fetch`."""
+        """Fetch an instance, as stored if the PACS does so; see `Client.fetch`."""
         try:
             content = self._fetch(found, max_bytes)
         except NotOfferedError as error:
@@ -191,7 +191,7 @@ class DimseClient:
         return persist(fetch, self._address, self._patience)
 
     def _uids(self, level: str, keys: dict[str, str], **above: str) -> list[str]:
-        """The unique keys of all matches at a level."""
+        """Return the unique keys of all matches at a level."""
         keyword = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}[level]
         return [match[keyword] for match in self._find(level, keys, **above) if match[keyword]]
 
@@ -218,10 +218,10 @@ class DimseClient:
 
 
 def _split(query: dict[str, str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """The keys of studies, of series and of instances."""
+    """Split a query into the keys of studies, of series and of instances."""
     study = {key: value for key, value in query.items() if key in _STUDY_KEYS}
     series = {key: value for key, value in query.items() if key in _SERIES_KEYS}
     image = {key: query[key] for key in query if key not in study and key not in series}
-    if "Modality" in series:  # or each study would be looked into
+    if "Modality" in series:  # else every study would be searched
         study.setdefault("ModalitiesInStudy", series["Modality"])
     return study, series, image

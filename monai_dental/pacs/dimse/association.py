@@ -1,4 +1,4 @@
-"""Associations with a PACS, and what goes wrong when one asks for them (PS3.8, PS3.7 annex D)."""
+"""Associations with a PACS, and their errors (PS3.8, PS3.7 annex D)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ANSWER_S = 120.0  # an archive may write to tape before it answers
 _IDLE_S = 120.0
 _TRANSIENT = 2  # the result "rejected-transient" of PS3.8 9.3.4
 VERIFICATION = "1.2.840.10008.1.1"
-"""C-ECHO: with its context an association comes about though nothing else is accepted, so that the
-answer is about a service or an instance, not about the PACS."""
+"""C-ECHO: its context lets an association be accepted even if all others are refused. An error is
+then about a service or an instance, not about the PACS."""
 MAX_CONTEXTS = 128
 """How many presentation contexts fit into one association (PS3.8 9.3.2.2: odd numbers to 255)."""
 
 
 class BusyError(PacsUnavailableError):
-    """An association did not come about, but another attempt may bring it."""
+    """An association could not be opened, but another attempt may succeed."""
 
 
 class BrokenOffError(PacsError):
@@ -43,15 +43,16 @@ class NoRoomError(PacsError):
 
 
 class NotOfferedError(PacsError):
-    """The PACS does not offer a service to us, or not for this instance."""
+    """The PACS does not offer us a service, or not for this instance."""
 
 
 class Link:
-    """An association that is opened when it is needed, and used again as long as it lasts.
+    """An association that is opened when needed, and reused as long as it lasts.
 
     Args:
-        open_association: Opens one that holds the pairs of SOP class and transfer syntax given.
-        limit: How many pairs it has room for.
+        open_association: Opens an association with the given pairs of SOP class and transfer
+            syntax.
+        limit: Maximum number of pairs in one association.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class Link:
         self._contexts: set[tuple[str, str]] = set()
 
     def use(self, contexts: Sequence[tuple[str, str]] = ()) -> Association:
-        """The association, opened anew where it ended or lacks a pair.
+        """Return the association; open a new one if it has ended or lacks a pair.
 
         Args:
-            contexts: Pairs of SOP class and transfer syntax. What was needed earlier is held too,
-                where there is room.
+            contexts: Pairs of SOP class and transfer syntax. Pairs that were needed earlier are
+                kept if there is room.
 
         Raises:
             PacsUnavailableError: It cannot be opened.
@@ -82,7 +83,7 @@ class Link:
         return association
 
     def abandon(self) -> None:
-        """Abort the association, which may still be half in an exchange."""
+        """Abort the association, even in the middle of an exchange."""
         if self._association is not None:
             with contextlib.suppress(RuntimeError, OSError):
                 self._association.abort()
@@ -106,20 +107,20 @@ def associate(
     """Open an association.
 
     Args:
-        address: Whom to ask.
-        calling_ae_title: Who asks.
+        address: The application entity.
+        calling_ae_title: Our own AE title.
         contexts: The presentation contexts to propose.
         storage_roles: SOP classes that the other side may send to us, for C-GET.
         handlers: pynetdicom's event handlers.
 
     Returns:
-        The association. What it sends and receives pynetdicom logs, where a program lets it: see
-        `monai_dental.pacs.quiet`.
+        The association. pynetdicom logs what it sends and receives, unless the program prevents it:
+        see `monai_dental.pacs.quiet`.
 
     Raises:
-        BusyError: There is no answer, or one that lets hope.
+        BusyError: There is no answer, or another attempt may succeed.
         PacsUnavailableError: It is refused for good.
-        MissingPackageError: pynetdicom is not there.
+        MissingPackageError: pynetdicom is not installed.
     """
     require("pynetdicom")
     from pynetdicom import AE, build_role
@@ -156,25 +157,25 @@ def associate(
             f"{address}: rejects the association of AE title {calling_ae_title}: {reason.lower()}"
         )
     if association.is_aborted and association.acceptor.primitive is not None:
-        raise PacsUnavailableError(f"{address}: accepts none of what would be sent")
-    way = " by TLS, or one of the two certificates is not signed as the other side wants"
+        raise PacsUnavailableError(f"{address}: accepts none of the proposed contexts")
+    way = " by TLS, or one side does not trust the other's certificate"
     raise BusyError(f"{address}: does not answer as a DICOM application entity{way if tls else ''}")
 
 
 def _tls_arguments(address: DimseAddress) -> Any:
-    """What pynetdicom takes for TLS; None where it is not wanted."""
+    """Return pynetdicom's arguments for TLS; None without TLS."""
     if not address.is_tls:
         return None
     if address.tls is None:
-        raise PacsUnavailableError(f"{address}: no files for TLS are known")
+        raise PacsUnavailableError(f"{address}: no files for TLS are given")
     try:
         return address.tls.client_context(), None  # without a host name, which is not compared
-    except PacsError as error:  # ours to mend: no instance is at fault
+    except PacsError as error:  # our files are at fault, not an instance
         raise PacsUnavailableError(str(error)) from error
 
 
 def accepted_syntaxes(association: Association, sop_class: str) -> dict[str, int]:
-    """The transfer syntaxes that were accepted for a SOP class, each with its context's ID."""
+    """Return the transfer syntaxes accepted for a SOP class, each with its context's ID."""
     return {
         str(context.transfer_syntax[0]): context.context_id
         for context in association.accepted_contexts
@@ -183,6 +184,6 @@ def accepted_syntaxes(association: Association, sop_class: str) -> dict[str, int
 
 
 def format_status(status: Dataset | int | None) -> str:
-    """A status without its Error Comment, which can hold anything."""
+    """Return a status in words, without its Error Comment, which can hold anything."""
     code = status.get("Status") if isinstance(status, Dataset) else status
     return "no status" if code is None else f"status {code:04X}"

@@ -1,4 +1,4 @@
-"""Storage commitment: an archive's word that it keeps an instance (PS3.4 annex J, push model)."""
+"""Storage commitment: an archive's promise to keep an instance (PS3.4 annex J, push model)."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from monai_dental.pacs.parcel import Parcel
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 STORAGE_COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 REQUEST = 1
-"""The action type of a request, as of PS3.4 table J.3-1."""
+"""The action type of a request (PS3.4 table J.3-1)."""
 
 _SUCCESS, _INVALID_ARGUMENT = 0x0000, 0x0115
 _REPORTS = (1, 2)  # all committed; some are not (PS3.4 J.3.3)
-_LONGEST_REPORT = 1 << 16  # of one instance; as bytes
+_LONGEST_REPORT = 1 << 16  # in bytes; a report is about one instance
 _WAIT_S, _PAUSE_S = 5.0, 600.0
 
 
 class StoppedError(PacsUnavailableError):
-    """Nobody waits for a report any more."""
+    """The wait for a report was stopped."""
 
 
 class Commitments:
-    """Requests for commitment, and the reports on them, which come on whatever association.
+    """Requests for storage commitment, and their reports, which may arrive on any association.
 
-    One who asks waits a little for the report. Where none comes, the archive cannot reach us or
-    takes its time: for some minutes nobody is asked, and what arrives is proven otherwise.
+    A request waits a short time for its report. If none arrives, the archive cannot reach us or is
+    slow: then no requests are made for some minutes, and arrival is proven in other ways.
 
     Args:
-        ae_title: The archive's, under which it may call to report.
+        ae_title: The archive's AE title, under which it sends reports.
         wait_s: How long to wait for a report, in seconds.
-        pause_s: How long nobody is asked where none came, in seconds.
-        say: Takes one line for the log; by default nobody is told.
+        pause_s: How long to make no requests after a missing report, in seconds.
+        say: Logs one line; by default nothing is logged.
     """
 
     def __init__(
@@ -61,36 +61,35 @@ class Commitments:
 
     @property
     def is_paused(self) -> bool:
-        """Whether nobody is asked just now."""
+        """Whether requests are paused."""
         return time.monotonic() < self._pause_end
 
     def pause(self, reason: str) -> None:
-        """Ask nobody for some minutes.
+        """Make no requests for some minutes.
 
         Args:
             reason: Why, for the log.
         """
         self._pause_end = time.monotonic() + self._pause_s
-        self._say(f"no storage commitment, instances are asked back: {reason}")
+        self._say(f"no storage commitment, the archive is queried instead: {reason}")
 
     def stop(self) -> None:
-        """Wait for no report any more."""
+        """Stop waiting for reports."""
         with self._reported:
             self._is_stopped = True
             self._reported.notify_all()
 
     def ask(self, send: Callable[[str], None]) -> set[str] | None:
-        """Ask for commitment, and wait for the report.
+        """Request commitment, and wait for the report.
 
         Args:
-            send: Sends the request under the Transaction UID that it is given; what it raises is
-                raised here.
+            send: Sends the request with the given Transaction UID; its errors are raised here.
 
         Returns:
-            The SOP Instance UIDs that are committed; None where no report came.
+            The committed SOP Instance UIDs, or None if no report arrived.
 
         Raises:
-            StoppedError: It was stopped.
+            StoppedError: The wait was stopped.
         """
         transaction = str(generate_uid(prefix=None))
         with self._reported:
@@ -108,15 +107,15 @@ class Commitments:
         if committed is None and self._is_stopped:
             raise StoppedError("the node stops before the archive has reported")
         if committed:
-            self._say("the archive commits itself to keep what arrives")
+            self._say("the archive commits to keeping what arrives")
         return committed
 
     def report(self, event: Any) -> tuple[int, None]:
-        """Take a report; pynetdicom's handler of EVT_N_EVENT_REPORT.
+        """Receive a report; pynetdicom's handler of EVT_N_EVENT_REPORT.
 
         Returns:
-            The status of PS3.7 10.1.1.1.8 and no data set. Reports on what nobody waits for any
-            more are taken too, and change nothing.
+            The status of PS3.7 10.1.1.1.8 and no data set. Reports that nobody waits for any longer
+            are accepted, too, and change nothing.
         """
         content = event.request.EventInformation
         if content is None or len(content.getvalue()) > _LONGEST_REPORT:
@@ -138,17 +137,17 @@ class Commitments:
         return _SUCCESS, None
 
     def _say(self, text: str) -> None:
-        """Say it, once until something else is to be said."""
+        """Log a line, unless it repeats the last one."""
         if text != self._said:
             self._said = text
             self._tell(text)
 
 
 def make_request(parcel: Parcel, transaction: str) -> Dataset:
-    """The action information of a request (PS3.4 table J.3-1).
+    """Return the action information of a request (PS3.4 table J.3-1).
 
     Args:
-        parcel: What the archive shall keep.
+        parcel: The instance that the archive should keep.
         transaction: The Transaction UID.
     """
     item = Dataset()

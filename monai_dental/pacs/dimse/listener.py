@@ -1,4 +1,4 @@
-"""Where an archive sends what we ask it to move to us (C-MOVE, PS3.4 C.4.2)."""
+"""Storage SCP that receives the instances we request by C-MOVE (PS3.4 C.4.2)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SILENCE_S = 60.0
 
 
 class TemporaryFile:
-    """A file without a name, in which an instance is put together; a `Sink`.
+    """An unnamed file that collects an instance; a `Sink`.
 
     Args:
-        head: What it begins with.
-        folder: Where it is; None for the system's own place.
+        head: Its first bytes.
+        folder: Its folder; None for the system's own.
     """
 
     def __init__(self, head: bytes, folder: Path | None) -> None:
@@ -35,27 +35,27 @@ class TemporaryFile:
         self.stream.write(head)
 
     def write(self, content: Any, /) -> None:
-        """Take a piece."""
+        """Write a piece."""
         self.stream.write(content)
 
     def discard(self) -> None:
-        """Forget all pieces."""
+        """Discard the file."""
         self.stream.close()
 
 
 class Listener:
-    """A Storage SCP that takes from one archive the instances that are asked for, and no others.
+    """A Storage SCP that accepts only requested instances, and only from one archive.
 
     Args:
-        archive: The archive; its AE title alone may call.
-        ae_title: Our own, which the archive knows as a destination, with host and port.
-        port: Where to listen; 0 for any port that is free.
-        max_bytes: How large an instance may be.
-        host: The address to listen on.
+        archive: The archive; only its AE title may call.
+        ae_title: Our own AE title, which the archive knows as a destination, with host and port.
+        port: Port to listen on; 0 for any free port.
+        max_bytes: Maximum size of an instance.
+        host: Address to listen on.
 
     Raises:
         PacsError: It cannot listen there.
-        MissingPackageError: pynetdicom is not there.
+        MissingPackageError: pynetdicom is not installed.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The TCP port that it listens on."""
+        """The TCP port that the server listens on."""
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
-        """Listen no more, and end all associations."""
+        """Stop listening, and end all associations."""
         associations = self._server.active_associations
         BaseServer.shutdown(self._server)
         self._server.server_close()
@@ -118,13 +118,13 @@ class Listener:
 
     @contextmanager
     def wanting(self, sop_instance_uid: str) -> Iterator[list[BinaryIO]]:
-        """Let an instance come.
+        """Accept an instance.
 
         Args:
             sop_instance_uid: The instance.
 
         Yields:
-            A list that holds its file once it has come, for the caller to close.
+            A list that holds its file once it has arrived; the caller closes it.
         """
         came: list[BinaryIO] = []
         with self._lock:

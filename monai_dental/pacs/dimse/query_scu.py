@@ -1,4 +1,4 @@
-"""What we ask of an application entity: C-FIND, C-GET and C-MOVE (PS3.4 annex C)."""
+"""Queries and retrievals from an application entity: C-FIND, C-GET and C-MOVE (PS3.4 annex C)."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 _SUCCESS, _PENDING = 0x0000, (0xFF00, 0xFF01)
 _OUT_OF_RESOURCES = 0xA700
 _DESTINATION_UNKNOWN = 0xA801  # PS3.4 table C.4-2
-_FRAGMENT_MARGIN = 1 << 20  # what a message has beside its data set: command set, PDU headers
+_FRAGMENT_MARGIN = 1 << 20  # for the command set and PDU headers of a message
 
 
 class QueryScu:
-    """An association with an application entity that is searched; for one thread.
+    """An association for queries and retrievals; for one thread.
 
     Args:
         address: The application entity.
         calling_ae_title: Our own AE title.
-        scratch: Folder for what is fetched; None for the system's own.
+        scratch: Folder for fetched files; None for the system's own.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class QueryScu:
 
         Args:
             identifier: The query, with its level.
-            contexts: What is fetched next, by `get`: so one association will do.
+            contexts: Contexts for a following `get`, so that one association suffices.
 
         Yields:
             The matches.
@@ -79,14 +79,14 @@ class QueryScu:
             PacsUnavailableError: No association.
             NotOfferedError: It does not offer C-FIND.
             BrokenOffError: The association ended before the last match.
-            PacsError: It cannot search so.
+            PacsError: It does not support this search.
         """
         association = self._link.use(contexts or ())
         if not accepted_syntaxes(association, STUDY_ROOT_FIND):
             raise NotOfferedError(f"{self._address}: does not offer C-FIND (Study Root)")
         try:
-            # pynetdicom encodes and decodes these few UIDs itself; no lock is held meanwhile, as
-            # the PACS may take its time.
+            # pynetdicom encodes and decodes these few UIDs itself. No lock is held meanwhile, since
+            # the PACS may be slow.
             for status, match in association.send_c_find(identifier, UID(STUDY_ROOT_FIND)):
                 code = status.get("Status")
                 if code in _PENDING and match is not None:
@@ -100,13 +100,13 @@ class QueryScu:
             raise BrokenOffError("broke the association off") from None
 
     def check_fetch(self, *, is_listening: bool) -> None:
-        """Check that it offers to us what instances are fetched by: C-GET or C-MOVE.
+        """Check that the PACS offers us the service for fetching instances: C-GET or C-MOVE.
 
         Args:
-            is_listening: Whether it is C-MOVE.
+            is_listening: Whether the service is C-MOVE.
 
         Raises:
-            PacsUnavailableError: It does not, or there is no association.
+            PacsUnavailableError: It does not offer it, or there is no association.
         """
         service, name = STUDY_ROOT_GET, "C-GET (Study Root)"
         if is_listening:
@@ -122,16 +122,16 @@ class QueryScu:
         """Have an instance sent to us (C-MOVE, Study Root).
 
         Args:
-            key: Its names.
-            listener: Where it comes.
+            key: The UIDs that identify it.
+            listener: Receives the instance.
 
         Returns:
-            Its file, as it came: a temporary one, for the caller to close.
+            Its file, as received: a temporary file, which the caller closes.
 
         Raises:
             PacsUnavailableError: No association, or the PACS does not know us as a destination.
             NotOfferedError: It does not offer C-MOVE, or does not send the instance.
-            BrokenOffError: The association ended before the instance was there.
+            BrokenOffError: The association ended before the instance arrived.
         """
         association = self._link.use()
         if not accepted_syntaxes(association, STUDY_ROOT_MOVE):
@@ -153,7 +153,7 @@ class QueryScu:
         if code == _DESTINATION_UNKNOWN:
             raise PacsUnavailableError(
                 f"{self._address}: does not know {listener.ae_title} as a destination of C-MOVE; "
-                f"tell it this machine's name and port {listener.port}"
+                f"configure it with this machine's name and port {listener.port}"
             )
         raise NotOfferedError(f"the PACS does not send it: status {code:04X}")
 
@@ -161,17 +161,17 @@ class QueryScu:
         """Fetch an instance (C-GET, Study Root).
 
         Args:
-            key: Its names.
-            contexts: SOP class and transfer syntax of each way in which it may come.
-            max_bytes: How large it may be; no more than that is taken.
+            key: The UIDs that identify it.
+            contexts: Pairs of SOP class and transfer syntax in which it may be sent.
+            max_bytes: Maximum size; no more than that is received.
 
         Returns:
-            Its file, as it came: a temporary one, for the caller to close.
+            Its file, as received: a temporary file, which the caller closes.
 
         Raises:
             PacsUnavailableError: No association.
-            NotOfferedError: It does not offer C-GET, not to us, or not for this instance.
-            BrokenOffError: The association ended before the instance was there.
+            NotOfferedError: It does not offer C-GET, or not to us, or not for this instance.
+            BrokenOffError: The association ended before the instance arrived.
             PacsError: It sends something else, or too much.
         """
         association = self._link.use(contexts)
@@ -195,7 +195,7 @@ class QueryScu:
         self._forget()
         if isinstance(error, OSError):
             reason = error.strerror or type(error).__name__
-            raise PacsUnavailableError(f"what the PACS gives back cannot be written: {reason}")
+            raise PacsUnavailableError(f"a file from the PACS cannot be written: {reason}")
         if self._is_too_large or error is not None:
             self._link.abandon()
             raise PacsError(f"is larger than {max_bytes / (1 << 20):.0f} MiB, the limit")
@@ -232,7 +232,7 @@ class QueryScu:
         return TemporaryFile(head, self._scratch)
 
     def _take(self, event: Any) -> int:
-        """Take an instance that comes by C-GET."""
+        """Receive an instance by C-GET."""
         self._message_bytes = 0
         dataset = event.assoc.dimse.take(event)
         if dataset.error is not None or not isinstance(dataset.sink, TemporaryFile):
@@ -243,28 +243,28 @@ class QueryScu:
         return _SUCCESS
 
     def _forget(self) -> None:
-        """Close what came and is not wanted."""
+        """Close received files that are not needed."""
         for stream in self._received:
             stream.close()
         self._received, self._count_received, self._error = [], 0, None
 
     def _count(self, event: Any) -> None:
-        """End an association that sends more than we would take, before it fills the memory."""
+        """End an association that sends more than the limit, before it fills the memory."""
         self._message_bytes += len(event.data)
         if self._message_bytes > self._max_bytes + _FRAGMENT_MARGIN and not self._is_too_large:
             self._is_too_large = True
-            # As if the time for it was up: who waits for the message aborts. This thread cannot.
+            # Simulate a timeout: the thread that waits for the message aborts. This one cannot.
             event.assoc.dimse.msg_queue.put((None, None))
 
 
 def make_identifier(key: InstanceKey) -> Dataset:
-    """The identifier of one instance, for C-FIND and C-GET.
+    """Make the identifier of one instance, for C-FIND, C-GET and C-MOVE.
 
     Args:
-        key: Its names.
+        key: The UIDs that identify it.
 
     Returns:
-        All unique keys of the hierarchy, as PS3.4 C.4.1.2.1 wants them.
+        All unique keys of the hierarchy, as PS3.4 C.4.1.2.1 requires.
     """
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "IMAGE"

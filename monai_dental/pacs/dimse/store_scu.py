@@ -1,4 +1,4 @@
-"""What we give to an application entity: C-ECHO, C-STORE, and requests for storage commitment."""
+"""Storage in an application entity: C-ECHO, C-STORE, and requests for storage commitment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from monai_dental.pacs.dimse.commitment import (
     Commitments,
     make_request,
 )
-from monai_dental.pacs.parcel import NATIVE, Parcel
+from monai_dental.pacs.parcel import Parcel
 from monai_dental.pacs.retry import FaultError
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 
 class StoreScu:
-    """Associations with an application entity that takes instances; for one thread.
+    """Associations with an application entity that stores instances; for one thread.
 
     Args:
         address: The application entity.
         calling_ae_title: Our own AE title.
-        commitments: Takes reports of storage commitment; None where none is asked for.
+        commitments: Receives storage commitment reports; None to request none.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class StoreScu:
         self._address, self._title = address, calling_ae_title
         self._commitments = commitments
         self._link = Link(self._open, MAX_CONTEXTS - 1)
-        # Of its own: a report may come on it at any moment, and must not meet an instance.
+        # Separate: a report may arrive on it at any moment, and must not interrupt an instance.
         self._commitment_link = Link(self._open_for_commitment, 0)
 
     def close(self) -> None:
@@ -66,10 +66,10 @@ class StoreScu:
         self._commitment_link.close()
 
     def echo(self) -> None:
-        """Ask whether it is there (C-ECHO).
+        """Check that it can be reached (C-ECHO).
 
         Raises:
-            PacsUnavailableError: It is not.
+            PacsUnavailableError: It cannot be reached.
             PacsError: It answers with a failure.
         """
         association = self._link.use()
@@ -78,25 +78,28 @@ class StoreScu:
             raise PacsError(f"{self._address}: answers C-ECHO with {format_status(status)}")
 
     def store(self, parcel: Parcel) -> None:
-        """Send an instance (C-STORE). Success says that it has arrived, not that it is kept.
+        """Send an instance (C-STORE). Success means that it has arrived, not that it is kept.
 
         Raises:
             PacsUnavailableError: No association.
-            BrokenOffError: The association ended in mid-instance.
+            BrokenOffError: The association ended in the middle of the instance.
             NoRoomError: The PACS is out of resources.
             FaultError: The PACS failed.
-            UnsendableError: The instance cannot be encoded as the PACS accepts it.
+            UnsendableError: The instance cannot be encoded in an accepted transfer syntax.
             PacsError: The PACS refuses the instance.
         """
         from monai_dental.pacs.dimse.streams import send_instance  # needs pynetdicom
 
         syntax = parcel.transfer_syntax_uid
-        syntaxes = NATIVE if syntax in NATIVE else (syntax,)
-        association = self._link.use([(parcel.sop_class_uid, each) for each in syntaxes])
+        association = self._link.use([(parcel.sop_class_uid, each) for each in parcel.syntaxes])
         accepted = accepted_syntaxes(association, parcel.sop_class_uid)
         if syntax in accepted:
             used, chunks = syntax, parcel.dataset()
-        elif syntax == ExplicitVRLittleEndian and ImplicitVRLittleEndian in accepted:
+        elif (
+            syntax == ExplicitVRLittleEndian
+            and ImplicitVRLittleEndian in parcel.syntaxes
+            and ImplicitVRLittleEndian in accepted
+        ):
             used, chunks = str(ImplicitVRLittleEndian), parcel.implicit_dataset()
         else:
             raise PacsError(
@@ -107,7 +110,7 @@ class StoreScu:
             code = send_instance(
                 association, names, accepted[used], chunks=chunks, timeout_s=ANSWER_S
             )
-        except BaseException:  # its file cannot be read, say: half of it is there
+        except BaseException:  # for example, its file cannot be read: half of it is sent
             self._link.abandon()
             raise
         if code is None:
@@ -116,12 +119,12 @@ class StoreScu:
         if code in _OUT_OF_RESOURCES:
             raise NoRoomError(f"{self._address}: is out of resources: {format_status(code)}")
         if code == _FAILURE:
-            raise FaultError(f"the PACS fails with it: {format_status(code)}")
+            raise FaultError(f"the PACS fails to store it: {format_status(code)}")
         if code not in (_SUCCESS, _DUPLICATE, *_WARNINGS):
             raise PacsError(f"the PACS refuses it: {format_status(code)}")
 
     def commit(self, parcel: Parcel, transaction: str) -> None:
-        """Ask for storage commitment of an instance (N-ACTION); the report comes later.
+        """Request storage commitment of an instance (N-ACTION); the report arrives later.
 
         Raises:
             PacsUnavailableError: No association.

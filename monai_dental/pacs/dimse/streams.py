@@ -1,15 +1,16 @@
-"""Instances to and from an association piece by piece, and all that we use of pynetdicom's own.
+"""Streaming of instances to and from an association, and all uses of pynetdicom's private names.
 
-pynetdicom 3.0 holds each dataset that it sends or receives in memory, several times over. Its issue
-517 led to `STORE_SEND_CHUNKED_DATASET` and `STORE_RECV_CHUNKED_DATASET`: settings of the whole
-process, of which the first queues all pieces at once and the second writes patient data to /tmp,
-without a limit. Until it has better, this file alone touches its private attributes:
+pynetdicom 3.0 holds several copies of each dataset that it sends or receives in memory. Its issue
+517 led to `STORE_SEND_CHUNKED_DATASET` and `STORE_RECV_CHUNKED_DATASET`. These are settings of the
+whole process: the first queues all pieces at once, and the second writes patient data to /tmp
+without a limit. Until pynetdicom has something better, only this file uses its private attributes:
 
-* `Association._reactor_checkpoint` and `_is_paused`: to send a message of one's own, as each of its
+* `Association._reactor_checkpoint` and `_is_paused`: to send our own messages, as each of its
   `send_…` methods does. No upstream issue asks for a public way.
-* `AssociationSocket._shutdown_socket`: to end a connection in mid-PDU. No upstream issue.
-* `RequestHandler._create_association`: to bound what comes before it comes. No upstream issue; 331
-  is of the same kind.
+* `AssociationSocket._shutdown_socket`: to end a connection in the middle of a PDU. No upstream
+  issue.
+* `RequestHandler._create_association`: to set limits before anything is received. No upstream
+  issue; 331 is similar.
 """
 
 from __future__ import annotations
@@ -38,36 +39,36 @@ if TYPE_CHECKING:
 C_STORE_REQUEST = 0x0001  # Command Field (PS3.7 9.3.1)
 _PREAMBLE = bytes(128) + b"DICM"
 _LOW = 2  # Priority (PS3.7 9.3.1.1)
-_PDV_HEADER = 6  # of what Maximum Length Received counts (PS3.8 9.3.5)
-_LONGEST_PDU = 1 << 17  # where the other side sets no limit
+_PDV_HEADER = 6  # bytes that Maximum Length Received counts (PS3.8 9.3.5)
+_LONGEST_PDU = 1 << 17  # if the other side sets no limit
 _AHEAD = 16  # PDUs that wait to be sent
 _LOOK_S = 0.0005
 
 
 class TooLargeError(PacsError):
-    """A dataset is larger than it may be."""
+    """A dataset is larger than the limit."""
 
 
 class Sink(Protocol):
-    """Takes the bytes of a file, one piece after another."""
+    """A file that is written piece by piece."""
 
     def write(self, content: Any, /) -> object:
-        """Take a piece."""
+        """Write a piece."""
 
     def discard(self) -> None:
-        """Forget all pieces."""
+        """Discard the file."""
 
 
 class SpooledDataset(io.BytesIO):
-    """A dataset that goes to a sink as it comes, up to a limit.
+    """A dataset that is written to a sink as it is received, up to a limit.
 
     Args:
-        open_sink: Makes the sink.
+        open_sink: Opens the sink.
         max_bytes: The limit.
 
     Attributes:
-        sink: The sink; None where it could not be made.
-        error: What went wrong, if anything: what comes after that is read and forgotten.
+        sink: The sink; None if it could not be opened.
+        error: The first error, or None; after an error, the rest is read and discarded.
     """
 
     def __init__(self, open_sink: Callable[[], Sink], max_bytes: int) -> None:
@@ -77,35 +78,35 @@ class SpooledDataset(io.BytesIO):
         self.error: Exception | None = None
         try:
             self.sink = open_sink()
-        except Exception as error:  # noqa: BLE001 - for whoever answers the request
+        except Exception as error:  # noqa: BLE001 - for the code that answers the request
             self.error = error
 
     def write(self, content: Any, /) -> int:
-        """Hand a piece on."""
+        """Write a piece to the sink."""
         self._size += len(content)
         if self.error is None and self.sink is not None:
             try:
                 if self._size > self._max_bytes:
                     raise TooLargeError(f"is larger than {self._max_bytes >> 20} MiB, the limit")
                 self.sink.write(content)
-            except Exception as error:  # noqa: BLE001 - for whoever answers the request
+            except Exception as error:  # noqa: BLE001 - for the code that answers the request
                 self.error = error
                 self.sink.discard()
         return len(content)
 
     def tell(self) -> int:
-        """How much came."""
+        """Return the number of bytes received."""
         return self._size
 
 
 class StreamingDimse(DIMSEServiceProvider):
-    """DIMSE messages whose instances go to sinks.
+    """DIMSE messages whose instances are written to sinks.
 
     Args:
         association: The association.
-        open_sink: Makes the sink of an instance, given its file up to the dataset, and what its key
-            starts from: SOP Class, SOP Instance and Transfer Syntax UID.
-        max_bytes: Longest dataset.
+        open_sink: Opens the sink of an instance, given the bytes of its file before the dataset,
+            and its SOP Class, SOP Instance and Transfer Syntax UID.
+        max_bytes: Maximum size of a dataset.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class StreamingDimse(DIMSEServiceProvider):
         self._open_sink, self.max_bytes = open_sink, max_bytes
 
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take a part of a message."""
+        """Process a fragment of a message."""
         message = self.message
         if message is not None and message.command_set.get("CommandField") == C_STORE_REQUEST:
             begun = message.data_set
@@ -127,12 +128,12 @@ class StreamingDimse(DIMSEServiceProvider):
         super().receive_primitive(primitive)
 
     def spool(self, begun: io.BytesIO, command: Dataset, context_id: int | None) -> SpooledDataset:
-        """A dataset that has begun to come, or is there already, in a sink.
+        """Return a dataset that writes what was received of it, and what follows, to a sink.
 
         Args:
-            begun: What is there of it.
+            begun: The bytes received so far.
             command: The command set of its request.
-            context_id: The presentation context that it comes in.
+            context_id: The presentation context that it is sent in.
         """
 
         def open_sink() -> Sink:
@@ -145,7 +146,7 @@ class StreamingDimse(DIMSEServiceProvider):
                     if context.context_id == context_id
                 ),
             )
-            return self._open_sink(_head(*names), names)
+            return self._open_sink(file_head(*names), names)
 
         spooled = SpooledDataset(open_sink, self.max_bytes)
         with begun.getbuffer() as content:
@@ -154,15 +155,15 @@ class StreamingDimse(DIMSEServiceProvider):
         return spooled
 
     def take(self, event: Any) -> SpooledDataset:
-        """The dataset of a C-STORE request, in its sink; for a handler of EVT_C_STORE."""
+        """Return the dataset of a C-STORE request, in its sink; for a handler of EVT_C_STORE."""
         dataset = event.request.DataSet
         if isinstance(dataset, SpooledDataset):
             return dataset
-        # All of it came in the PDU of its command.
+        # All of it arrived in the PDU of its command.
         return self.spool(dataset or io.BytesIO(), event.request, event.context.context_id)
 
     def drop(self) -> None:
-        """Forget what has come of a message that will not be whole."""
+        """Discard an incomplete message."""
         message, self.message = self.message, None
         dataset = None if message is None else message.data_set
         if isinstance(dataset, SpooledDataset) and dataset.sink is not None:
@@ -170,7 +171,7 @@ class StreamingDimse(DIMSEServiceProvider):
 
 
 class HandlerOfConnection(RequestHandler):
-    """Makes the association of a connection, and lets it be changed before anything is read."""
+    """Handler that makes the association of a connection; it can be changed before it reads."""
 
     def _create_association(self) -> Association:
         association = super()._create_association()
@@ -178,7 +179,7 @@ class HandlerOfConnection(RequestHandler):
         return association
 
     def prepare(self, association: Association) -> None:
-        """Change the association."""
+        """Change the association before anything is read."""
 
 
 def send_instance(
@@ -189,22 +190,22 @@ def send_instance(
     chunks: Iterable[bytes],
     timeout_s: float,
 ) -> int | None:
-    """Send an instance (C-STORE) of which no more than some PDUs are in memory at a time.
+    """Send an instance (C-STORE), with only a few PDUs in memory at a time.
 
     Args:
         association: The association.
         names: SOP Class UID and SOP Instance UID.
         context_id: The presentation context.
-        chunks: The dataset, encoded as the context has it.
-        timeout_s: How long the other side may take nothing, in seconds.
+        chunks: The dataset, encoded in the context's transfer syntax.
+        timeout_s: How long the other side may accept nothing, in seconds.
 
     Returns:
-        The status of the answer; None where there is none, and the association is of no use.
+        The status of the answer; None if there is none, and the association is unusable.
     """
     request = C_STORE()
     request.MessageID, request.Priority = 1, _LOW
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = map(UID, names)
-    request.DataSet = io.BytesIO()  # there is one, which `encode_msg` leaves to us
+    request.DataSet = io.BytesIO()  # `encode_msg` leaves the data set to us
     message = C_STORE_RQ()
     message.primitive_to_message(request)
     limit = association.dimse.maximum_pdu_size or _LONGEST_PDU
@@ -225,14 +226,14 @@ def send_instance(
 
 
 def close_connection(association: Association) -> None:
-    """End the connection of an association, in mid-PDU too."""
+    """End the connection of an association, even in the middle of a PDU."""
     if association.dul.socket is not None:
         association.dul.socket._shutdown_socket()
 
 
 @contextmanager
 def _paused_reactor(association: Association) -> Iterator[None]:
-    """Let the association's own thread take no message, as the answer to ours is one."""
+    """Pause the association's own thread, which would take the answer to our message."""
     association._reactor_checkpoint.clear()
     while not association._is_paused and association.is_alive():
         time.sleep(_LOOK_S)
@@ -243,7 +244,7 @@ def _paused_reactor(association: Association) -> Iterator[None]:
 
 
 def _has_room(association: Association, timeout_s: float) -> bool:
-    """Wait until some PDUs have left; whether they did."""
+    """Wait until some PDUs have been sent; return whether they were."""
     waiting = association.dul.to_provider_queue
     begun, last = time.monotonic(), waiting.qsize()
     while (size := waiting.qsize()) >= _AHEAD:
@@ -257,7 +258,7 @@ def _has_room(association: Association, timeout_s: float) -> bool:
 
 
 def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
-    """Pieces of one size, and whether each is the last."""
+    """Yield pieces of one size, each with whether it is the last."""
     rest = bytearray()
     for chunk in chunks:
         rest += chunk
@@ -267,8 +268,8 @@ def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
     yield bytes(rest), True
 
 
-def _head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """A DICOM file up to its dataset (PS3.10 7.1)."""
+def file_head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Return the bytes of a DICOM file before its dataset (PS3.10 7.1)."""
     meta = create_file_meta(
         sop_class_uid=UID(sop_class_uid),
         sop_instance_uid=UID(sop_instance_uid),

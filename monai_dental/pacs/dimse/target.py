@@ -1,4 +1,4 @@
-"""A PACS that takes instances by C-STORE."""
+"""A PACS that stores instances by C-STORE."""
 
 from __future__ import annotations
 
@@ -24,43 +24,40 @@ from monai_dental.pacs.dimse.store_scu import StoreScu
 from monai_dental.pacs.parcel import (
     ASK_BACK,
     COMMITMENT,
-    COPY,
     LISTED,
     NATIVE,
     STATUS,
     InstanceKey,
     Parcel,
-    check_copy,
     pack,
 )
 from monai_dental.pacs.retry import BRIEF, FaultError, Patience, Streak
 
 AE_TITLE = "MONAI_DENTAL"
-"""Our own AE title, unless another is wanted."""
+"""Our own default AE title."""
 
-_BREAKS = 3  # an instance that breaks so many associations off is at fault itself
-_GROWTH, _MARGIN = 8, 1 << 20  # an archive may give back uncompressed what it got compressed
+_BREAKS = 3  # if so many associations broke off with it, the instance is at fault
 _T = TypeVar("_T")
 
 
 class DimseTarget:
     """A PACS as target of derived instances; an `ObjectTarget` and a `ParcelTarget`.
 
-    An instance is stored when the PACS commits itself to keep it, where reports of that can come
-    to us; else when it shows it to a C-FIND and gives the same pixels back by C-GET. Where it
-    offers no C-GET to us, the C-FIND has to do. Success of the C-STORE alone is no proof, unless
-    `proof` says so: an archive may say so and keep what it had under that UID.
+    An instance counts as stored once the PACS commits to keeping it, if its reports can reach us.
+    Otherwise a C-FIND must find it, and a C-GET must return the same pixels; if the PACS offers us
+    no C-GET, the C-FIND suffices. Success of the C-STORE is no proof unless `proof` says so: an
+    archive may answer Success and keep what it had under that UID.
 
-    It survives pickling, less the commitments; each process has associations of its own, and each
-    is for one thread.
+    A target can be pickled, without the commitments; each process then has its own associations. A
+    target is for one thread.
 
     Args:
         address: The PACS.
-        calling_ae_title: Our own AE title, which the PACS may have to know.
-        patience: How long we go on where the PACS does not answer.
-        commitments: Takes the PACS' reports of storage commitment; None where nobody listens.
-        scratch: Folder for what is fetched to be compared; None for the system's own.
-        proof: What proves that an instance has arrived: `ASK_BACK`, `COMMITMENT` or `STATUS`.
+        calling_ae_title: Our own AE title, which the PACS may need to know.
+        patience: How long to retry if the PACS does not answer.
+        commitments: Receives the PACS' storage commitment reports; None if nothing listens.
+        scratch: Folder for copies that are fetched and compared; None for the system's own.
+        proof: Proof that an instance has arrived: `ASK_BACK`, `COMMITMENT` or `STATUS`.
     """
 
     def __init__(
@@ -81,15 +78,15 @@ class DimseTarget:
         self._streak = Streak()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave the associations behind."""
+        """Pickle without the associations."""
         made = (self.address, self._title, self._patience, None, self._scratch, self._proof)
         return DimseTarget, made
 
     def prepare(self) -> None:
-        """Check that the PACS is there and lets us in; within a second or so.
+        """Check that the PACS can be reached and accepts us; takes about a second at most.
 
         Raises:
-            PacsError: It is not, or does not.
+            PacsError: It cannot be reached, or does not accept us.
         """
         self._persist(self._store_scu.echo, BRIEF)
 
@@ -99,11 +96,11 @@ class DimseTarget:
         self._query_scu.close()
 
     def store(self, derived: Dataset) -> StoredObject:
-        """Send an instance, and see that it has arrived; see `ObjectTarget.store`.
+        """Send an instance, and check that it has arrived; see `ObjectTarget.store`.
 
         Raises:
-            PacsUnavailableError: The PACS cannot be reached, lets us in no more, has no room, or
-                failed with five instances on end.
+            PacsUnavailableError: The PACS cannot be reached, no longer accepts us, has no space, or
+                failed with five instances in a row.
             PacsError: The PACS refuses the instance, or does not keep it.
             CorruptImageError: The instance cannot be written.
         """
@@ -112,7 +109,7 @@ class DimseTarget:
         return parcel.stored
 
     def send(self, parcel: Parcel) -> str:
-        """Send an instance, and see that it has arrived; see `ParcelTarget.send`."""
+        """Send an instance, and check that it has arrived; see `ParcelTarget.send`."""
         with self._streak.watch(parcel.key.sop_instance_uid):
             self._persist(lambda: self._store_scu.store(parcel))
             if self._proof == STATUS:
@@ -144,58 +141,58 @@ class DimseTarget:
             commitments.pause(str(error))
             return False
         if committed is None:
-            commitments.pause("the PACS took the request and did not report on it in time")
+            commitments.pause("the PACS accepted the request, but did not report in time")
             return False
         return parcel.key.sop_instance_uid in committed
 
     def _refuse_uncommitted(self, parcel: Parcel) -> NoReturn:
         if self._commitments is None or self._commitments.is_paused:
             raise PacsUnavailableError(
-                f"{self.address}: makes no storage commitment; need it, or another proof"
+                f"{self.address}: offers no storage commitment; need it, or another proof"
             )
-        raise PacsError(f"{parcel.name}: the PACS does not commit itself to keep it")
+        raise PacsError(f"{parcel.name}: the PACS does not commit to keeping it")
 
     def _prove(self, parcel: Parcel) -> str:
         syntaxes = {parcel.transfer_syntax_uid, *NATIVE}
         contexts = [(parcel.sop_class_uid, syntax) for syntax in sorted(syntaxes)]
         try:
-            # An archive may index what it took only later.
+            # An archive may index an instance some time after it has stored it.
             is_shown = self._patience.until(
                 lambda: self._persist(lambda: _has(self._query_scu, parcel.key, contexts))
             )
         except NotOfferedError:  # no instance is at fault
             raise PacsUnavailableError(
-                f"{self.address}: takes instances, and offers {self._title} neither storage "
-                "commitment nor C-FIND; need one of them as proof, or proof = status of a node"
+                f"{self.address}: stores instances, but offers {self._title} neither storage "
+                f"commitment nor C-FIND; need one of them as proof, or, for a node, proof = status"
             ) from None
         if not is_shown:
             raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
-        max_bytes = _GROWTH * parcel.size + _MARGIN
         try:
-            copy = self._persist(lambda: self._query_scu.get(parcel.key, contexts, max_bytes))
+            copy = self._persist(
+                lambda: self._query_scu.get(parcel.key, contexts, parcel.longest_copy)
+            )
         except NotOfferedError:
             return LISTED
         with copy:
-            check_copy(parcel, copy)
-        return COPY
+            return parcel.prove(copy)
 
     def _persist(self, action: Callable[[], _T], patience: Patience | None = None) -> _T:
         return persist(action, self.address, patience or self._patience)
 
 
 def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience) -> _T:
-    """Do something with a PACS, and again where it does not come about.
+    """Do something with a PACS, and retry if it fails.
 
     Args:
         action: What to do.
         address: The PACS, for messages.
-        patience: How long to go on.
+        patience: How long to retry.
 
     Returns:
-        What the action returns.
+        The action's result.
 
     Raises:
-        PacsUnavailableError: The PACS did not answer, or had no room, to the last.
+        PacsUnavailableError: At the last attempt, the PACS did not answer or had no space.
         FaultError: It broke off three times.
         PacsError: It refuses.
     """
@@ -215,7 +212,7 @@ def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience)
 
 
 def _has(scu: QueryScu, key: InstanceKey, contexts: list[tuple[str, str]] | None = None) -> bool:
-    """Whether the PACS shows an instance to a C-FIND."""
+    """Return whether a C-FIND finds an instance."""
     matches = list(scu.find(make_identifier(key), contexts))
     with quiet_pydicom():
         return key.sop_instance_uid in [match.get("SOPInstanceUID") for match in matches]

@@ -19,6 +19,7 @@ from monai_dental.dicom.derive import encode_dataset
 from monai_dental.errors import AddressError, OutputError, PacsError, PacsUnavailableError
 from monai_dental.pacs import DicomwebAddress
 from monai_dental.pacs.dicomweb.target import DicomwebTarget
+from monai_dental.pacs.parcel import STATUS, pack
 
 
 def reply(request: Any, *arguments: Any, **options: Any) -> None:
@@ -29,8 +30,8 @@ def reply(request: Any, *arguments: Any, **options: Any) -> None:
 def target(patience: Any) -> Iterator[Callable[..., DicomwebTarget]]:
     made: list[DicomwebTarget] = []
 
-    def make(address: DicomwebAddress) -> DicomwebTarget:
-        made.append(DicomwebTarget(address, patience))
+    def make(address: DicomwebAddress, **options: Any) -> DicomwebTarget:
+        made.append(DicomwebTarget(address, patience, **options))
         return made[-1]
 
     yield make
@@ -54,6 +55,16 @@ def test_orthanc_holds_what_is_stored(orthanc, target, instance) -> None:
     assert to.store(instance(1)) == stored[0]
     orthanc.clear()
     assert to.find(stored[0]) is None
+
+
+def test_copy_in_another_process_keeps_proof(target, service, instance, tmp_path) -> None:
+    """`status` trusts the service's response; verifying would need the scratch folder."""
+    to = target(service.address, proof=STATUS, scratch=tmp_path / "missing")
+
+    copied = pickle.loads(pickle.dumps(to))
+
+    assert copied.send(pack(instance())) == STATUS
+    copied.close()
 
 
 def test_success_is_no_proof_where_the_archive_kept_other_pixels(
@@ -167,13 +178,13 @@ def test_broken_answers_are_no_proof(service, target, instance, picture) -> None
     darker, darker_type = related(encode_dataset(instance(stored=picture(12) // 2)))
     huge, huge_type = related(bytes(12 << 20))
     answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
-        "ends in mid-instance": lambda r: reply(r, body[:-100], media_type),
-        "its answer breaks off": lambda r: reply(r, body[:-100], media_type, length=len(body)),
+        "ends in the middle of an instance": lambda r: reply(r, body[:-100], media_type),
+        "its answer ends too early": lambda r: reply(r, body[:-100], media_type, length=len(body)),
         "has no beginning": lambda r: reply(r, body[:10], media_type),
         "more than one instance": lambda r: reply(r, two, two_type),
-        "gives back another one": lambda r: reply(r, other, other_type),
+        "returns another instance": lambda r: reply(r, other, other_type),
         "holds other pixels": lambda r: reply(r, darker, darker_type),
-        "gives back a broken one": lambda r: reply(r, body[:-1000], "application/dicom"),
+        "returns a broken copy": lambda r: reply(r, body[:-1000], "application/dicom"),
         "not multipart/related": lambda r: reply(r, b"<html>MARKER", "text/html"),
         r"is larger than \d MiB": lambda r: reply(r, huge, huge_type),
         "HTTP status 404": lambda r: reply(r, b"MARKER", status=404),
@@ -284,7 +295,7 @@ def test_redirection_is_not_followed(service, target, monkeypatch) -> None:
         request, status=302, Location=f"{service.address.url}/elsewhere?MARKER"
     )
 
-    with pytest.raises(PacsUnavailableError, match="HTTP status 302, elsewhere"):
+    with pytest.raises(PacsUnavailableError, match="HTTP status 302, a redirection"):
         target(service.address).prepare()
     assert len(service.requests) == 1
 

@@ -1,4 +1,4 @@
-"""Application entities that misbehave, and what stores into them."""
+"""Application entities that misbehave, and clients that store into them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monai_dental.pacs.dimse.target import DimseTarget
 
 
 class FakePacs:
-    """A PACS in this process: what it answers to each request is for the test to say."""
+    """A PACS in this process, whose responses the test defines."""
 
     def __init__(self) -> None:
         self.stores: list[str] = []

@@ -72,7 +72,7 @@ def test_success_is_no_proof_where_the_archive_kept_other_pixels(
 
 
 def test_nothing_else_waits_while_the_pacs_takes_its_time(pacs, target, instance) -> None:
-    """Another thread can use pydicom meanwhile, whatever is asked of the PACS."""
+    """Another thread can use pydicom at the same time, whatever is requested of the PACS."""
     waited: list[bool] = []
 
     def use() -> None:
@@ -186,7 +186,7 @@ def test_pacs_that_fails_with_five_instances_on_end_stops_the_run(
     assert to.store(instance(5))
     pacs.on_store = store
     fail(1, 2, 3, 4, 1)
-    with pytest.raises(PacsUnavailableError, match="so with 5 instances on end"):
+    with pytest.raises(PacsUnavailableError, match="the same with 5 instances in a row"):
         to.store(instance(6))
 
 
@@ -235,7 +235,7 @@ def test_archive_that_can_only_store_is_enough_where_that_is_said(
     if proof == "status":
         assert to.send(pack(instance())) == "status"
     else:  # the archive is at fault, no instance: none fails of it, and /health tells
-        said = {"ask-back": "neither storage commitment nor C-FIND", "commitment": "makes no"}
+        said = {"ask-back": "neither storage commitment nor C-FIND", "commitment": "offers no"}
         with pytest.raises(PacsUnavailableError, match=said[proof]):
             to.send(pack(instance()))
     to.close()
