@@ -1,4 +1,4 @@
-"""A batch: from a source into a target, with a folder that holds its manifest."""
+"""A batch: a source, a target, and a folder with the manifest."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from monai_dental.errors import OutputError
 from monai_dental.files.lock import hold_lock
 
 SPOOL = ".spool"
-"""Folder of what was fetched and is not done: it is made anew by each run."""
+"""Folder of fetched files that are not done; each run creates it again."""
 
 _MOVING = "manifest.moving.lock"
-"""Held by whoever moves rows from one manifest to another."""
+"""Lock of a run that moves rows from one manifest to another."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """All that a batch needs.
+    """Settings of a batch, and the run over it.
 
     Attributes:
         source: The files.
         target: The output.
-        job: What is done with each file; its target is `target`.
-        work: Folder of the manifest; where the output is a folder, that one.
+        job: What to do with each file; its target is `target`.
+        work: Folder of the manifest: the output folder if the output is a folder.
         workers: Number of workers.
-        limits: What one file may take.
-        is_hashed: Whether the manifest holds digests of paths in their stead.
-        is_failed_left: Whether files that failed before are done again.
-        shard: Which of the files are done; of folders alone, and `target` has its `parts`.
-        make_worker: Starts a worker on one of several machines, for folders alone; None for
-            processes of this one.
+        limits: Limits for one file.
+        is_hashed: Whether the manifest holds digests instead of paths.
+        is_failed_left: Whether to do files again that failed before.
+        shard: Shard of the files to do; only for folders, and `target` has its `parts`.
+        make_worker: Starts a worker on one of several machines, only for folders; None for
+            processes of this machine.
     """
 
     source: InstanceSource
@@ -60,24 +60,24 @@ class Batch:
     make_worker: MakeWorker | None = None
 
     def check_is_begun(self) -> None:
-        """Check that there is an earlier run to go on with.
+        """Check that there is an earlier run to resume.
 
         Raises:
-            OutputError: There is none.
+            OutputError: There is no earlier run.
         """
         if not self.work.is_dir() or not shards_in(self.work, ".sqlite"):
             raise OutputError(f"{self.work}: no {MANIFEST} here; nothing to resume")
 
     @contextmanager
     def open(self) -> Iterator[Manifest]:
-        """Prepare source, target and folder, and hold the folder: no other run can do the same.
+        """Prepare source, target and folder, and lock the folder against other runs.
 
-        Rows of these files that runs of other shards left, or a run of the whole batch, are taken
-        over, so that the number of shards may change from run to run.
+        Rows of these files from runs of other shards or of the whole batch are taken over, so the
+        number of shards may change between runs.
 
         Raises:
-            OutputError: Another run holds it, it holds something else than a batch, or it cannot be
-                written.
+            OutputError: Another run holds the lock, the folder is not empty and has no batch, or it
+                cannot be written.
             MonaiDentalError: The target cannot be used.
         """
         folder = self.work
@@ -88,7 +88,7 @@ class Batch:
             raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from error
         with ExitStack() as held:
             held.enter_context(hold_lock(folder / self.shard.lock))
-            # After that: of two runs that begin at the same time one at least sees the other.
+            # After locking: of two runs that start at the same time, at least one sees the other.
             others = [each for each in shards_in(folder) if each != self.shard]
             others = [each for each in others if each.overlaps(self.shard)]
             for other in others:
@@ -106,11 +106,11 @@ class Batch:
     def run(
         self, manifest: Manifest, on_plan: Callable[[int], None] | None = None
     ) -> Iterator[Row]:
-        """Do what is left; see `run_batch`.
+        """Do the files that are left; see `run_batch`.
 
         Args:
-            manifest: What `open` gave.
-            on_plan: Told how many files are left, before the first is done.
+            manifest: The manifest from `open`.
+            on_plan: Called with the number of files that are left, before the first is done.
         """
 
         def planned(total: int) -> None:
@@ -135,9 +135,9 @@ class Batch:
         )
 
     def preview(self) -> Iterator[Row]:
-        """What would become of each file: "derived" for those that would be denoised.
+        """Yield the expected outcome of each file: "derived" if it would be denoised.
 
-        Nothing is written, and pixels are not decoded.
+        Nothing is written, and pixels are only decoded if needed to see whether they are grey.
         """
         job = replace(self.job, target=None)
         with tempfile.TemporaryDirectory() as folder:
@@ -157,7 +157,7 @@ class Batch:
 
     @contextmanager
     def _source_ready(self, folder: Path) -> Iterator[None]:
-        """Have a source that is elsewhere fetch into a folder."""
+        """Let a remote source fetch into a folder."""
         if not isinstance(self.source, RemoteSource):
             yield
             return
@@ -168,7 +168,7 @@ class Batch:
             self.source.close()
 
     def _files(self, manifest: Manifest) -> InstanceSource:
-        """Those of the source that are of the shard."""
+        """Return the files of the source that belong to the shard."""
         if self.shard == Shard():
             return self.source
         return ShardSource(self.source, self.shard, manifest.key)
@@ -194,6 +194,6 @@ def _check_is_ours(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot read this folder: {error.strerror}") from error
     if names and not any(map(shard_of_name, names)):
         raise OutputError(
-            f"{folder}: holds something, but no {MANIFEST}; need an empty or new folder, or one "
-            "of an earlier run"
+            f"{folder}: not empty, but has no {MANIFEST}; need a new or empty folder, or that of "
+            "an earlier run"
         )

@@ -39,20 +39,20 @@ from monai_dental.radiograph import PixelArray
 
 _NOT_DICOM = "not a DICOM file"
 _HEAD = 132
-# The first element of a dataset without preamble: group 2 or 8, of either byte order.
+# First group of a file without preamble: 2 or 8, in either byte order.
 _FIRST_GROUPS = (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
 _INSTANCE = re.compile(r"(an )?instance ([0-9.]+|without UID): ")
 _OUT_OF_MEMORY = re.compile(r"MemoryError|[Cc]an(no|')t allocate memory|bad_alloc|bad allocation")
 
 
 class ArrayDenoiser(Protocol):
-    """What an engine needs of a `monai_dental.inference.denoiser.Denoiser`."""
+    """The part of `monai_dental.inference.denoiser.Denoiser` that an engine uses."""
 
     def denoise(self, pixels: PixelArray, strength: float = 1.0) -> PixelArray:
         """Denoise one image, or each frame of several; see `Denoiser.denoise`."""
 
     def derivation_at(self, strength: float) -> Derivation:
-        """Return the record of that; see `Denoiser.derivation_at`."""
+        """Return the record of the derivation; see `Denoiser.derivation_at`."""
 
 
 class DicomEngine:
@@ -60,7 +60,7 @@ class DicomEngine:
 
     Args:
         job: The settings.
-        denoiser: The network; None only looks which files would be denoised.
+        denoiser: The network; None only checks which files would be denoised.
     """
 
     def __init__(self, job: DicomJob, denoiser: ArrayDenoiser | None = None) -> None:
@@ -154,12 +154,12 @@ class DicomJob:
     Attributes:
         bundle: The bundle's folder.
         rules: Which instances are denoised.
-        target: Where the results go; None only looks which files would be denoised.
-        strength: Share of the network's correction that is applied, 0 to 1.
+        target: Where the results go; None only checks which files would be denoised.
+        strength: Fraction of the network's correction that is applied, 0 to 1.
         compression: One of `monai_dental.dicom.compression.COMPRESSIONS`.
-        is_reproducible: Whether results leave out when they were made.
-        device: For example "cpu" or "cuda:0"; None what the bundle says.
-        backend: What runs the network, one of `monai_dental.inference.backends.BACKENDS`.
+        is_reproducible: Whether to omit creation times from the results.
+        device: For example "cpu" or "cuda:0"; None for the bundle's own.
+        backend: What runs the network: one of `monai_dental.inference.backends.BACKENDS`.
     """
 
     bundle: Path
@@ -181,14 +181,14 @@ class DicomJob:
 
 
 def _read(instance: Instance) -> tuple[Result, bytes | None]:
-    """What is known of a file, and its bytes; none of one that is plainly not DICOM."""
+    """Read a file and its state; return None instead of the bytes if it is clearly not DICOM."""
     if instance.path.is_dir():
         _refuse_folder(instance.path)
         return Result("left", stamp=stamp_of(instance.path.lstat())), None
     masks = [] if instance.mask is None else [instance.mask]
     mask_states = [path.stat() for path in masks]
     mask_digest = "".join(map(digest_of, masks))
-    # A pipe that nobody writes to would be waited for.
+    # Without O_NONBLOCK, opening a pipe without a writer would block.
     descriptor = os.open(instance.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as stream:
         before = os.fstat(descriptor)
@@ -196,8 +196,11 @@ def _read(instance: Instance) -> tuple[Result, bytes | None]:
         if not stat.S_ISREG(before.st_mode):
             return found, None
         head = stream.read(_HEAD)
-        if not head and _is_named_as_dicom(instance.path):
-            raise CorruptImageError("the file is empty")
+        if not any(head) and _is_named_as_dicom(instance.path):
+            what = (
+                "begins with zeros alone, as after a crash or a broken copy" if head else "is empty"
+            )
+            raise CorruptImageError(f"the file {what}")
         if head[128:] != b"DICM" and head[:2] not in _FIRST_GROUPS:
             return replace(found, digest=digest_of(instance.path)), None
         content = head + stream.read()
@@ -218,15 +221,17 @@ def _reason_of_no_file(path: Path) -> str:
 
 
 def _refuse_folder(path: Path) -> None:
-    """Fail for a folder that could not be read; a link to one is let pass."""
+    """Raise an error for a folder that could not be read; accept links to folders."""
     if path.is_symlink():
         return
     os.listdir(path)
-    raise CorruptImageError("a folder that could not be read; the same command again reads it")
+    raise CorruptImageError(
+        "a folder that could not be read; once it can, run the same command again"
+    )
 
 
 def _reason(error: MonaiDentalError, path: Path) -> str:
-    """An error's message without what the row says already, or must not say: the path."""
+    """Return an error's message without the path, which the row has already or must not show."""
     text = str(error)
     if _OUT_OF_MEMORY.search(text):
         return TOO_LARGE

@@ -1,4 +1,4 @@
-"""What workers do next: tasks whose files are at hand, and the fetching of those that are not."""
+"""The queue of tasks for the workers, and the fetching of files that are not local."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Task:
 
     Attributes:
         instance: The file.
-        known: As of `Engine.run`.
-        attempt: How often it has been begun, this time included.
+        known: As in `Engine.run`.
+        attempt: Number of attempts, including this one.
     """
 
     instance: Instance
@@ -31,11 +31,11 @@ class Feed:
 
     Args:
         source: Where their instances come from.
-        tasks: The tasks, in the order in which they are begun.
+        tasks: The tasks, in the order in which they start.
 
     Attributes:
-        ready: Those whose files are at hand.
-        fetching: Those whose files are being fetched.
+        ready: Tasks whose files are local.
+        fetching: Tasks whose files are being fetched.
     """
 
     def __init__(self, source: InstanceSource, tasks: Iterable[Task]) -> None:
@@ -50,30 +50,30 @@ class Feed:
         self._threads = ThreadPoolExecutor(self._source.fetchers, thread_name_prefix="fetch")
 
     def __len__(self) -> int:
-        """Return how many are not begun."""
+        """Return the number of tasks that have not started."""
         return len(self.ready) + len(self.fetching) + len(self._waiting)
 
     def fill(self) -> None:
-        """Begin to fetch, as far as there is room."""
+        """Start fetching, as far as there is room."""
         source = self._source
         while source and self._waiting and len(self.fetching) < source.fetchers:
-            # Here, not in the thread that fetches: others would find the same room meanwhile.
+            # Here, not in the fetching thread: others would count the same room in the meantime.
             if not source.reserve(self._waiting[0].instance):
                 break
             task = self._waiting.popleft()
             self.fetching[self._threads.submit(source.fetch, task.instance)] = task
 
     def collect(self, future: Future[None]) -> tuple[Task, str]:
-        """What came of fetching a file.
+        """Collect the result of fetching a file.
 
         Args:
             future: One of `fetching`; done.
 
         Returns:
-            The task, and why its file cannot be had; "" where it is ready now.
+            The task, and why its file could not be fetched; "" if it is ready.
 
         Raises:
-            OutputError: The source or the disk gives no more: the run cannot go on.
+            OutputError: The source or the disk cannot be used any more: the run cannot go on.
         """
         task = self.fetching.pop(future)
         try:
@@ -88,11 +88,11 @@ class Feed:
         return task, ""
 
     def release(self, task: Task) -> None:
-        """Let go of a file, whose outcome is recorded."""
+        """Release a file whose outcome is recorded."""
         if self._source is not None:
             self._source.release(task.instance)
 
     def close(self) -> None:
-        """Fetch nothing more; waits for what is being fetched."""
+        """Stop fetching, and wait for fetches that are running."""
         if self._source is not None:
             self._threads.shutdown(cancel_futures=True)

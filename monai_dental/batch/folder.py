@@ -1,4 +1,4 @@
-"""Folders of files as source and as target."""
+"""Folders of files as source and target."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class FolderSource:
-    """The files that a user names, and all images in the folders that the user names.
+    """The files given by the user, and all images in the folders given by the user.
 
     Args:
         inputs: Files and folders.
-        excluded: A folder whose files are passed over: the output, where it lies in an input.
+        excluded: A folder whose files are ignored: the output, if it lies in an input.
 
     Raises:
         DatasetError: An input does not exist or lies in the output, a folder holds no images, or
@@ -64,7 +64,7 @@ class FolderTarget:
     """A folder that keeps the names and the tree of the source.
 
     Args:
-        folder: The folder; it exists.
+        folder: The folder; must exist.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""All files below a folder, each of them, whatever it is called."""
+"""All files below a folder, whatever their names."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from monai_dental.errors import DatasetError
 
 
 class InventorySource:
-    """Every file below a folder, hidden ones too; so that each is accounted for.
+    """Every file below a folder, including hidden ones, so that each is accounted for.
 
-    A folder that cannot be read is named as a file would be, and so is a link to a folder that is
-    not followed: each gets an outcome of its own.
+    A folder that cannot be read is listed like a file, and so is a link to a folder that is not
+    followed: each gets its own outcome.
 
     Args:
         folder: The folder.
-        excluded: A folder whose files are passed over: the output, where it lies in the input.
-        masks: A folder of masks; see `find_masks`. Passed over likewise.
-        patterns: Names of files and folders to pass over, "*" and "?" in them for any letters; one
+        excluded: A folder whose files are ignored: the output, if it lies in the input.
+        masks: A folder of masks; see `find_masks`. Its files are ignored too.
+        patterns: Names of files and folders to ignore, with the wildcards "*" and "?"; a pattern
             with a "/" is compared with the whole path below `folder`.
-        is_following_links: Whether links to folders are followed, wherever they lead.
+        is_following_links: Whether to follow links to folders, wherever they lead.
 
     Attributes:
         folder: The folder.
@@ -44,7 +44,8 @@ class InventorySource:
         is_following_links: bool = False,
     ) -> None:
         if not folder.is_dir():
-            raise DatasetError(f"{folder}: no such folder")
+            what = "a file; need a folder" if folder.exists() else "no such folder"
+            raise DatasetError(f"{folder}: {what}")
         if folder.resolve().is_relative_to(excluded.resolve()):
             raise DatasetError(f"{folder}: lies in the output folder; need another output folder")
         self.folder = folder
@@ -79,7 +80,7 @@ class InventorySource:
         self._instances.append(Instance(path, path.relative_to(self.folder)))
 
     def _note(self, error: OSError) -> None:
-        """Name a folder that cannot be read; without the first there is nothing to do."""
+        """List a folder that cannot be read; raise an error if it is the input folder itself."""
         path = Path(error.filename)
         if path == self.folder:
             raise DatasetError(f"{path}: cannot read this folder: {error.strerror}") from error

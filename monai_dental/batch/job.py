@@ -1,4 +1,4 @@
-"""What is to be done with each file, and what comes of it."""
+"""The job to do with each file, and its result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from monai_dental.batch.source import Instance
 from monai_dental.batch.target import StoredObject
 
 TOO_LARGE = "takes more memory than the limit allows"
-"""Why a file failed for which no memory was left."""
+"""Reason for a file that failed for lack of memory."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Recipe:
     """All settings on which an outcome depends, as digests.
 
     Attributes:
-        derivation: Of what decides how a derived instance looks: model, strength, compression.
-        selection: Of what decides which files are denoised.
+        derivation: Digest of what determines a derived instance: model, strength, compression.
+        selection: Digest of what determines which files are denoised.
         model_digest: SHA-256 of the model's weights.
-        strength: Share of the noise that is taken out.
+        strength: Fraction of the noise that is removed.
     """
 
     derivation: str
@@ -29,22 +29,22 @@ class Recipe:
     strength: float | None = None
 
     def mark(self, outcome: str) -> str:
-        """The digest that a row of this outcome holds while it is valid."""
+        """Return the digest that a row with this outcome has while it is valid."""
         marks = {"derived": self.derivation, "skipped": self.selection}
         return marks.get(outcome, f"{self.derivation}{self.selection}")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one file.
+    """The result for one file.
 
     Attributes:
-        outcome: "derived", "skipped", "failed", or "left", where the file is as `known` told.
-        reason: Why it was skipped or failed; of a derived one, what of it was taken otherwise than
-            it says.
-        stamp: The file's and its mask's, before they were read.
+        outcome: "derived", "skipped", "failed", or "left" if the file is still as in `known`.
+        reason: Why it was skipped or failed; for a derived one, values that were interpreted
+            differently from what the file says.
+        stamp: Stamp of the file and its mask, before they were read.
         digest: SHA-256 of its bytes.
-        mask_digest: SHA-256 of the bytes of its mask; "" where it has none.
+        mask_digest: SHA-256 of the bytes of its mask; "" if it has none.
         stored: The derived instance.
     """
 
@@ -57,33 +57,33 @@ class Result:
 
 
 class Engine(Protocol):
-    """What a worker process holds: a loaded model, and all that it takes to run it on a file."""
+    """The state of a worker process: a loaded model, and all that it needs to process a file."""
 
     @property
     def recipe(self) -> Recipe:
         """The settings."""
 
     def run(self, instance: Instance, known: str) -> Result:
-        """Do one file.
+        """Process one file.
 
         Args:
             instance: The file.
-            known: Digests of file and mask, one behind the other, whose outcome is known already
-                and still valid; "" for none.
+            known: Concatenated digests of file and mask whose outcome is already known and still
+                valid; "" for none.
 
         Returns:
-            What became of it; whatever is wrong with the file is a result.
+            The result; all faults of the file are reported as a result.
 
         Raises:
-            OutputError: The target takes no more: the run cannot go on.
+            OutputError: The target cannot be written any more: the run cannot go on.
         """
 
 
 class Job(Protocol):
-    """How an engine is made; sent to each worker process, so it must survive pickling."""
+    """A factory of engines; sent to each worker process, so it must be picklable."""
 
     def open(self) -> Engine:
-        """Make the engine; what takes long or much memory is done here, once in each process.
+        """Make the engine; steps that need much time or memory are done here, once per process.
 
         Raises:
             MonaiDentalError: The job cannot be done at all.

@@ -1,4 +1,4 @@
-"""A run over many files that can be killed at any moment and given again."""
+"""A run over many files that can be killed at any time and started again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from monai_dental.batch.workers.protocol import (
 from monai_dental.errors import WorkerError
 from monai_dental.files.digests import stamp_of
 
-_ATTEMPTS = 2  # a worker may have been ended for a reason that has nothing to do with the file
+_ATTEMPTS = 2  # a worker may have ended for a reason unrelated to the file
 
 
 def run_batch(
@@ -41,29 +41,29 @@ def run_batch(
     is_failed_left: bool = False,
     on_plan: Callable[[int], None] | None = None,
 ) -> Iterator[Row]:
-    """Do what is left of a batch.
+    """Do the files of a batch that are left.
 
-    A file is left unless the manifest has an outcome for it that came about with the same settings
-    and from the same bytes, and the target still holds what was derived. One file that crashes its
-    worker process twice, or takes longer than the limit, fails; the others go on.
+    A file is left unless the manifest has an outcome for it with the same settings and the same
+    bytes, and the target still holds the derived instance. A file fails if it crashes its worker
+    process twice or takes longer than the limit; the run goes on with the others.
 
     Args:
-        source: The files; their names must not change from run to run.
-        job: What is done with each.
-        manifest: The record; the only one open for writing.
-        target: Where the job stores; asked what it still holds.
+        source: The files; their names must not change between runs.
+        job: What to do with each file.
+        manifest: The record; no other may be open for writing.
+        target: Where the job stores; checked for instances that it still holds.
         workers: Number of workers, each with one file at a time.
-        limits: What one file may take; default: one thread, any time and memory.
-        make_worker: Starts a worker; default a process of this machine.
-        is_failed_left: Whether files that failed are done again.
-        on_plan: Told how many files are left, before the first is done.
+        limits: Limits for one file; by default one thread, unlimited time and memory.
+        make_worker: Starts a worker; by default a process on this machine.
+        is_failed_left: Whether to do files again that failed.
+        on_plan: Called with the number of files that are left, before the first is done.
 
     Yields:
-        The row of each file as it is done, in no particular order; it is in the manifest already.
+        The row of each file when it is done, in no particular order; it is already in the manifest.
 
     Raises:
-        MonaiDentalError: The job cannot be done at all, or the target takes no more. What is done
-            is recorded; the same call again goes on.
+        MonaiDentalError: The job cannot be done at all, or the target cannot be written any more.
+            Finished files are recorded; call again to continue.
     """
     limits = limits or Limits()
     pool: list[Worker] = []
@@ -91,7 +91,7 @@ def _plan(
     recipe: Recipe,
     is_failed_left: bool,
 ) -> deque[Task]:
-    """Bring manifest and target into agreement, and return what is left to do."""
+    """Bring manifest and target into agreement, and return the tasks that are left."""
     rows = {row.name: row for row in manifest.rows()}
     results = {row.output_uid for row in rows.values() if row.output_uid}
     results.update(map(_instance_uid, manifest.superseded()))
@@ -99,35 +99,35 @@ def _plan(
     tasks: deque[Task] = deque()
     for instance in source:
         if instance.sop_instance_uid in results:
-            continue  # source and target can be the same place
+            continue  # source and target may be the same place
         key = manifest.key(instance.name)
         row = rows.pop(key, None) or Row(key)
         checked = _check(row, target, recipe, is_failed_left)
         if checked.outcome == LEFT or checked.stamp != _stamp(instance):
-            # The outcome may hold for the bytes still, though the file was touched.
+            # The file was touched, but its bytes may be the same: then the outcome is still valid.
             known = checked.digest + checked.mask_digest if checked.outcome != LEFT else ""
             tasks.append(Task(instance, known))
             if not known:
                 checked = replace(checked, outcome=LEFT)
         if checked != row or not row.recipe:  # new ones have none
             changed.append(checked)
-    for row in rows.values():  # inputs that are there no more
+    for row in rows.values():  # inputs that no longer exist
         if row.outcome == LEFT:
             changed.append(replace(row, outcome=FAILED, reason="vanished before it was read"))
         elif row.stored is not None and target.find(row.stored) is None:
-            reason = "its result is gone, and so is the file itself"
+            reason = "both the file and its result are gone"
             changed.append(replace(row, outcome=FAILED, reason=reason))
     manifest.put(changed)
     return tasks
 
 
 def _instance_uid(output: str) -> str:
-    """The SOP Instance UID in a target's name of an instance."""
+    """Return the SOP Instance UID in the location of an instance in a target."""
     return output.rpartition("/")[2].removesuffix(".dcm")
 
 
 def _check(row: Row, target: ObjectTarget, recipe: Recipe, is_failed_left: bool) -> Row:
-    """The row as it is valid now; its outcome is "left" where it is not."""
+    """Return the row if it is still valid, otherwise with the outcome "left"."""
     if row.outcome == LEFT or row.recipe != recipe.mark(row.outcome):
         return replace(row, outcome=LEFT)
     if row.outcome == FAILED and is_failed_left:
@@ -168,7 +168,7 @@ def _work(pool: list[Worker], feed: Feed, manifest: Manifest, recipe: Recipe) ->
             running[future] = worker, task, time.monotonic()
         pending: list[Future[Any]] = [*running, *feed.fetching]
         if not pending:
-            raise WorkerError("no worker is left; the same command goes on with what is left")
+            raise WorkerError("no worker is left; run the same command again to do what is left")
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
         for each in done:
             if each in feed.fetching:
@@ -200,7 +200,7 @@ def _row(row: Row, result: Result, recipe: Recipe, task: Task) -> Row:
         row,
         outcome=result.outcome,
         reason=result.reason,
-        # Of a file that took its worker along nothing else is known.
+        # If the file ended its worker, nothing else is known.
         stamp=_stamp(task.instance) if is_remote else result.stamp or _stamp(task.instance),
         digest=result.digest,
         mask_digest=result.mask_digest,

@@ -1,4 +1,4 @@
-"""Masks of what is left as it is: burned-in text, side markers."""
+"""Masks of pixels to leave unchanged: burned-in text, side markers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai_dental.errors import CorruptImageError, DatasetError, MonaiDentalErro
 from monai_dental.formats import read_radiograph
 
 SUFFIX = ".png"
-"""What a mask's name has beyond its file's."""
+"""Suffix that a mask's name adds to the name of its file."""
 
 
 def find_masks(folder: Path, instances: list[Instance]) -> dict[Path, Path]:
@@ -26,7 +26,7 @@ def find_masks(folder: Path, instances: list[Instance]) -> dict[Path, Path]:
         The masks, by the name of the file.
 
     Raises:
-        DatasetError: There is no such folder, or it holds a mask of no file.
+        DatasetError: There is no such folder, or it has a mask without a file.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder")
@@ -40,14 +40,14 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Read a mask.
 
     Args:
-        path: An image: what is not black is left as it is.
+        path: An image; pixels that are not black are left unchanged.
         shape: (rows, columns) of the file's pixels.
 
     Returns:
-        True where pixels are left as they are, (rows, columns).
+        True for pixels to leave unchanged, (rows, columns).
 
     Raises:
-        CorruptImageError: It cannot be read, or is of another size.
+        CorruptImageError: The mask cannot be read, or has another size.
     """
     try:
         mask: NDArray[np.bool_] = read_radiograph(path).pixels > 0

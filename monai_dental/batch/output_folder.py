@@ -1,4 +1,4 @@
-"""A folder of derived instances, by study and series."""
+"""A folder of derived instances, sorted by study and series."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from monai_dental.batch.record.shard import Shard
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
-from monai_dental.errors import OutputError
+from monai_dental.dicom.read import read_dataset
+from monai_dental.errors import MonaiDentalError, OutputError
 from monai_dental.files.atomic import open_atomically
 from monai_dental.files.digests import digest_of, stamp_of
 
 PARTS = Shard().parts
-"""Folder of what is being written: whatever a killed run leaves is here, and nowhere else."""
+"""Folder of unfinished files: a killed run leaves incomplete files only here."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,23 @@ class StudyTree:
 
     Attributes:
         folder: The folder.
-        parts: Name of the folder in it of what is being written.
+        parts: Name of its subfolder for unfinished files.
     """
 
     folder: Path
     parts: str = PARTS
 
     def prepare(self) -> None:
-        """Make the folder, and remove what a killed run left half written.
+        """Make the folder, and remove incomplete files of a killed run.
 
         Raises:
-            OutputError: It cannot be made, or not be written.
+            OutputError: It cannot be made or written.
         """
         try:
             (self.folder / self.parts).mkdir(parents=True, exist_ok=True)
             for part in (self.folder / self.parts).iterdir():
                 part.unlink()
-            # A folder can be there and not let itself be written: to be said before any file.
+            # An existing folder may be read-only: report that before the first file.
             part = self.folder / self.parts / secrets.token_hex(8)
             part.touch(exist_ok=False)
             part.unlink()
@@ -56,18 +57,18 @@ class StudyTree:
             raise _output_error(self.folder, error) from error
 
     def close(self) -> None:
-        """Remove the folder of what is being written, when nothing is any more."""
+        """Remove the folder of unfinished files, once nothing is being written."""
         with contextlib.suppress(OSError):
             for part in (self.folder / self.parts).iterdir():
                 part.unlink()
             (self.folder / self.parts).rmdir()
 
     def store(self, derived: Dataset) -> StoredObject:
-        """Write an instance to the disk, or find that it is there; see `ObjectTarget.store`."""
+        """Write an instance, unless it is there already; see `ObjectTarget.store`."""
         location = locate(derived)
         path = self.folder / location
         content = encode_dataset(derived)
-        # A name of its own: two workers may make the same instance, if the input is there twice.
+        # A unique name: two workers may make the same instance if the input has duplicates.
         part = self.folder / self.parts / f"{secrets.token_hex(8)}.part"
         with open_atomically(path, part=part, place=_bring) as stream:
             stream.write(content)
@@ -78,7 +79,7 @@ class StudyTree:
         return StoredObject(location, str(derived.SOPInstanceUID), digest, stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
-        """Look whether an instance is there unchanged; see `ObjectTarget.find`."""
+        """Check whether an instance is there unchanged; see `ObjectTarget.find`."""
         path = self.folder / stored.location
         try:
             stamp = stamp_of(path.stat())
@@ -89,20 +90,20 @@ class StudyTree:
         return replace(stored, stamp=stamp)
 
     def locations(self) -> Iterator[str]:
-        """The places of all instances that are there."""
+        """Yield the locations of all instances in the folder."""
         for path in self.folder.glob("*/*/*.dcm"):
             yield path.relative_to(self.folder).as_posix()
 
 
 def locate(derived: Dataset) -> str:
-    """The place of an instance below the folder; nothing but digits, dots and our own words.
+    """Return the location of an instance below the folder: only digits, dots and our own words.
 
     Args:
         derived: The instance.
 
     Returns:
-        A relative path. A Study Instance UID that is none, which may hold anything, a patient's
-        name or a path among it, is replaced by a digest.
+        A relative path. An invalid Study Instance UID is replaced by a digest, since it may hold
+        anything, even a patient's name or a path.
     """
     with quiet_pydicom():
         study = str(derived.get("StudyInstanceUID") or "")
@@ -112,22 +113,27 @@ def locate(derived: Dataset) -> str:
         study = f"invalid-{hashlib.sha256(study.encode(errors='replace')).hexdigest()[:32]}"
     series, instance = str(derived.SeriesInstanceUID), str(derived.SOPInstanceUID)
     if not (is_uid(series) and is_uid(instance)):
-        raise ValueError("Series or SOP Instance UID is no UID; need an instance that derive made")
+        raise ValueError(
+            "Series or SOP Instance UID is not a UID; need an instance that derive made"
+        )
     return f"{study}/{series}/{instance}.dcm"
 
 
 def without_times(content: bytes) -> bytes | None:
-    """The bytes of a derived instance without the time of its making; None for a broken one.
+    """Return the bytes of a derived instance without its creation time, or None if it is broken.
 
     Args:
-        content: A file as `StudyTree.store` writes it.
+        content: A file as written by `StudyTree.store`.
 
     Returns:
-        The same for any two instances that differ in that time alone.
+        Bytes that are equal for two instances that differ only in their creation time.
     """
+    try:
+        dataset = read_dataset(Path("output"), content)
+    except MonaiDentalError:
+        return None
     with quiet_pydicom():
         try:
-            dataset = dcmread(io.BytesIO(content))
             for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
                 if keyword in dataset:
                     del dataset[keyword]
@@ -142,11 +148,11 @@ def without_times(content: bytes) -> bytes | None:
 
 
 def _bring(part: Path, path: Path) -> None:
-    """Put a file in its place, unless what is there differs by the time of its making alone."""
+    """Move a file into place, unless the file there differs only in its creation time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(part, path)  # unlike a rename it never takes the place of another
-    except OSError:  # it is there, by another worker perhaps, or the file system has no links
+        os.link(part, path)  # unlike a rename it never replaces another file
+    except OSError:  # it exists, perhaps from another worker, or the file system has no links
         if not (path.exists() and _is_same(path.read_bytes(), part.read_bytes())):
             os.replace(part, path)
     _flush_folders(path)

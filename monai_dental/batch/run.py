@@ -1,4 +1,4 @@
-"""The loop: read, denoise, store; one outcome for each instance, whatever happens to it."""
+"""The loop: read, denoise, store; one outcome for each instance, even if it fails."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one instance.
+    """The outcome of one instance.
 
     Attributes:
         path: The source file.
-        reason: Why it failed; None where it is denoised.
+        reason: Why it failed; None if it was denoised.
     """
 
     path: Path
@@ -36,12 +36,12 @@ def denoise_instances(
     Args:
         source: Where the instances come from.
         denoiser: The network.
-        target: Where the results go to.
-        strength: Share of the network's correction that is applied, 0 to 1.
+        target: Where the results go.
+        strength: Fraction of the network's correction that is applied, 0 to 1.
 
     Yields:
         One outcome for each instance, in the order of the source. A bad instance does not stop the
-        loop; of an unforeseen error only kind and place are told; see `unforeseen`.
+        loop; only the kind and place of an unexpected error are reported; see `unforeseen`.
     """
     derivation = denoiser.derivation_at(strength)
     for instance in source:

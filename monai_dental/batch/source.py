@@ -1,4 +1,4 @@
-"""Where instances come from."""
+"""Sources of instances."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Instance:
     """One file to denoise.
 
     Attributes:
-        path: Where it is.
+        path: The file.
         name: Its path below the source, which the result keeps.
-        mask: An image that says which pixels are left as they are, where there is one.
-        result: Its result's path below the target; None where that keeps the name.
-        sop_instance_uid: Its SOP Instance UID, where that is known before the file is read.
-        stamp: Changes whenever the instance does; None where the file itself tells.
+        mask: An image of the pixels to leave unchanged, if any.
+        result: Its result's path below the target; None if the result keeps the name.
+        sop_instance_uid: Its SOP Instance UID, if known before the file is read.
+        stamp: Changes whenever the instance does; None to use the stamp of the file.
     """
 
     path: Path
@@ -32,12 +32,12 @@ class Instance:
     stamp: str | None = None
 
     def read(self) -> Radiograph:
-        """Read it; errors as of `monai_dental.formats.read_radiograph`."""
+        """Read it; raises the errors of `monai_dental.formats.read_radiograph`."""
         return read_radiograph(self.path)
 
 
 class InstanceSource(Protocol):
-    """Gives instances one after another; their number is known beforehand."""
+    """An iterable of instances whose number is known in advance."""
 
     def __len__(self) -> int:
         """Return the number of instances."""
@@ -48,40 +48,40 @@ class InstanceSource(Protocol):
 
 @runtime_checkable
 class RemoteSource(InstanceSource, Protocol):
-    """Gives instances that are elsewhere: a file is there from its fetching to its release."""
+    """A source of remote instances: a file exists from `fetch` to `release`."""
 
     @property
     def fetchers(self) -> int:
-        """How many threads may fetch at the same time."""
+        """Maximum number of threads that fetch at the same time."""
 
     def prepare(self, spool: Path) -> None:
-        """Make a folder ready, before the first instance is named.
+        """Prepare a folder, before the first instance is listed.
 
         Args:
-            spool: Where files go; what it holds is removed. Its parent is there.
+            spool: Where files go; its content is removed. Its parent exists.
 
         Raises:
             OutputError: It cannot be written.
         """
 
     def close(self) -> None:
-        """Remove the folder and end what is open; nothing is fetched any more."""
+        """Remove the folder and close connections; nothing may be fetched after that."""
 
     def reserve(self, instance: Instance) -> bool:
-        """Keep disk for an instance, however large, until its release.
+        """Reserve disk space for an instance of any size until its release.
 
         Returns:
-            Whether there is so much.
+            Whether there is enough space.
         """
 
     def fetch(self, instance: Instance) -> None:
-        """Bring an instance, for which disk is kept, to its path; called by several threads.
+        """Fetch an instance, for which space is reserved, to its path; called by several threads.
 
         Raises:
             PacsUnavailableError: The source does not answer: the run cannot go on.
-            OutputError: The disk takes no more: the run cannot go on.
-            MonaiDentalError: This instance cannot be had.
+            OutputError: The disk cannot be written any more: the run cannot go on.
+            MonaiDentalError: This instance cannot be fetched.
         """
 
     def release(self, instance: Instance) -> None:
-        """Remove the file of an instance, whose outcome is recorded, and keep no disk for it."""
+        """Remove the file of an instance whose outcome is recorded, and free its disk space."""

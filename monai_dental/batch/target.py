@@ -1,4 +1,4 @@
-"""Where results go to."""
+"""Targets for results."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class InstanceTarget(Protocol):
-    """Takes results one after another."""
+    """A target that stores results one after another."""
 
     def store(self, radiograph: Radiograph, name: Path, derivation: Derivation) -> None:
-        """Store one result, whole or not at all.
+        """Store one result completely or not at all.
 
         Args:
             radiograph: The denoised radiograph.
@@ -32,13 +32,13 @@ class InstanceTarget(Protocol):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """A derived instance as a target holds it.
+    """A derived instance in a target.
 
     Attributes:
-        location: Where: for a folder the path below it.
+        location: Location in the target: for a folder, the path below it.
         sop_instance_uid: Its SOP Instance UID.
         digest: SHA-256 of its bytes.
-        stamp: Changes whenever the target's copy is touched; "" where the target has no such thing.
+        stamp: Changes whenever the target's copy is touched; "" if the target has no stamps.
     """
 
     location: str
@@ -48,41 +48,41 @@ class StoredObject:
 
 
 class ObjectTarget(Protocol):
-    """Takes derived instances, and can be asked later whether it still holds them.
+    """A target that stores derived instances, and can check later whether it still holds them.
 
-    It is made in the process that runs the batch, and sent to each worker: it survives pickling.
+    It is made in the process that runs the batch and sent to each worker: it must be picklable.
     """
 
     def prepare(self) -> None:
-        """Check, before the first instance, that it can be used; called in one process alone.
+        """Check, before the first instance, that it can be used; called in one process only.
 
         Raises:
-            MonaiDentalError: It cannot.
+            MonaiDentalError: It cannot be used.
         """
 
     def close(self) -> None:
-        """Let go of what `prepare` and `find` took; called in that process."""
+        """Release the resources of `prepare` and `find`; called in the same process."""
 
     def store(self, derived: Dataset) -> StoredObject:
-        """Store an instance, whole or not at all; the same one again changes nothing.
+        """Store an instance completely or not at all; storing it again changes nothing.
 
         Args:
             derived: The instance, with file meta information.
 
         Returns:
-            What the target holds, once it is safe there.
+            The stored instance, once it is safe in the target.
 
         Raises:
-            OutputError: The target takes no more: the run cannot go on.
+            OutputError: The target cannot be written any more: the run cannot go on.
             CorruptImageError: The instance cannot be written.
         """
 
     def find(self, stored: StoredObject) -> StoredObject | None:
-        """What the target holds of an instance that it took.
+        """Find an instance that was stored.
 
         Args:
-            stored: As `store` returned it.
+            stored: As returned by `store`.
 
         Returns:
-            The same with its present stamp; None where the instance is gone or is another one.
+            The same with its current stamp, or None if the instance is gone or has changed.
         """

@@ -1,4 +1,4 @@
-"""DICOM: from a dataset to a radiograph, and back as a derived image."""
+"""Conversion of DICOM datasets to radiographs, and of results to derived instances."""
 
 from monai_dental.dicom.derive import Derivation, derive, encode_dataset
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, instance_name, quiet_pydicom

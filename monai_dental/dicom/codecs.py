@@ -1,8 +1,8 @@
-"""Decoding of encapsulated frames, by imagecodecs.
+"""Decoding of encapsulated frames with imagecodecs.
 
-pydicom's own decoders are not used: of the plugins that could be shipped none decodes JPEG Extended
+pydicom's own decoders are not used: none of the plugins that could be shipped decodes JPEG Extended
 well, and pydicom keeps them in process-wide tables. Only imagecodecs' BSD-licensed codecs are
-called, and each only for a picture of the dataset's own size.
+called, and each one only for an image of the size given in the dataset.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from monai_dental.errors import CorruptImageError, UnsupportedImageError
 
 Samples = NDArray[np.integer[Any]]
 Decode = Callable[[bytes, ImagePixel], tuple[Samples, CodestreamHeader]]
-"""Decodes a frame to (rows, columns), or (rows, columns, 3), and tells what its header said; raises
-before it allocates those of another size."""
+"""Decodes a frame to (rows, columns) or (rows, columns, 3) and returns its header as well. Raises
+an error before it allocates an image of another size."""
 
 _CODEC_ERRORS = (RuntimeError, ValueError, TypeError, OverflowError, MemoryError, IndexError)
 
@@ -45,7 +45,7 @@ def decode_frames(
     Args:
         transfer_syntax: Transfer Syntax UID.
         encoded: The value of Pixel Data: the offset table and the fragments.
-        image_pixel: What the dataset tells of the pixels.
+        image_pixel: Image Pixel Module of the dataset.
 
     Returns:
         The pixel cells as unsigned integers of `bits_allocated` bits, (frames, rows, columns).
@@ -54,7 +54,7 @@ def decode_frames(
         UnsupportedImageError: There is no decoder for the transfer syntax.
         ColourImageError: A frame of three samples is not grey.
         CorruptImageError: A frame is missing, truncated, undecodable or of another size, or its
-            codestream and the dataset disagree.
+            codestream contradicts the dataset.
     """
     check_decodable(transfer_syntax)
     cells = np.empty(image_pixel.shape, np.uint8 if image_pixel.bits_allocated == 8 else np.uint16)
@@ -84,7 +84,7 @@ def check_decodable(transfer_syntax: str) -> None:
     """Check that there is a decoder for a transfer syntax.
 
     Raises:
-        UnsupportedImageError: There is none.
+        UnsupportedImageError: There is no decoder.
     """
     if transfer_syntax not in _DECODERS:
         raise UnsupportedImageError(
@@ -94,7 +94,7 @@ def check_decodable(transfer_syntax: str) -> None:
 
 
 def _decode_frame(frame: bytes, transfer_syntax: str, image_pixel: ImagePixel) -> Samples:
-    # A decoder fills what a cut-off codestream lacks with grey, and says nothing.
+    # Decoders fill the missing part of a truncated codestream with grey, without an error.
     if transfer_syntax not in _WITHOUT_END_MARKER and b"\xff\xd9" not in frame[-64:]:
         raise CorruptImageError("is cut off: its end marker is missing")
     try:
@@ -108,7 +108,7 @@ def _decode_frame(frame: bytes, transfer_syntax: str, image_pixel: ImagePixel) -
     is_lossy = is_lossy_syntax(transfer_syntax)
     if image_pixel.samples == 3:
         samples = to_grey(samples, image_pixel.photometric_interpretation, is_lossy=is_lossy)
-    # Signed samples become bit patterns of the allocated width, sign bits and all.
+    # Signed samples become bit patterns of the allocated width, including the sign bits.
     return fit_cells(samples, header, image_pixel, is_lossy=is_lossy)
 
 
@@ -122,23 +122,23 @@ def _decode_jpeg(
 ) -> tuple[Samples, CodestreamHeader]:
     header = read_jpeg_header(frame)
     header.check(image_pixel.shape[1:], image_pixel.samples, image_pixel.bits_allocated)
-    # The array holds the decoder to the size, should it find another frame header than ours.
+    # The array limits the size if the decoder finds another frame header than we do.
     out = np.empty(_shape(image_pixel), np.uint8 if header.bits <= 8 else np.uint16)
     if image_pixel.samples == 3 and codec is imagecodecs.jpeg_decode:
-        # From a colour space to itself: libjpeg guesses which one it is, and converts.
+        # Same colour space in and out: otherwise libjpeg guesses the space and converts.
         return codec(frame, colorspace="RGB", outcolorspace="RGB", out=out), header
     return codec(frame, out=out), header
 
 
 def _decode_jpeg2000(frame: bytes, image_pixel: ImagePixel) -> tuple[Samples, CodestreamHeader]:
-    # OpenJPEG allocates before an array given to it would be looked at.
+    # OpenJPEG allocates memory before it looks at the output array, so check the size first.
     header = read_jpeg2000_header(frame)
     header.check(image_pixel.shape[1:], image_pixel.samples, image_pixel.bits_allocated)
     return imagecodecs.jpeg2k_decode(frame), header
 
 
 def _decode_jpegxl(frame: bytes, image_pixel: ImagePixel) -> tuple[Samples, CodestreamHeader]:
-    # Here the array is compared with the header first, and a ValueError tells that it differs.
+    # This decoder first compares the array with the header; it raises ValueError if they differ.
     rows, columns = image_pixel.shape[1:]
     for dtype in (np.uint16, np.uint8)[image_pixel.bits_allocated == 8 :]:
         try:
@@ -169,7 +169,7 @@ def _decode_rle(frame: bytes, image_pixel: ImagePixel) -> tuple[Samples, Codestr
 
 
 def _segments(frame: bytes) -> list[bytes]:
-    """The segments of an RLE frame (PS3.5 G.3.1)."""
+    """Return the segments of an RLE frame (PS3.5 G.3.1)."""
     count, *offsets = struct.unpack_from("<16I", frame)
     if not 1 <= count <= 15 or sorted(offsets[:count]) != offsets[:count] or offsets[0] != 64:
         raise CorruptImageError("has a broken RLE header")
@@ -178,13 +178,13 @@ def _segments(frame: bytes) -> list[bytes]:
 
 
 def _decode_segments(segments: list[bytes], rows: int, columns: int, size: int) -> Samples:
-    """One channel, from the segments of its bytes, the most significant first."""
+    """Decode one channel from its byte segments, the most significant first."""
     dtype = np.dtype(f"<u{size}")
-    most = (rows + 1) * columns * size  # a row more, for what encoders pad
+    most = (rows + 1) * columns * size  # one more row, for padding
     try:
         decoded = imagecodecs.dicomrle_decode(_joined(segments), dtype, out=most)
     except _CODEC_ERRORS:
-        # Some encoders pad with what is no run of its own, such as blanks.
+        # Some encoders pad with bytes that are not a run, such as blanks.
         segments = [_without_padding(each, rows * columns) for each in segments]
         decoded = imagecodecs.dicomrle_decode(_joined(segments), dtype, out=most)
     samples = np.frombuffer(decoded, dtype)
@@ -200,7 +200,7 @@ def _joined(segments: list[bytes]) -> bytes:
 
 
 def _without_padding(segment: bytes, needed: int) -> bytes:
-    """A segment up to the run that completes its pixels, where one pad byte is all that follows."""
+    """Drop a single pad byte after the run that completes the pixels of a segment."""
     at = made = 0
     while made < needed and at < len(segment):
         control = segment[at]
@@ -226,8 +226,8 @@ _JPEG = (
 )
 _JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 _JPEG_XL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.112")
-# High-throughput JPEG 2000 too by OpenJPEG: OpenJPH, at twice the speed, told of 3 of 100 damaged
-# codestreams, OpenJPEG of 61; the others came out as noise without a word.
+# OpenJPEG decodes High-Throughput JPEG 2000 too. OpenJPH is twice as fast, but reported only 3 of
+# 100 damaged codestreams; OpenJPEG reported 61. The others were decoded to noise without an error.
 _JPEG2000 = (
     uid.JPEG2000Lossless,
     uid.JPEG2000,
@@ -245,6 +245,6 @@ _DECODERS: dict[str, Decode] = {
     **dict.fromkeys(_JPEG_XL, _decode_jpegxl),
 }
 COMPRESSED = tuple(map(str, _DECODERS))
-"""Encapsulated transfer syntaxes that are decoded here."""
+"""Encapsulated transfer syntaxes that can be decoded."""
 
 _WITHOUT_END_MARKER = frozenset((*_JPEG_XL, uid.RLELossless))

@@ -1,8 +1,8 @@
-"""What the header of a codestream tells of it, read before anything is decoded.
+"""Codestream headers, read before anything is decoded.
 
-A decoder allocates what the codestream asks for, whatever the dataset around it says. Neither
-imagecodecs nor Pillow tells size, components, bits and sign of all these codestreams without
-decoding them: Pillow knows no JPEG-LS, no lossless JPEG and no sign.
+A decoder allocates the memory that the codestream asks for, even if the dataset gives another size.
+Neither imagecodecs nor Pillow reports size, components, bits and sign of all these codestreams
+without decoding them: Pillow supports neither JPEG-LS nor lossless JPEG, and reports no sign.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from monai_dental.errors import CorruptImageError
 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-# SOF0 to SOF15 but for DHT, JPG and DAC, which stand among them; and SOF55 of JPEG-LS.
+# SOF0 to SOF15, without DHT, JPG and DAC, whose markers lie among them, and SOF55 of JPEG-LS.
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _CODING_STYLE, _START_OF_TILE = 0xFF52, 0xFF90
 _JPEG_SYNTAXES = {
@@ -31,15 +31,15 @@ _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 @dataclass(frozen=True)
 class CodestreamHeader:
-    """What a codestream says of its picture.
+    """Image description in a codestream.
 
     Attributes:
         rows: Number of rows.
         columns: Number of columns.
         components: Number of components, 1 for grayscale.
-        bits: Bits of a sample of the first component, its sign's among them.
-        is_signed: Whether the first component has a sign.
-        process: The marker of the frame header of JPEG (SOF0 is 0xC0) or JPEG-LS (0xF7); else 0.
+        bits: Bits per sample of the first component, including the sign bit.
+        is_signed: Whether the first component is signed.
+        process: Marker of the frame header of JPEG (SOF0 is 0xC0) or JPEG-LS (0xF7); otherwise 0.
     """
 
     rows: int
@@ -50,7 +50,7 @@ class CodestreamHeader:
     process: int = 0
 
     def check(self, shape: tuple[int, int], components: int, bits_allocated: int) -> None:
-        """Check that the picture is what the dataset has room for.
+        """Check that the image matches the dataset.
 
         Args:
             shape: (Rows, Columns) of the dataset.
@@ -58,7 +58,7 @@ class CodestreamHeader:
             bits_allocated: Its Bits Allocated.
 
         Raises:
-            CorruptImageError: It is not.
+            CorruptImageError: Size or components differ, or the bits exceed Bits Allocated.
         """
         if (self.rows, self.columns) != shape:
             raise CorruptImageError(
@@ -79,14 +79,14 @@ class CodestreamHeader:
 def read_jpeg_header(codestream: bytes) -> CodestreamHeader:
     """Read the frame header of a JPEG or JPEG-LS codestream (ITU-T T.81 B.2.2, T.87 C.2.2).
 
-    Bytes between the marker segments are skipped, as decoders do. A size that is told after the
-    frame header only (DNL, LSE) is returned as 0.
+    Bytes between the marker segments are skipped, as decoders do. A size that is only given after
+    the frame header (DNL, LSE) is returned as 0.
 
     Args:
         codestream: The codestream, from its SOI marker on.
 
     Returns:
-        The size in the first frame header.
+        The first frame header.
 
     Raises:
         CorruptImageError: There is no frame header before the first scan.
@@ -118,8 +118,8 @@ def read_jpeg2000_header(codestream: bytes) -> CodestreamHeader:
         codestream: The codestream, or a JP2 file around it.
 
     Returns:
-        The extent of the reference grid: the size of every component that is not subsampled, more
-        than that of the others.
+        The header, with the extent of the reference grid as size. Components that are not
+        subsampled have this size; the others are smaller.
 
     Raises:
         CorruptImageError: There is no SIZ marker segment at the start of the codestream.
@@ -138,14 +138,14 @@ def read_jpeg2000_header(codestream: bytes) -> CodestreamHeader:
 
 
 def is_irreversible(codestream: bytes) -> bool:
-    """Whether a JPEG 2000 or HTJ2K codestream has the 9-7 transform (ITU-T T.800 A.6.1).
+    """Return whether a JPEG 2000 or HTJ2K codestream uses the 9-7 transform (ITU-T T.800 A.6.1).
 
     Args:
         codestream: The codestream, or a JP2 file around it.
 
     Returns:
-        What the COD marker segment of the main header tells. One with the reversible transform can
-        have lost something too, where it was cut off; no marker tells that.
+        Whether the COD marker segment of the main header names that transform. A codestream with
+        the reversible transform can also be lossy if it was truncated; no marker shows that.
     """
     at = _start_of_jpeg2000(codestream) + 2
     while at + 14 <= len(codestream):
@@ -159,14 +159,14 @@ def is_irreversible(codestream: bytes) -> bool:
 
 
 def transfer_syntax_of(codestream: bytes) -> str | None:
-    """The transfer syntax that a codestream would have, as far as its first bytes tell.
+    """Guess the transfer syntax of a codestream from its first bytes.
 
     Args:
         codestream: A frame, or its beginning.
 
     Returns:
-        A Transfer Syntax UID that decodes it; the lossy one of JPEG-LS, JPEG 2000 and JPEG XL,
-        which take in the lossless. None where the bytes are none of a known kind.
+        A Transfer Syntax UID whose decoder reads it, or None if the bytes are of no known kind. For
+        JPEG-LS, JPEG 2000 and JPEG XL this is the lossy one, which includes the lossless.
     """
     if codestream.startswith((b"\xff\x4f\xff\x51", _JP2_SIGNATURE)):
         return str(uid.JPEG2000)
@@ -191,12 +191,12 @@ def _start_of_jpeg2000(content: bytes) -> int:
 
 
 def _find_jp2_codestream(content: bytes) -> int:
-    """Where the first contiguous codestream box (ITU-T T.800 I.5.4) has its content, or the end."""
+    """Return the offset of the first contiguous codestream (ITU-T T.800 I.5.4), or of the end."""
     at = 0
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
         start = at + 8
-        if length == 1:  # the length stands behind the type
+        if length == 1:  # the length follows the type
             if start + 8 > len(content):
                 break
             length = struct.unpack_from(">Q", content, start)[0]

@@ -1,4 +1,4 @@
-"""Lossless compression of a derived instance; its UIDs stay as they are."""
+"""Lossless compression of a derived instance; its UIDs do not change."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from monai_dental.dicom.quiet import parsing
 from monai_dental.errors import CorruptImageError
 
 COMPRESSIONS = ("none", "jpegls", "as-source")
-"""What `target_syntax` takes: none, JPEG-LS lossless, or the source's, where that is lossless."""
+"""Choices of `target_syntax`: none, JPEG-LS lossless, or the source's if it is lossless."""
 
 _Cells = NDArray[np.integer[Any]]
 
 
 def target_syntax(compression: str, source_syntax: str) -> str:
-    """The transfer syntax to write.
+    """Return the transfer syntax to write.
 
     Args:
         compression: One of `COMPRESSIONS`.
         source_syntax: Transfer Syntax UID of the source.
 
     Returns:
-        A Transfer Syntax UID that `compress` takes. Of a source that is not compressed without
-        loss, "as-source" makes Explicit VR Little Endian.
+        A Transfer Syntax UID for `compress`. With "as-source", this is Explicit VR Little Endian
+        unless the source has a lossless compression that can be written.
     """
     if compression == "jpegls":
         return str(uid.JPEGLSLossless)
@@ -43,15 +43,15 @@ def target_syntax(compression: str, source_syntax: str) -> str:
 
 
 def compress(derived: Dataset, transfer_syntax: str) -> None:
-    """Compress the Pixel Data of an instance without loss, and check that nothing is lost.
+    """Compress the Pixel Data of an instance without loss, and check the result.
 
     Args:
-        derived: An instance in Explicit VR Little Endian, as `derive` makes it; changed.
-        transfer_syntax: What `target_syntax` told. Pixel cells with unused bits below the stored
-            value, which codecs cannot tell of, are left uncompressed.
+        derived: An instance in Explicit VR Little Endian, as made by `derive`; changed in place.
+        transfer_syntax: Transfer Syntax UID from `target_syntax`. Pixel cells with unused bits
+            below the stored value are left uncompressed, since codecs cannot describe them.
 
     Raises:
-        CorruptImageError: The pixels cannot be encoded, or do not come back.
+        CorruptImageError: The pixels cannot be encoded, or decode to other values.
     """
     encode = _ENCODERS.get(transfer_syntax)
     if encode is None:
@@ -64,21 +64,21 @@ def _compress(derived: Dataset, transfer_syntax: str, encode: Callable[..., byte
     image_pixel = read_image_pixel(derived)
     if image_pixel.shift:
         return
-    # Whole cells, the sign in their unused bits: some readers take them as they are decoded.
+    # Whole cells, sign-extended into the unused bits: some readers use decoded cells unchanged.
     cells = np.frombuffer(
         derived.PixelData, image_pixel.dtype.newbyteorder("<"), math.prod(image_pixel.shape)
     ).reshape(image_pixel.shape)
     encoded = encapsulate([encode(frame, image_pixel.bits_stored) for frame in cells])
     back = decode_frames(transfer_syntax, encoded, image_pixel)
     if not np.array_equal(back.view(image_pixel.dtype), cells):
-        raise CorruptImageError("pixels do not come back from compression")
+        raise CorruptImageError("the compressed pixels decode to other values")
     derived.add_new("PixelData", "OB", encoded)
     derived["PixelData"].is_undefined_length = True
     derived.file_meta.TransferSyntaxUID = uid.UID(transfer_syntax)
 
 
 def _unsigned(frame: _Cells) -> _Cells:
-    """The cells as codestreams hold them that know no sign."""
+    """Return the cells as unsigned integers, for codecs without a sign."""
     return frame.view(f"u{frame.itemsize}")
 
 

@@ -1,4 +1,4 @@
-"""From a processed radiograph to a derived DICOM instance (PS3.3 C.7.6.1.1.2, C.12.4)."""
+"""Derived DICOM instances of processed radiographs (PS3.3 C.7.6.1.1.2, C.12.4)."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _DROPPED = (
     "EncapsulatedPixelDataValueTotalLength",
     "PixelDataProviderURL",
     "DataSetTrailingPadding",
-    # A concatenation is one image in parts that share all else (PS3.3 C.7.6.16.2.2.4); derived ones
-    # come one by one, and differ in what they refer to.
+    # The parts of a concatenation share all other attributes (PS3.3 C.7.6.16.2.2.4). Derived
+    # instances are made one by one and refer to different sources.
     "ConcatenationUID",
     "SOPInstanceUIDOfConcatenationSource",
     "InConcatenationNumber",
     "InConcatenationTotalNumber",
     "ConcatenationFrameOffsetNumber",
-    # Where the source can be had.
+    # Where the source can be retrieved.
     "InstanceAvailability",
     "RetrieveAETitle",
     "RetrieveURL",
@@ -63,7 +63,7 @@ _DROPPED = (
     "StorageMediaFileSetID",
     "StorageMediaFileSetUID",
 )
-"""Elements that speak of the source's pixels or bytes and would be wrong of the derived ones."""
+"""Elements that describe the source's pixels or bytes and would be wrong for the derived ones."""
 
 _SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
 
@@ -71,15 +71,15 @@ _SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
 def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
     """Make the derived instance of a processed radiograph.
 
-    Kept are the stored-value domain (bits, sign, rescale or Modality LUT, window), the photometric
-    interpretation, spacing, patient and study; pixels that the source shows so, and padding pixels,
-    keep the source's stored value. New are the SOP Instance and Series UIDs. The first depends on
-    the source, its header and pixels, the derivation and the result's pixels: a second run that
-    computes the same makes the same instance, and two that differ never share a UID.
+    It keeps the source's stored-value domain (bits, sign, rescale or Modality LUT, window),
+    photometric interpretation, spacing, patient and study. Unchanged pixels and padding pixels keep
+    the source's stored value. The SOP Instance and Series UIDs are new. The SOP Instance UID
+    depends on the source's header and pixels, the derivation and the resulting pixels: a run that
+    computes the same result makes the same instance, and different results never share a UID.
 
     Args:
-        radiograph: The processed pixels, with header and stored values of the source as
-            `to_radiograph` made them.
+        radiograph: The processed pixels, with the source's header and stored values from
+            `to_radiograph`.
         derivation: How the pixels were made.
 
     Returns:
@@ -88,8 +88,8 @@ def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
     Raises:
         ValueError: The radiograph does not come from DICOM.
         UnsupportedImageError: The source has no SOP Instance UID or SOP Class UID to refer to, or
-            it is resampled and lies in patient coordinates.
-        CorruptImageError: An element of the source that is needed here is broken.
+            it is resampled and has patient coordinates.
+        CorruptImageError: A required element of the source is broken.
     """
     if not isinstance(radiograph.header, Dataset) or radiograph.stored is None:
         raise ValueError("the radiograph does not come from DICOM; need one that was read from it")
@@ -99,16 +99,16 @@ def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
 
 
 def encode_dataset(dataset: Dataset) -> bytes:
-    """The bytes of a DICOM file.
+    """Encode a dataset as a DICOM file.
 
     Args:
-        dataset: A dataset with file meta information, as `derive` makes it.
+        dataset: A dataset with file meta information, as made by `derive`.
 
     Returns:
-        The file, preamble and all.
+        The bytes of the file, including the preamble.
 
     Raises:
-        CorruptImageError: An element that came from the source cannot be written.
+        CorruptImageError: An element from the source cannot be written.
     """
     stream = io.BytesIO()
     with quiet_pydicom():
@@ -129,19 +129,20 @@ def _derive(
     _referable(header, "SOPClassUID")
     derived = copy.deepcopy(header)
     _drop_stale(derived)
-    # Exports of one instance can differ: a corrected name, a lost element. So do the derived ones.
+    # Exports of one instance can differ, for example in a corrected name or a lost element. Their
+    # derived instances then differ too.
     header_digest = _header_digest(derived)
     is_resampled = stored.shape != source.shape
     if is_resampled:
         resample_header(derived, source.shape[-2:], stored.shape[-2:])
     else:
         stored = _with_padding(header, encoding, source, stored)
-    # With the result's own pixels too: what another processor, precision or version of this
-    # package makes of the same source is another instance.
+    # The result's pixels count too: if another processor, precision or version of this package
+    # computes other pixels from the same source, that is another instance.
     digests = header_digest, _pixel_digest(source), _pixel_digest(stored)
     identity = derivation.identity
     put(derived, "SOPInstanceUID", _uid("instance", sop_instance_uid, *digests, identity))
-    # Without either, strangers would come to share a series.
+    # If the source has neither UID, unrelated images must not share a series.
     series = header.get("SeriesInstanceUID") or header.get("StudyInstanceUID") or sop_instance_uid
     if is_resampled:
         identity += f"\nresampled to {stored.shape[-2:]}"
@@ -168,7 +169,7 @@ def _referable(header: Dataset, keyword: str) -> UID:
 
 
 def _uid(*parts: str) -> UID:
-    """A UID that depends on the parts alone: a name-based UUID under 2.25 (PS3.5 B.2)."""
+    """Make a UID that depends only on the parts: a name-based UUID under 2.25 (PS3.5 B.2)."""
     digest = hashlib.sha256("\0".join(("monai_dental", *parts)).encode()).digest()
     return UID(f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}")
 
@@ -194,7 +195,7 @@ def _drop_stale(derived: Dataset) -> None:
 
 
 def _drop_signatures(dataset: Dataset) -> None:
-    """Drop signatures and group lengths, at every depth: neither holds for changed bytes."""
+    """Drop signatures and group lengths at every depth: changed bytes invalidate both."""
     for keyword in _SIGNATURES:
         if keyword in dataset:
             del dataset[keyword]
@@ -209,16 +210,16 @@ def _drop_signatures(dataset: Dataset) -> None:
 def _with_padding(
     header: Dataset, encoding: Encoding, source: StoredArray, stored: StoredArray
 ) -> StoredArray:
-    """The stored values with the source's padding pixels put back, and no others made.
+    """Put the source's padding pixels back into the stored values, and make no others.
 
-    A result that would be padding (PS3.3 C.7.5.1.1.2) gets the nearest value that is not.
+    A result that would be padding (PS3.3 C.7.5.1.1.2) gets the nearest value that is not padding.
     """
     if header.get("PixelPaddingValue") is None:
         return stored
     limits = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         if header.get(keyword) is not None:
-            # The value representation, US or SS, is often the wrong one: only the bits count.
+            # The value representation (US or SS) is often wrong: use only the bits.
             value = integer(header, keyword) & ((1 << encoding.bits_stored) - 1)
             limits.append(value - (1 << encoding.bits_stored) * (value > encoding.maximum))
     low, high = min(limits), max(limits)
@@ -226,7 +227,7 @@ def _with_padding(
     is_made_padding = ~is_padding & (stored >= low) & (stored <= high)
     stored = np.where(is_padding, source, stored)
     if is_made_padding.any():
-        # Then the source, which is within the bits, has pixels on one side or the other.
+        # Padding cannot cover the whole range then: the source has pixels outside it.
         allowed = range(encoding.minimum, encoding.maximum + 1)
         beside = [value for value in (low - 1, high + 1) if value in allowed]
         values = stored[is_made_padding]

@@ -1,4 +1,4 @@
-"""The elements that say how Pixel Data is to be read, checked one by one."""
+"""Reading and checking of the elements that describe Pixel Data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_dental.errors import CorruptImageError, UnsupportedImageError
 
 _GRAYSCALE = ("MONOCHROME1", "MONOCHROME2")
 COLOUR_SPACES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
-"""Photometric interpretations of three samples that may be grey all the same."""
+"""Photometric interpretations with three samples whose pixels may still be grey."""
 
 _OFCOLOUR_SPACES = ("PlanarConfiguration", "ICCProfile", "ColorSpace")
 _CODE_STRING = re.compile(r"(MONOCHROME|RGB|YBR|PALETTE|HSV|ARGB|CMYK|XYB)[A-Z0-9_ ]{0,12}")
@@ -27,9 +27,9 @@ class ImagePixel:
     """The Image Pixel Module (PS3.3 C.7.6.3) of an image, as far as decoding needs it.
 
     Attributes:
-        samples: Samples per Pixel: 1, or 3 of an image that may still be grey.
-        is_planar: Whether the samples of all pixels follow one another, plane by plane.
-        notes: What was taken to be otherwise than the dataset says.
+        samples: Samples per Pixel: 1, or 3 for an image that may still be grey.
+        is_planar: Whether the samples are stored plane by plane.
+        notes: Values that were interpreted differently from what the dataset says.
     """
 
     frames: int
@@ -51,7 +51,7 @@ class ImagePixel:
 
     @property
     def shift(self) -> int:
-        """How many unused bits a pixel cell has below the stored value."""
+        """Number of unused bits of a pixel cell below the stored value."""
         return self.high_bit + 1 - self.bits_stored
 
     @property
@@ -61,7 +61,7 @@ class ImagePixel:
 
 
 def element(keyword: str) -> str:
-    """How messages name an element: `(gggg,eeee) Name`.
+    """Return an element's name for messages: `(gggg,eeee) Name`.
 
     Args:
         keyword: The attribute's keyword.
@@ -74,18 +74,18 @@ def element(keyword: str) -> str:
 
 
 def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """An integer element's value.
+    """Return the value of an integer element.
 
     Args:
-        dataset: Where it stands; within `quiet_pydicom`.
+        dataset: The dataset; within `quiet_pydicom`.
         keyword: The attribute's keyword.
-        default: What an absent or empty element means; None where there must be one.
+        default: Value of an absent or empty element; None if the element is required.
 
     Returns:
         The value.
 
     Raises:
-        CorruptImageError: The element is missing, or is no single integer.
+        CorruptImageError: The element is missing, or not a single integer.
     """
     broken = CorruptImageError(f"{element(keyword)} is not an integer")
     try:
@@ -103,14 +103,14 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
 
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
-    """An element's values as text.
+    """Return an element's values as text.
 
     Args:
-        dataset: Where it stands; within `quiet_pydicom`.
+        dataset: The dataset; within `quiet_pydicom`.
         keyword: The attribute's keyword.
 
     Returns:
-        The values; none where the element is absent, empty or broken.
+        The values; empty if the element is absent, empty or broken.
     """
     try:
         value = dataset.get(keyword)
@@ -122,14 +122,14 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """The items of a sequence.
+    """Return the items of a sequence.
 
     Args:
-        dataset: Where it stands; within `quiet_pydicom`.
+        dataset: The dataset; within `quiet_pydicom`.
         keyword: The attribute's keyword.
 
     Returns:
-        The items; none where the element is absent, empty, broken or no sequence.
+        The items; empty if the element is absent, empty, broken or not a sequence.
     """
     try:
         value = dataset.get(keyword)
@@ -145,8 +145,8 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         dataset: A dataset with pixel data; within `quiet_pydicom`.
 
     Returns:
-        The module's values, consistent with each other. Number of Frames 0 is taken to be 1, and
-        the High Bit of whole cells to be their uppermost, as other readers do, and noted.
+        The module's values, consistent with each other. As in other readers, Number of Frames 0 is
+        taken as 1, and the High Bit of whole cells as their uppermost bit; both are noted.
 
     Raises:
         UnsupportedImageError: The image is neither grayscale nor RGB or YBR in three channels, or
@@ -173,7 +173,7 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
     if sign not in (0, 1):
         raise CorruptImageError(f"{element('PixelRepresentation')} is {sign}; need 0 or 1")
     if sign and stored == 1:
-        raise UnsupportedImageError(f"{element('BitsStored')} is 1, with a sign; need 2 or more")
+        raise UnsupportedImageError(f"{element('BitsStored')} is 1 and signed; need 2 or more")
     frames = integer(dataset, "NumberOfFrames", 1)
     if frames == 0:
         notes.append(f"{element('NumberOfFrames')} is 0, taken as 1")
@@ -193,13 +193,13 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
 
 
 def as_grey(image_pixel: ImagePixel) -> ImagePixel:
-    """What holds once a picture of three equal channels has become a grey one.
+    """Return the Image Pixel Module of an image after its conversion to one grey channel.
 
     Args:
-        image_pixel: What the dataset says.
+        image_pixel: The module as read from the dataset.
 
     Returns:
-        The same for a grey picture; else MONOCHROME2 of one sample, with a note.
+        The same for a one-channel image; otherwise MONOCHROME2 with one sample, and a note.
     """
     if image_pixel.samples == 1:
         return image_pixel
@@ -216,7 +216,7 @@ def as_grey(image_pixel: ImagePixel) -> ImagePixel:
 
 
 def _read_photometric(dataset: Dataset) -> tuple[str, int]:
-    """Photometric Interpretation and Samples per Pixel, which go together."""
+    """Read Photometric Interpretation and Samples per Pixel, which depend on each other."""
     photometric = " ".join(texts(dataset, "PhotometricInterpretation")).strip()
     samples = integer(dataset, "SamplesPerPixel", 1)
     if samples == 3 and photometric in COLOUR_SPACES:
@@ -235,17 +235,17 @@ def _read_photometric(dataset: Dataset) -> tuple[str, int]:
 
 
 def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | None]:
-    """The distance between pixel centres, and which element tells it.
+    """Read the distance between pixel centres, and find which element gives it.
 
-    Pixel Spacing comes first: where Imager Pixel Spacing stands beside it, it is the corrected or
-    calibrated one (PS3.3 10.7.1.1).
+    Pixel Spacing comes first: if Imager Pixel Spacing is present too, Pixel Spacing is the
+    corrected or calibrated value (PS3.3 10.7.1.1).
 
     Args:
         dataset: The instance; within `quiet_pydicom`.
 
     Returns:
-        (row, column) spacing in mm and the keyword; (None, None) where no element tells a positive
-        one.
+        (row, column) spacing in mm and the keyword; (None, None) if no element gives a positive
+        spacing.
     """
     shared = items(dataset, "SharedFunctionalGroupsSequence")
     measures = items(shared[0], "PixelMeasuresSequence") if shared else []
@@ -261,16 +261,16 @@ def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | No
 
 
 def rescale_slopes(dataset: Dataset) -> list[float]:
-    """All rescale slopes of the instance: its own, and those of its functional groups.
+    """Return all rescale slopes of an instance: its own, and those of its functional groups.
 
     Args:
         dataset: The instance; within `quiet_pydicom`.
 
     Returns:
-        The slopes; empty where there is no rescale.
+        The slopes; empty if there is no rescale.
 
     Raises:
-        CorruptImageError: A slope is zero or no number.
+        CorruptImageError: A slope is zero or not a number.
     """
     holders = [dataset]
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
@@ -294,13 +294,13 @@ def rescale_slopes(dataset: Dataset) -> list[float]:
 
 
 def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
-    """Have a dataset say of its stored values what was found to hold of them.
+    """Write the Image Pixel Module, as it was interpreted, into a dataset.
 
-    Only what it does not say already is set: absent elements, and those that meant something else.
+    Only elements that are absent or differ are set.
 
     Args:
-        dataset: The dataset; changed; within `quiet_pydicom`.
-        image_pixel: What holds.
+        dataset: The dataset; changed in place; within `quiet_pydicom`.
+        image_pixel: The module's values.
     """
     values = {
         "SamplesPerPixel": 1,
@@ -321,14 +321,14 @@ def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
 
 
 def put(dataset: Dataset, keyword: str, value: Any) -> None:
-    """Set an element anew, with the value representation of the standard.
+    """Replace an element, with the value representation of the standard.
 
-    Assigning alone would keep the source's, right or wrong.
+    Plain assignment would keep the source's value representation, right or wrong.
 
     Args:
-        dataset: Where to set it.
+        dataset: The dataset; changed in place.
         keyword: The attribute's keyword.
-        value: Its value.
+        value: The new value.
     """
     if keyword in dataset:
         del dataset[keyword]

@@ -1,7 +1,7 @@
-"""A dataset brought to Explicit or Implicit VR Little Endian, its text as the bytes that it has.
+"""Conversion of datasets to Explicit or Implicit VR Little Endian, with text kept as bytes.
 
-pydicom would decode text in order to write it in another transfer syntax, and what it cannot decode
-becomes U+FFFD: the IDs of two patients can become one.
+pydicom would decode text to write it in another transfer syntax, and replace what it cannot decode
+with U+FFFD: two Patient IDs can become equal.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _WORDS_OR_ELSE = (VR.OB_OW, VR.US_OW, VR.US_SS_OW)
 
 
 def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
-    """Copy a dataset, ready to be written in Explicit VR Little Endian, items and all.
+    """Copy a dataset and its items, ready to be written in Explicit VR Little Endian.
 
-    Elements that cannot be decoded become UN, bytes of unknown meaning: who needs one is told when
-    it is looked at. Words of a big-endian dataset (OW and the like) are left as they are; see
-    `to_header`. What may not stand there is left out: delimiters (PS3.5 7.5), elements of commands
-    and of file meta information, values of undefined length that are no sequences, and items with
-    encapsulated pixels, such as icons (PS3.5 A.4).
+    Elements that cannot be decoded become UN (unknown): the error appears when such an element is
+    used. Words of a big-endian dataset (OW and the like) are not swapped; see `to_header`. Elements
+    that are not allowed in a dataset are left out: delimiters (PS3.5 7.5), command elements, file
+    meta information, values of undefined length that are not sequences, and items with encapsulated
+    pixels, such as icons (PS3.5 A.4).
 
     Args:
         dataset: The dataset, its text not decoded yet; not changed; within `quiet_pydicom`.
-        left_out: Tags of the dataset that the copy shall not have.
+        left_out: Tags to leave out of the copy.
 
     Returns:
         The copy, without file meta information.
     """
-    # In the order of the file: a private creator is copied before others make pydicom decode it.
+    # In file order: a private creator must be copied before its elements make pydicom decode it.
     # Not by assignment, which decodes private elements.
     tags = [tag for tag in list(dataset.keys()) if tag not in left_out and _is_data(dataset, tag)]
     encoding = dataset.original_character_set or default_encoding
@@ -56,10 +56,10 @@ def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
 
 
 def to_implicit(dataset: Dataset) -> Dataset:
-    """Copy a dataset, ready to be written in Implicit VR Little Endian, items and all.
+    """Copy a dataset and its items, ready to be written in Implicit VR Little Endian.
 
     Args:
-        dataset: As of `to_explicit`.
+        dataset: As in `to_explicit`.
 
     Returns:
         The copy, without file meta information.
@@ -70,7 +70,7 @@ def to_implicit(dataset: Dataset) -> Dataset:
 
 
 def _mark_implicit(dataset: Dataset) -> None:
-    """Let pydicom write values as they are: but for items, both ways to write have the same."""
+    """Let pydicom write values unchanged: both encodings share them, except for items."""
     dataset.set_original_encoding(True, True)
     for element in dataset.values():
         if isinstance(element, DataElement) and element.VR == VR.SQ:
@@ -83,7 +83,7 @@ def _is_data(dataset: Dataset, tag: BaseTag) -> bool:
 
 
 def _is_fragmented(element: DataElement | RawDataElement) -> bool:
-    """Whether a value is in fragments, as that of encapsulated Pixel Data; not a sequence."""
+    """Return whether a value is in fragments like encapsulated Pixel Data, and not a sequence."""
     if isinstance(element, RawDataElement):
         return element.length == _UNDEFINED and element.VR != VR.SQ
     return bool(element.is_undefined_length) and element.VR != VR.SQ
@@ -94,7 +94,7 @@ def _has_fragmented_pixels(item: Dataset) -> bool:
 
 
 def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None:
-    """A copy of an element; None of a sequence of which nothing is left."""
+    """Return a copy of an element, or None for a sequence with no items left."""
     element: DataElement | RawDataElement = dataset.get_item(tag)
     if not isinstance(element, RawDataElement):
         return _copy(element)
@@ -110,14 +110,14 @@ def _to_explicit(dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement
         return _copy(dataset[tag])
     except PYDICOM_ERRORS:
         if not tag.is_private:
-            dataset[tag] = element  # where pydicom has put what it got half through
+            dataset[tag] = element  # undo what pydicom has half converted
         return _as_bytes(element, VR.UN)
 
 
 def _copy(element: DataElement) -> DataElement | None:
     if element.VR != VR.SQ:
         copied = copy.deepcopy(element)
-        if copied.VR in _WORDS_OR_ELSE:  # pydicom cannot tell them all apart, and would not write
+        if copied.VR in _WORDS_OR_ELSE:  # pydicom cannot resolve all of these, nor write them
             copied.VR = VR.OW if isinstance(copied.value, bytes) else VR.US
         return copied
     items = Sequence(

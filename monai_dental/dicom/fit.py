@@ -1,7 +1,7 @@
-"""Whether a codestream and the header around it agree of what a pixel cell holds.
+"""Agreement of a codestream and its dataset on the content of pixel cells.
 
-Where they do not, a decoder's values would be read as what they are not: a shade of grey as another
-one, or as a negative number.
+If they disagree, the decoded values would be misread: as other shades of grey, or as negative
+numbers.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ _Samples = NDArray[np.integer[Any]]
 def fit_cells(
     samples: _Samples, header: CodestreamHeader, image_pixel: ImagePixel, *, is_lossy: bool
 ) -> _Samples:
-    """Pixel cells from what a decoder made of a frame.
+    """Convert the decoded samples of a frame to pixel cells.
 
-    A lossy codec overshoots at edges: what goes beyond the stored bits is clipped (PS3.5 8.2.1).
-    A lossless codestream of whole cells may have anything in their unused bits, as native cells do.
+    Lossy codecs overshoot at edges: values beyond the stored bits are clipped (PS3.5 8.2.1). A
+    lossless codestream of whole cells may have anything in their unused bits, as native cells do.
 
     Args:
         samples: Decoded samples, any shape.
-        header: What the codestream tells of them.
-        image_pixel: What the dataset tells of them.
+        header: Header of the codestream.
+        image_pixel: Image Pixel Module of the dataset.
         is_lossy: Whether the codestream is lossy.
 
     Returns:
-        Cells, of the same shape, whose lower `high_bit + 1` bits hold the stored value.
+        Cells of the same shape, whose lower `high_bit + 1` bits hold the stored value.
 
     Raises:
-        CorruptImageError: Codestream and dataset disagree, and the values show it.
+        CorruptImageError: Codestream and dataset disagree, and this affects the values.
     """
     bits, top = header.bits, image_pixel.high_bit + 1
     low, high = int(samples.min()), int(samples.max())
     is_whole_cell = bits == image_pixel.bits_allocated and not is_lossy
     if header.is_signed and not image_pixel.is_signed and low < 0:
         raise CorruptImageError(
-            f"has a codestream with a sign, and values down to {low}; "
-            f"{element('PixelRepresentation')} is 0, unsigned, and cannot be right"
+            f"has a signed codestream with values down to {low}; "
+            f"{element('PixelRepresentation')} is 0 (unsigned), which cannot be right"
         )
     if not header.is_signed and image_pixel.is_signed:
         if bits == top or is_whole_cell or high < 1 << (min(bits, top) - 1):
             return samples
         if bits < top:
             raise CorruptImageError(
-                f"has a codestream of {bits} bits without a sign, {element('HighBit')} is "
-                f"{top - 1} with one: whether its largest values are negative cannot be told"
+                f"has an unsigned codestream of {bits} bits, but signed pixels with "
+                f"{element('HighBit')} {top - 1}; cannot tell if its largest values are negative"
             )
         is_sign_extended = high >= 1 << min(bits - 1, top)
         if not is_sign_extended and (not is_lossy or high >= 3 << (top - 2)):
@@ -65,19 +65,19 @@ def fit_cells(
 
 
 def to_grey(samples: _Samples, photometric_interpretation: str, *, is_lossy: bool) -> _Samples:
-    """The one channel of a picture that has three but is grey.
+    """Return the single channel of a three-channel image that is grey.
 
     Args:
         samples: (..., 3), not converted to another colour space.
-        photometric_interpretation: Of the dataset. Codestreams are often in the other space: what
-            has no chrominance is grey in either.
-        is_lossy: Whether a step of rounding may lie between the channels.
+        photometric_interpretation: Of the dataset. Codestreams are often in another colour space
+            than it says, so samples that are grey in either space count as grey.
+        is_lossy: Whether the channels may differ by one rounding step.
 
     Returns:
         The grey channel, without the last axis.
 
     Raises:
-        ColourImageError: The picture has colours.
+        ColourImageError: The image has colours.
     """
     wide = samples.astype(np.int16 if samples.itemsize == 1 else np.int32)
     first, second, third = (wide[..., channel] for channel in range(3))

@@ -1,4 +1,4 @@
-"""A dataset without its pixels: what a derived image is made from."""
+"""Headers: datasets without Pixel Data, from which derived instances are made."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from monai_dental.dicom.explicit import to_explicit
 from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.lookup import is_empty_table
 from monai_dental.dicom.lossy import record_lossy
+from monai_dental.dicom.meta import MendedFileMeta
 from monai_dental.dicom.pixels import transfer_syntax_uid
 
 _PIXEL_DATA = BaseTag(0x7FE00010)
@@ -30,19 +31,19 @@ _WORD_BYTES = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
 def to_header(
     dataset: Dataset, image_pixel: ImagePixel, transfer_syntax: str, *, uncompressed_size: int
 ) -> Dataset:
-    """Copy a dataset without its Pixel Data, as it is to be told of the decoded pixels.
+    """Copy a dataset without its Pixel Data, so that it describes the decoded pixels.
 
-    It becomes explicit and little endian, its text as the bytes that it has, and tells of lossy
-    compression where the transfer syntax does. Image Pixel is what `image_pixel` says.
+    The copy is Explicit VR Little Endian with its text kept as bytes, records lossy compression if
+    the transfer syntax is lossy, and takes its Image Pixel Module from `image_pixel`.
 
     Args:
         dataset: The instance; not changed; within `quiet_pydicom`.
-        image_pixel: What holds of its stored values.
-        transfer_syntax: That of its pixels.
+        image_pixel: Image Pixel Module of the decoded pixels.
+        transfer_syntax: Transfer Syntax UID of its pixels.
         uncompressed_size: Bytes of the decoded pixels.
 
     Returns:
-        The copy, with the file meta information where there was one.
+        The copy, with the file meta information if there was any.
     """
     pixel_data = dataset.PixelData
     header = to_explicit(dataset, left_out=(_PIXEL_DATA,))
@@ -57,13 +58,13 @@ def to_header(
 
 
 def mend_header(header: Dataset) -> tuple[str, ...]:
-    """Take what is missing of a header from its file meta information, and out what says nothing.
+    """Take missing UIDs from the file meta information, and drop a Modality LUT without a table.
 
     Args:
-        header: As `to_header` made it; changed; within `quiet_pydicom`.
+        header: As returned by `to_header`; changed in place; within `quiet_pydicom`.
 
     Returns:
-        What was mended.
+        A note on each correction.
     """
     notes = []
     file_meta = getattr(header, "file_meta", None)
@@ -72,6 +73,11 @@ def mend_header(header: Dataset) -> tuple[str, ...]:
         if not texts(header, keyword) and found and is_uid(found[0]):
             put(header, keyword, found[0])
             notes.append(f"{element(keyword)} is missing, taken from the file meta information")
+    if isinstance(file_meta, MendedFileMeta):
+        notes.append(
+            "the file meta information has value representations that are none of DICOM's, taken "
+            "as those of its elements"
+        )
     tables = items(header, "ModalityLUTSequence")
     if tables and is_empty_table(tables[0]):
         del header["ModalityLUTSequence"]
@@ -80,7 +86,7 @@ def mend_header(header: Dataset) -> tuple[str, ...]:
 
 
 def _swap_words(dataset: Dataset) -> None:
-    """Turn big-endian binary values around; pydicom hands them on as they stand in the file."""
+    """Swap the bytes of big-endian binary values, which pydicom returns as they are in the file."""
     for tag in list(dataset.keys()):
         data_element = dataset.get_item(tag)
         if data_element.VR == "SQ":

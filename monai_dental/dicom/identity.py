@@ -1,4 +1,4 @@
-"""UIDs: their form, and those by which this package names itself (PS3.7 D.3.3.2)."""
+"""The form of UIDs, and this package's implementation UID and name (PS3.7 D.3.3.2)."""
 
 import re
 
@@ -13,5 +13,5 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text has the form of a UID: digits and single dots, at most 64 of them."""
+    """Return whether a text has the form of a UID: at most 64 digits and single dots."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None

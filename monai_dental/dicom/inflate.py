@@ -1,7 +1,7 @@
-"""Deflated files, inflated no further than an image that is read can be large.
+"""Inflation of deflated files, up to the size of the largest supported image.
 
-A deflated data set can be a thousand times as large as its file, and pydicom inflates all of it at
-once, whatever comes of it.
+A deflated data set can be a thousand times larger than its file, and pydicom inflates all of it at
+once, however large it gets.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from monai_dental.errors import UnsupportedImageError
 from monai_dental.radiograph import MAX_PIXELS
 
 MAX_BYTES = 2 * MAX_PIXELS
-"""Most bytes that a data set is inflated to: those of the largest image, of 16 bits."""
+"""Largest inflated data set in bytes: that of the largest supported image with 16 bits."""
 
 HEAD_BYTES = 4096
-"""How much of a file tells whether it can be deflated."""
+"""Number of bytes at the start of a file that `may_be_deflated` needs."""
 
 _DEFLATED = str(DeflatedExplicitVRLittleEndian).encode()
 _CHUNK = 1 << 20
 
 
 def may_be_deflated(head: bytes) -> bool:
-    """Whether the first `HEAD_BYTES` bytes of a file name the deflated transfer syntax."""
+    """Return whether the first `HEAD_BYTES` bytes of a file name the deflated transfer syntax."""
     return _DEFLATED in head
 
 
 def inflate(content: bytes) -> bytes | None:
-    """The bytes of a deflated file as they would be in Explicit VR Little Endian.
+    """Convert the bytes of a deflated file to Explicit VR Little Endian.
 
     Args:
         content: The file; within `quiet_pydicom`.
 
     Returns:
-        The file, its Transfer Syntax UID changed; None where it is not deflated.
+        The file with its Transfer Syntax UID changed, or None if it is not deflated.
 
     Raises:
-        UnsupportedImageError: It would have more than `MAX_BYTES` bytes; found by counting them,
-            before any is kept.
+        UnsupportedImageError: It would inflate to more than `MAX_BYTES` bytes; they are counted
+            before any are kept.
         zlib.error: The deflated bytes are broken or cut off.
     """
     stream = io.BytesIO(content)
@@ -54,14 +54,14 @@ def inflate(content: bytes) -> bytes | None:
     size = _inflated_size(memoryview(content)[at:])
     if size > MAX_BYTES:
         raise UnsupportedImageError(
-            f"its deflated data set has more than {MAX_BYTES >> 20} MiB; need at most that"
+            f"its deflated data set inflates to more than {MAX_BYTES >> 20} MiB; need at most that"
         )
     meta = content[:at].replace(_DEFLATED, str(ExplicitVRLittleEndian).encode().ljust(22, b"\0"))
     return meta + zlib.decompress(memoryview(content)[at:], -zlib.MAX_WBITS, max(1, size))
 
 
 def _inflated_size(deflated: memoryview) -> int:
-    """How many bytes there would be, counted up to one chunk beyond what is allowed."""
+    """Count the inflated bytes, up to one chunk beyond the limit."""
     counter = zlib.decompressobj(-zlib.MAX_WBITS)
     size, rest = 0, bytes(deflated[:_CHUNK])
     at = len(rest)

@@ -18,19 +18,19 @@ _INTEGER = re.compile(r"-?\d+\Z")
 
 
 def read_modality_table(dataset: Dataset, image_pixel: ImagePixel) -> NDArray[np.int64] | None:
-    """The output of the Modality LUT for every stored value.
+    """Return the output of the Modality LUT for every stored value.
 
     Args:
         dataset: The instance, little endian; within `quiet_pydicom`.
         image_pixel: Its Image Pixel Module.
 
     Returns:
-        Outputs from the smallest stored value to the largest, (2**bits_stored,), monotone; None
-        where the instance has no Modality LUT Sequence, or one without a table.
+        Outputs from the smallest stored value to the largest, (2**bits_stored,), monotone; None if
+        the instance has no Modality LUT Sequence, or one without a table.
 
     Raises:
-        CorruptImageError: The table is shorter than its descriptor tells.
-        UnsupportedImageError: The table is constant, or rises and falls: there is no way back.
+        CorruptImageError: The table is shorter than its descriptor says.
+        UnsupportedImageError: The table is constant, or rises and falls, and cannot be inverted.
     """
     tables = items(dataset, "ModalityLUTSequence")
     if not tables or is_empty_table(tables[0]):
@@ -59,7 +59,7 @@ def read_modality_table(dataset: Dataset, image_pixel: ImagePixel) -> NDArray[np
 
 
 def is_empty_table(item: Dataset) -> bool:
-    """Whether an item of a LUT Sequence has no table: it is as good as absent."""
+    """Return whether an item of a LUT Sequence has no table, and so counts as absent."""
     return not texts(item, "LUTData") or not texts(item, "LUTDescriptor")
 
 
@@ -68,7 +68,7 @@ def _outputs(data: Any, entries: int) -> NDArray[np.int64]:
         try:
             return np.atleast_1d(np.asarray(data, np.int64))
         except VALUE_ERRORS:
-            raise CorruptImageError(f"{element('LUTData')} is not of integers") from None
+            raise CorruptImageError(f"{element('LUTData')} does not hold integers") from None
     # Entries of 8 bits may be packed two to a word.
     is_packed = len(data) < 2 * entries
     return np.frombuffer(data, np.uint8 if is_packed else "<u2").astype(np.int64)[:entries]

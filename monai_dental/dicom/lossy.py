@@ -1,4 +1,4 @@
-"""What a header says of lossy compression: once lossy, always lossy (PS3.3 C.7.6.1.1.5)."""
+"""The record of lossy compression in a header: once lossy, always lossy (PS3.3 C.7.6.1.1.5)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _METHODS = {
     str(uid.JPEGLSNearLossless): "ISO_14495_1",
     str(uid.JPEG2000): "ISO_15444_1",
     str(uid.HTJ2K): "ISO_15444_15",
-    # May hold what is lossless too; what is known to be has a transfer syntax of its own.
+    # May be lossless too; what is known to be lossless has a transfer syntax of its own.
     "1.2.840.10008.1.2.4.112": "ISO_18181_1",
 }
 _WAVELETS = (str(uid.JPEG2000), str(uid.HTJ2K))
@@ -26,17 +26,17 @@ _NUMBER = re.compile(r"\d+(\.\d*)?")
 
 
 def is_lossy_syntax(transfer_syntax: str) -> bool:
-    """Whether a transfer syntax may hold what is compressed with a loss."""
+    """Return whether a transfer syntax may hold lossy compressed pixels."""
     return transfer_syntax in _METHODS
 
 
 def record_lossy(
     header: Dataset, transfer_syntax: str, pixel_data: bytes, uncompressed_size: int
 ) -> None:
-    """Add a lossy transfer syntax to the history of lossy compression, where it is not in there.
+    """Add a lossy transfer syntax to the history of lossy compression, if it is not recorded yet.
 
     Args:
-        header: A copy of the instance's dataset; changed; within `quiet_pydicom`.
+        header: A copy of the instance's dataset; changed in place; within `quiet_pydicom`.
         transfer_syntax: The instance's Transfer Syntax UID.
         pixel_data: Its Pixel Data.
         uncompressed_size: Bytes of the decoded pixels.
@@ -53,13 +53,13 @@ def record_lossy(
     if header.get("LossyImageCompression") == "01":
         methods = texts(header, "LossyImageCompressionMethod")
         ratios = texts(header, "LossyImageCompressionRatio")
-        # The writer of this encoding has told of it; a ratio without a method may be its own too.
+        # Already recorded by the encoder; a ratio without a method may be the encoder's too.
         if methods[-1:] == [method] or (ratios and not methods):
             return
     ratio = str(round(uncompressed_size / max(1, len(pixel_data)), 2))
     put(header, "LossyImageCompression", "01")
     put(header, "LossyImageCompressionMethod", [*methods, method])
-    # One value for each method, in the same order; what is no number could not be written.
+    # One ratio for each method, in the same order; one that is not a number cannot be written.
     known = [each if _NUMBER.fullmatch(each) else "" for each in ratios]
     unknown = [""] * (len(methods) - len(ratios))
     put(header, "LossyImageCompressionRatio", [*unknown, *known, ratio])

@@ -1,4 +1,4 @@
-"""Overlays in unused bits of pixel cells: the retired way to store them (PS3.5 8.1.2)."""
+"""Overlays in unused bits of pixel cells, a retired way to store them (PS3.5 8.1.2)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def lift_overlays(
 ) -> None:
     """Move overlays out of the unused bits of pixel cells into Overlay Data.
 
-    They would be lost, since only stored values are written. A plane is there where a group without
-    Overlay Data has its Overlay Bit Position outside the stored bits, and Overlay Bits Allocated
-    says that it is one of the cell's (PS3.3 C.9.2).
+    They would be lost otherwise, since only stored values are written. An overlay group has such a
+    plane if it has no Overlay Data, its Overlay Bit Position lies outside the stored bits, and
+    Overlay Bits Allocated refers to the pixel cell (PS3.3 C.9.2).
 
     Args:
-        header: The dataset without Pixel Data; changed; within `quiet_pydicom`.
-        image_pixel: What the cells hold.
-        cells: The source's pixel cells, unused bits and all, (frames, rows, columns).
+        header: The dataset without Pixel Data; changed in place; within `quiet_pydicom`.
+        image_pixel: Image Pixel Module of the cells.
+        cells: The source's pixel cells, including unused bits, (frames, rows, columns).
     """
     for group in _GROUPS:
         position = _bit_position(header, group, image_pixel)
@@ -43,20 +43,20 @@ def lift_overlays(
         _put(header, group, _BITS_ALLOCATED, "US", 1)
         _put(header, group, _BIT_POSITION, "US", 0)
         _put(header, group, _DATA, "OW", data + b"\0" * (len(data) % 2))
-        if len(cells) > 1:  # PS3.3 C.9.3: frame by frame, from the first on
+        if len(cells) > 1:  # PS3.3 C.9.3: one overlay frame for each frame from the first
             _put(header, group, _FRAMES, "IS", len(cells))
             _put(header, group, _FRAME_ORIGIN, "US", 1)
 
 
 def _bit_position(header: Dataset, group: int, image_pixel: ImagePixel) -> int | None:
-    """The bit of the cells that holds the plane of a group; None where none does."""
+    """Return the bit of the cells that holds a group's plane, or None if there is none."""
     if BaseTag(group << 16 | _DATA) in header:
         return None
     position = _integer(header, group, _BIT_POSITION)
     allocated = _integer(header, group, _BITS_ALLOCATED)
     if position is None or not 0 <= position < image_pixel.bits_allocated:
         return None
-    # One bit allocated at position 0 is what stands beside Overlay Data, here lost.
+    # One bit allocated at position 0 describes Overlay Data, which is missing here.
     is_in_cells = allocated in (None, image_pixel.bits_allocated) or position > 0
     is_stored = image_pixel.shift <= position <= image_pixel.high_bit
     return position if is_in_cells and not is_stored else None

@@ -1,4 +1,4 @@
-"""From the value of Pixel Data to pixel cells."""
+"""Decoding of Pixel Data to pixel cells and stored values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Samples = NDArray[np.integer[Any]]
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
-_FAMILIES = (  # what one decoder takes, with a loss or without
+_FAMILIES = (  # transfer syntaxes that share a decoder, lossy or lossless
     ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53",
      "1.2.840.10008.1.2.4.55"),
     ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"),
@@ -41,10 +41,11 @@ class Cells:
     """The pixel cells of an instance.
 
     Attributes:
-        values: Unsigned integers in native byte order, (frames, rows, columns); may be a view of
-            Pixel Data, not to be written to.
-        transfer_syntax: What the pixels were in, whatever the file meta information says.
-        notes: What was taken to be otherwise than the instance says.
+        values: Unsigned integers in native byte order, (frames, rows, columns); may be a read-only
+            view of Pixel Data.
+        transfer_syntax: Actual Transfer Syntax UID of the pixels, even if the file meta information
+            names another.
+        notes: Values that were interpreted differently from what the instance says.
     """
 
     values: NDArray[np.unsignedinteger[Any]]
@@ -53,7 +54,7 @@ class Cells:
 
 
 def transfer_syntax_uid(dataset: Dataset) -> str:
-    """The Transfer Syntax UID of a dataset, told by its encoding where no meta information is.
+    """Return the Transfer Syntax UID of a dataset, from its encoding if it has no meta information.
 
     Args:
         dataset: The instance; within `quiet_pydicom`.
@@ -62,7 +63,7 @@ def transfer_syntax_uid(dataset: Dataset) -> str:
     transfer_syntax = file_meta.get("TransferSyntaxUID") if file_meta is not None else None
     if transfer_syntax:
         return str(transfer_syntax)
-    # Files without a meta header: pydicom found out the byte order from the first elements.
+    # Files without meta information: pydicom detected the byte order from the first elements.
     is_implicit, is_little_endian = dataset.original_encoding
     if is_little_endian is False:
         return str(ExplicitVRBigEndian)
@@ -72,12 +73,12 @@ def transfer_syntax_uid(dataset: Dataset) -> str:
 def read_cells(dataset: Dataset, image_pixel: ImagePixel) -> Cells:
     """Decode the Pixel Data of an instance.
 
-    Where the transfer syntax is not that of the pixels, though these tell plainly what they are in,
-    they are taken as such, and that is noted.
+    If the pixels are clearly in another transfer syntax than the dataset says, they are decoded
+    with that one, and this is noted.
 
     Args:
         dataset: The instance; within `quiet_pydicom`.
-        image_pixel: What it tells of its pixels.
+        image_pixel: Its Image Pixel Module.
 
     Returns:
         The cells.
@@ -99,7 +100,7 @@ def read_cells(dataset: Dataset, image_pixel: ImagePixel) -> Cells:
             f"{element('PhotometricInterpretation')} is '{photometric}'; need grayscale"
         )
     needed = _native_size(image_pixel)
-    # Two pixels can look like an item, but not all of them like items up to the end.
+    # Two native pixels can look like an item tag, but not all of them like a row of items.
     if data.startswith(_ITEM) and (
         not is_native or dataset["PixelData"].is_undefined_length or _is_all_items(data)
     ):
@@ -128,7 +129,7 @@ def _in_fragments(data: bytes, image_pixel: ImagePixel, declared: str, *, is_nat
     if pydicom.uid.UID(declared).is_transfer_syntax and not is_native:
         check_decodable(declared)
     try:
-        first = next(islice(generate_fragments(data), 1, 2), b"")  # behind the offset table
+        first = next(islice(generate_fragments(data), 1, 2), b"")  # after the offset table
     except (ValueError, LookupError, EOFError) as error:
         raise CorruptImageError(
             f"{element('PixelData')} has broken fragments: {type(error).__name__}"
@@ -147,7 +148,7 @@ def _in_fragments(data: bytes, image_pixel: ImagePixel, declared: str, *, is_nat
 
 
 def _native_in_fragments(data: bytes, image_pixel: ImagePixel, declared: str) -> Cells:
-    """Pixels that are not compressed, in fragments all the same."""
+    """Read pixels that are not compressed but still in fragments."""
     try:
         joined = b"".join(islice(generate_fragments(data), 1, None))
     except (ValueError, LookupError, EOFError):
@@ -179,7 +180,7 @@ def _native(
         raise CorruptImageError(f"{element('PixelData')} has {len(data)} bytes; need {needed}")
     is_big_endian = transfer_syntax == ExplicitVRBigEndian
     if image_pixel.bits_allocated == 8 and is_big_endian and dataset["PixelData"].VR == "OW":
-        # Two pixels to a word, and the words are swapped.
+        # Two pixels per word, and the words are swapped.
         data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
     return _from_bytes(data, image_pixel, ">" if is_big_endian else "<")
 
@@ -202,11 +203,11 @@ def _from_bytes(
 
 
 def to_values(cells: NDArray[np.unsignedinteger[Any]], image_pixel: ImagePixel) -> Samples:
-    """Stored values from pixel cells: unused bits removed, the sign extended (PS3.5 8.1.1).
+    """Convert pixel cells to stored values: remove unused bits, extend the sign (PS3.5 8.1.1).
 
     Args:
         cells: Pixel cells, any shape; not changed.
-        image_pixel: What they hold.
+        image_pixel: Their Image Pixel Module.
 
     Returns:
         Stored values of `image_pixel.dtype`, of the same shape.

@@ -1,9 +1,9 @@
-"""Using pydicom without a word of a patient reaching a log.
+"""Use of pydicom without patient data in logs.
 
-pydicom's warnings, log lines and exceptions quote element values, patients' names among them. Every
-use of a dataset's elements stands inside `quiet_pydicom`, and of an exception only the class is
-told. What is caught is raised again `from None`: a chained traceback would quote the values after
-all.
+pydicom's warnings, log lines and exceptions quote element values, including patients' names. All
+code that uses the elements of a dataset runs inside `quiet_pydicom`, and only the class of an
+exception is reported. Errors are raised again `from None`, because a chained traceback would quote
+the values.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ PYDICOM_ERRORS: tuple[type[Exception], ...] = (
     struct.error,
     zlib.error,
 )
-"""What pydicom raises on broken files. Catch these around calls of pydicom alone; where code of
-ours stands between them, use `parsing`, which tells its faults from pydicom's."""
+"""Errors that pydicom raises on broken files. Catch them only around calls of pydicom; if our own
+code runs in between, use `parsing`, which distinguishes its errors from pydicom's."""
 
 VALUE_ERRORS: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError)
-"""What `int` and `float` raise on a value that is no number."""
+"""Errors that `int` and `float` raise on a value that is not a number."""
 
 _PYDICOM, _PACKAGE = Path(pydicom.__file__).parent, Path(monai_dental.__file__).parent
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
 class _Silence:
-    """Holds pydicom's messages back while at least one thread is inside.
+    """Suppresses pydicom's messages while at least one thread is inside.
 
-    Python's warning filters belong to the whole process: the first thread that enters adds one for
-    pydicom's warnings, the last that leaves takes it away, and no thread waits for another.
+    Python's warning filters belong to the whole process: the first thread to enter adds one for
+    pydicom's warnings, and the last to leave removes it. No thread waits for another.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ _SILENCE = _Silence()
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Hold back pydicom's warnings and log lines while elements are read, converted or written."""
+    """Suppress pydicom's warnings and log lines while elements are read, converted or written."""
     _SILENCE.enter()
     try:
         yield
@@ -97,17 +97,17 @@ def quiet_pydicom() -> Iterator[None]:
 
 @contextmanager
 def parsing(dataset: Dataset, fault: str, source: Path | None = None) -> Iterator[None]:
-    """Work with the elements of an instance: quietly, and with its name in every error.
+    """Suppress pydicom's messages, and put the name of an instance in front of every error.
 
     Args:
         dataset: The instance.
-        fault: What an error of pydicom means: "broken DICOM".
+        fault: Message for errors of pydicom, such as "broken DICOM".
         source: Its file.
 
     Raises:
-        UnsupportedImageError: As it was raised inside, after the instance's name.
-        CorruptImageError: Likewise, or pydicom failed over an element; of its error only the class
-            is told. An error of any other code passes through: it is a fault of the program.
+        UnsupportedImageError: Raised inside; the instance's name is put before its message.
+        CorruptImageError: Likewise, or pydicom failed on an element; only the class of its error is
+            reported. Errors of any other code are program faults and pass through.
     """
     with quiet_pydicom():
         name = instance_name(dataset, source)
@@ -122,7 +122,7 @@ def parsing(dataset: Dataset, fault: str, source: Path | None = None) -> Iterato
 
 
 def is_from_pydicom(error: BaseException) -> bool:
-    """Whether pydicom raised an error, or called what raised it; not code of this package."""
+    """Return whether an error came from pydicom or code called by it, not from this package."""
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(_PYDICOM):
@@ -133,20 +133,20 @@ def is_from_pydicom(error: BaseException) -> bool:
 
 
 def instance_name(dataset: Dataset, source: Path | None = None) -> str:
-    """How messages name an instance: by its UID, or by the file where the UID is none.
+    """Return the name of an instance for messages: its UID, or its file if the UID is not valid.
 
     Args:
         dataset: The instance; within `quiet_pydicom`.
         source: Its file.
 
     Returns:
-        "instance 1.2.3", or "file PATH".
+        "instance 1.2.3", "file PATH", or "an instance without UID" if there is no file.
     """
     try:
         uid = str(dataset.get("SOPInstanceUID", ""))
     except PYDICOM_ERRORS:
         uid = ""
-    # A broken file may hold anything here, a name among them.
+    # A broken file may hold anything here, even a name.
     if _UID.fullmatch(uid):
         return f"instance {uid}"
     return "an instance without UID" if source is None else f"file {source}"

@@ -1,4 +1,4 @@
-"""From a DICOM file to a dataset, and from a dataset to a radiograph."""
+"""Reading of DICOM files as datasets, and conversion of datasets to radiographs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from monai_dental.dicom.elements import (
 from monai_dental.dicom.header import mend_header, to_header
 from monai_dental.dicom.inflate import HEAD_BYTES, inflate, may_be_deflated
 from monai_dental.dicom.lookup import read_modality_table
+from monai_dental.dicom.meta import mend_meta
 from monai_dental.dicom.overlays import lift_overlays
 from monai_dental.dicom.pixels import read_cells, to_values
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, parsing, quiet_pydicom
@@ -32,11 +33,11 @@ _OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")
 
 
 def read_dataset(path: Path, content: bytes | None = None) -> Dataset:
-    """Read a DICOM file; one without preamble too, where it plainly holds an image.
+    """Read a DICOM file, even one without a preamble if it clearly holds an image.
 
     Args:
         path: The file.
-        content: Its bytes, where they are read already.
+        content: Its bytes, if they have been read already.
 
     Returns:
         The dataset, with its Pixel Data not decoded.
@@ -50,13 +51,8 @@ def read_dataset(path: Path, content: bytes | None = None) -> Dataset:
             return _read(path, content)
         except InvalidDicomError:
             dataset = _read_without_preamble(path if content is None else io.BytesIO(content))
-        except UnsupportedImageError as error:
-            raise UnsupportedImageError(f"{path}: {error}") from None
-        except NotImplementedError:
-            raise CorruptImageError(
-                f"{path}: broken DICOM: its file meta information has an element whose value "
-                "representation is none of DICOM's"
-            ) from None
+        except (UnsupportedImageError, CorruptImageError) as error:
+            raise type(error)(f"{path}: {error}") from None
         except OSError as error:
             reason = "broken DICOM: it ends before a sequence or its pixels are complete"
             if error.strerror:
@@ -72,9 +68,9 @@ def read_dataset(path: Path, content: bytes | None = None) -> Dataset:
 def to_radiograph(dataset: Dataset, source: Path | None = None) -> Radiograph:
     """Turn a dataset into a radiograph.
 
-    The Modality LUT Sequence, or the sign of the rescale slope where there is none, and the
-    photometric interpretation tell which values are bright. No window (VOI LUT) is applied. Padding
-    pixels are decoded like all others; `derive` puts them back.
+    The Modality LUT Sequence (or without one the sign of the rescale slope) and the photometric
+    interpretation determine which values are bright. No window (VOI LUT) is applied. Padding pixels
+    are decoded like all others; `derive` puts them back.
 
     Args:
         dataset: A grayscale instance; not changed.
@@ -84,7 +80,7 @@ def to_radiograph(dataset: Dataset, source: Path | None = None) -> Radiograph:
         The radiograph; its header is the dataset without Pixel Data, little endian.
 
     Raises:
-        UnsupportedImageError: The instance holds no image, or not one that is read.
+        UnsupportedImageError: The instance holds no image, or one that is not supported.
         CorruptImageError: The instance is truncated or inconsistent, or cannot be decoded.
     """
     with parsing(dataset, "broken DICOM", source):
@@ -102,7 +98,28 @@ def _read(path: Path, content: bytes | None) -> Dataset:
             dataset = pydicom.dcmread(io.BytesIO(inflated))
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
             return dataset
-    return pydicom.dcmread(path if content is None else io.BytesIO(content))
+    try:
+        dataset = pydicom.dcmread(path if content is None else io.BytesIO(content))
+    except InvalidDicomError:
+        raise
+    except PYDICOM_ERRORS:
+        mended = _read_mended(path, content)
+        if mended is None:
+            raise
+        return mended
+    if dataset:
+        return dataset
+    return _read_mended(path, content) or dataset  # the file meta information may have swallowed it
+
+
+def _read_mended(path: Path, content: bytes | None) -> Dataset | None:
+    mended = mend_meta(path.read_bytes() if content is None else content)
+    if mended is None:
+        return None
+    content, file_meta = mended
+    dataset = _read(path, content)
+    dataset.file_meta = file_meta
+    return dataset
 
 
 def _read_without_preamble(file: Path | io.BytesIO) -> Dataset | None:
@@ -153,14 +170,17 @@ def _check_has_pixels(dataset: Dataset) -> None:
             )
     if "Rows" in dataset and "BitsAllocated" in dataset:
         raise CorruptImageError("(7FE0,0010) Pixel Data is missing, though the image is described")
+    if not any(tag.group == 0x0008 for tag in dataset.keys()):  # noqa: SIM118 - decodes nothing
+        # pydicom tells of no end that comes too early within what has no length, compressed pixels.
+        raise CorruptImageError("broken DICOM: it breaks off in its data set, or has none")
     raise UnsupportedImageError("(7FE0,0010) Pixel Data is missing: not an image")
 
 
 def _encoding(header: Dataset, image_pixel: ImagePixel) -> Encoding:
     is_inverted = image_pixel.photometric_interpretation == "MONOCHROME1"
     encoding = Encoding.full_range(image_pixel.dtype, image_pixel.bits_stored, is_inverted)
-    # The sequence wins where a rescale stands beside it: PS3.3 allows one of them only, and writers
-    # that give both fill the rescale with the identity.
+    # The sequence takes precedence over a rescale: PS3.3 allows only one of them, and writers that
+    # give both set the rescale to the identity.
     table = read_modality_table(header, image_pixel)
     if table is not None:
         low, high = int(table.min()), int(table.max())

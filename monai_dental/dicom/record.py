@@ -1,4 +1,4 @@
-"""The record of a derivation: what a derived instance says of how it was made, and from what."""
+"""The record of a derivation: how a derived instance was made, and from which source."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _UTC_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 
 @dataclass(frozen=True)
 class Derivation:
-    """How pixels were made from a source image: what goes into the derived instance's record.
+    """How pixels were made from a source image, for the record in the derived instance.
 
     Attributes:
         description: What was done, in a few ASCII words without patient data: "Noise reduction".
-        model_name: Name of the model, a bundle's for instance.
+        model_name: Name of the model, such as that of a bundle.
         model_version: Its version.
-        weights_digest: SHA-256 of its weights (of its config, where it has none), 64 hexadecimal
+        weights_digest: SHA-256 of its weights (of its config if it has none), 64 hexadecimal
             digits.
-        strength: Share of the noise that is taken out, in [0, 1].
-        created: When the derived instance was made; None leaves that out, so that the same input
-            makes the same bytes.
+        strength: Fraction of the noise that is removed, in [0, 1].
+        created: When the derived instance was made; None omits the time, so that the same input
+            gives the same bytes.
     """
 
     description: str
@@ -49,13 +49,13 @@ class Derivation:
     created: datetime | None = None
 
     def __post_init__(self) -> None:
-        """Check that the values can stand in a dataset."""
+        """Check that the values can be written into a dataset."""
         if len(self.weights_digest) != 64 or set(self.weights_digest) - set("0123456789abcdef"):
             raise ValueError("weights_digest must be a SHA-256: 64 lower-case hexadecimal digits")
         if not 0.0 <= self.strength <= 1.0:
             raise ValueError(f"strength is {self.strength}; need 0 to 1")
         for text in (self.description, self.model_name, self.model_version):
-            # The source's character set may be any; a backslash would start another value.
+            # The source may have any character set; a backslash would start another value.
             if not text or not text.isascii() or not text.isprintable() or "\\" in text:
                 raise ValueError(f"'{text}' must be printable ASCII without a backslash")
         if len(self.description) > 40:
@@ -63,13 +63,13 @@ class Derivation:
 
     @property
     def identity(self) -> str:
-        """What tells this derivation from another of the same source; not when it was made."""
+        """What distinguishes this derivation from another of the same source; not its time."""
         parts = (self.description, self.model_name, self.model_version, self.weights_digest)
         return "\n".join((*parts, f"{self.strength:.6g}"))
 
 
 def is_enhanced(dataset: Dataset) -> bool:
-    """Whether an instance is of the enhanced kind, which keeps its record in functional groups.
+    """Return whether an instance is enhanced, with its record in functional groups.
 
     Args:
         dataset: The instance; within `quiet_pydicom`.
@@ -84,7 +84,7 @@ def is_enhanced(dataset: Dataset) -> bool:
 
 
 def is_own(dataset: Dataset) -> bool:
-    """Whether this package has derived an instance, as far as its header can be read."""
+    """Return whether this package derived an instance, as far as its header can be read."""
     with quiet_pydicom(), contextlib.suppress(*PYDICOM_ERRORS):
         return any(
             item[:].get("Manufacturer") == "monai_dental"  # a copy, as in `select`
@@ -97,7 +97,7 @@ def record_series(derived: Dataset, derivation: Derivation) -> None:
     """Name the derived series after the source's.
 
     Args:
-        derived: A copy of the source; changed.
+        derived: A copy of the source; changed in place.
         derivation: How the pixels were made.
     """
     added = f"[{derivation.description}]"
@@ -105,18 +105,18 @@ def record_series(derived: Dataset, derivation: Derivation) -> None:
     kept = earlier[: _LONG_STRING - len(added) - 1].strip() if isinstance(earlier, str) else ""
     put(derived, "SeriesDescription", f"{kept} {added}".strip())
     number = _SERIES_NUMBER_STEP
-    with contextlib.suppress(CorruptImageError):  # broken is as good as absent
+    with contextlib.suppress(CorruptImageError):  # a broken number counts as absent
         number = integer(derived, "SeriesNumber", 0) + _SERIES_NUMBER_STEP
-    # Two's complement of 32 bits is all that an IS may hold (PS3.5 6.2).
+    # An IS holds 32-bit two's complement integers (PS3.5 6.2).
     is_integer_string = -(1 << 31) <= number < 1 << 31
     put(derived, "SeriesNumber", number if is_integer_string else _SERIES_NUMBER_STEP)
 
 
 def record_creation(derived: Dataset, derivation: Derivation) -> None:
-    """Say when the derived instance was made; every other date stays the source's.
+    """Record when the derived instance was made; all other dates remain the source's.
 
     Args:
-        derived: A copy of the source; changed.
+        derived: A copy of the source; changed in place.
         derivation: How the pixels were made.
     """
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID"):
@@ -129,7 +129,7 @@ def record_creation(derived: Dataset, derivation: Derivation) -> None:
 
 
 def _timezone(dataset: Dataset) -> tzinfo | None:
-    """The zone of a dataset's dates and times (PS3.3 C.12.1.1.8); None for this machine's."""
+    """Return the time zone of a dataset (PS3.3 C.12.1.1.8), or None for this machine's."""
     with contextlib.suppress(*PYDICOM_ERRORS):
         offset = str(dataset.get("TimezoneOffsetFromUTC", "")).strip()
         if _UTC_OFFSET.fullmatch(offset):
@@ -138,13 +138,13 @@ def _timezone(dataset: Dataset) -> tzinfo | None:
 
 
 def record_image_type(derived: Dataset) -> None:
-    """Set Image Type, and each Frame Type, to DERIVED (PS3.3 C.7.6.1.1.2).
+    """Set Image Type and each Frame Type to DERIVED (PS3.3 C.7.6.1.1.2).
 
     Args:
-        derived: A copy of the source; changed.
+        derived: A copy of the source; changed in place.
     """
     values = texts(derived, "ImageType")
-    # On these SECONDARY is an error: their value 2 is PRIMARY whatever was done to the pixels.
+    # For these SECONDARY is an error: value 2 is PRIMARY whatever was done to the pixels.
     keeps_second = is_enhanced(derived) or (
         derived.SOPClassUID == PositronEmissionTomographyImageStorage
     )
@@ -166,22 +166,22 @@ def record_derivation(
     is_resampled: bool = False,
     notes: Sequence[str] = (),
 ) -> None:
-    """Say what was done, and to which image.
+    """Record what was done, and to which image.
 
     Args:
-        derived: A copy of the source; changed: its General Reference module, or where it is
-            enhanced the Derivation Image macro of each frame.
+        derived: A copy of the source; changed in place: its General Reference module, or the
+            Derivation Image macro of each frame if it is enhanced.
         header: The source.
         derivation: How the pixels were made.
-        is_resampled: Whether the pixel matrix is another one.
-        notes: What the source says otherwise than it was taken; ASCII.
+        is_resampled: Whether the size of the pixel matrix has changed.
+        notes: Values that were interpreted differently from what the source says; ASCII.
     """
     groups = items(derived, "PerFrameFunctionalGroupsSequence")
     shared = items(derived, "SharedFunctionalGroupsSequence")
     if not groups and not shared:
         _describe(derived, derivation, _source_item(header, is_resampled), notes)
         return
-    # A macro stands in the shared groups or in those of the frames, never in both.
+    # A macro is in the shared or in the per-frame functional groups, never in both.
     is_shared = bool(shared) and ("DerivationImageSequence" in shared[0] or not groups)
     for number, group in enumerate(shared if is_shared else groups, start=1):
         item = Dataset()
@@ -195,7 +195,7 @@ def record_equipment(derived: Dataset, derivation: Derivation) -> None:
     """Add this package and the model to the contributing equipment.
 
     Args:
-        derived: A copy of the source; changed.
+        derived: A copy of the source; changed in place.
         derivation: How the pixels were made.
     """
     item = Dataset()
@@ -250,7 +250,7 @@ def _describe(
     if isinstance(earlier, str) and earlier:
         said = f"{earlier[: _SHORT_TEXT - len(said) - 2]}; {said}"
     put(holder, "DerivationDescription", said)
-    # CID 7203 has no code for noise reduction; this is the nearest.
+    # CID 7203 has no code for noise reduction; this is the closest.
     earlier_codes = items(holder, "DerivationCodeSequence")
     put(holder, "DerivationCodeSequence", [*earlier_codes, _code_item(codes.DCM.Smoothing)])
     put(holder, "SourceImageSequence", [source])

@@ -1,4 +1,4 @@
-"""What a header says of its pixel matrix, brought to a matrix of another size."""
+"""Adaptation of a header to a pixel matrix of another size."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _REGIONS = (0x0018, 0x1600, 0x1622), (0x0018, 0x1700, 0x1720)  # display shutter
 
 
 def resample_header(header: Dataset, shape: tuple[int, int], new_shape: tuple[int, int]) -> None:
-    """Bring a header to another number of rows and columns over the same field of view.
+    """Adapt a header to another number of rows and columns over the same field of view.
 
-    Spacings are scaled. What counts in pixels of the old matrix is dropped: overlays, shutter,
+    Spacings are scaled. Elements in pixels of the old matrix are dropped: overlays, shutter,
     collimator outline, pixel aspect ratio.
 
     Args:
-        header: The header; changed.
+        header: The header; changed in place.
         shape: Its rows and columns.
-        new_shape: The rows and columns wanted.
+        new_shape: The new rows and columns.
 
     Raises:
-        UnsupportedImageError: The image lies in patient coordinates (CT), which are not moved.
+        UnsupportedImageError: The image has patient coordinates (CT), which cannot be adapted.
     """
     factors = [old / new for old, new in zip(shape, new_shape, strict=True)]
     _scale_spacings(header, factors)
@@ -42,8 +42,8 @@ def _scale_spacings(dataset: Dataset, factors: list[float]) -> None:
     for keyword in _POSITIONS:
         if keyword in dataset:
             raise UnsupportedImageError(
-                f"{element(keyword)} is present; an image in patient coordinates is denoised at "
-                "its own size only (native)"
+                f"{element(keyword)} is present; an image with patient coordinates can only "
+                "be denoised at its own size (native)"
             )
     for keyword in _SPACINGS:
         if dataset.get(keyword):

@@ -1,4 +1,4 @@
-"""Is this instance a dental radiograph, and if not, why."""
+"""Selection of instances that are dental radiographs, with reasons to skip the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai_dental.dicom.quiet import parsing
 from monai_dental.errors import CorruptImageError, RulesError
 
 SHIPPED_RULES = Path(__file__).with_name("selection.json")
-"""The rules that hold where the user names none."""
+"""The default rules."""
 
 COLOUR = "colour; need grayscale"
 """Why an instance in colour is skipped."""
@@ -38,7 +38,7 @@ _LISTS = (
 _REGION = "AnatomicRegionSequence"
 _ANATOMY = (_REGION, "PrimaryAnatomicStructureSequence")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-# Defined terms of (0008,0060), PS3.3 C.7.3.1.1.1: only these are ever quoted.
+# Defined Terms of (0008,0060), PS3.3 C.7.3.1.1.1: only these are ever quoted.
 # fmt: off
 _MODALITIES = frozenset((
     "AR", "ASMT", "AU", "BDUS", "BI", "BMD", "CFM", "CR", "CT", "CTPROTOCOL", "DMS", "DG", "DOC",
@@ -54,19 +54,19 @@ _MODALITIES = frozenset((
 
 @dataclass(frozen=True)
 class Rules:
-    """What is denoised; see `selection.json` for the meaning of each entry.
+    """Rules for what is denoised; see `selection.json` for the meaning of each entry.
 
     Attributes:
-        modalities: "always" or "dental", by modality.
+        modalities: "always" or "dental" for each modality.
         skipped_image_types: Values of Image Type or Frame Type.
         dental_body_parts: Values of Body Part Examined, upper case, without blanks.
         dental_codes: Code values of the anatomy.
-        neutral_body_parts: Values of Body Part Examined beside which words count, likewise.
-        neutral_codes: Code values of the anatomic region, beside which words count.
+        neutral_body_parts: Values of Body Part Examined with which words count; same form.
+        neutral_codes: Code values of the anatomic region with which words count.
         dental_words: Words, lower case.
-        word_elements: Keywords of the elements that are searched for these words.
-        device_words: Words, lower case, which mean other things too.
-        device_elements: Keywords of the elements that are searched for either.
+        word_elements: Keywords of the elements to search for these words.
+        device_words: Words with other meanings too, lower case.
+        device_elements: Keywords of the elements to search for both kinds of words.
         all_xray: Whether "dental" means "always".
     """
 
@@ -84,7 +84,7 @@ class Rules:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the rules: other rules, another digest."""
+        """SHA-256 of the rules."""
         fields = [self.modalities, *(sorted(getattr(self, name)) for name in _LISTS), self.all_xray]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
@@ -97,33 +97,35 @@ class Rules:
         return _pattern(self.dental_words | self.device_words)
 
     def has_dental_word(self, text: str) -> bool:
-        """Whether a free text holds one of the dental words."""
+        """Return whether a free text contains one of the dental words."""
         return self._dental_words.search(text) is not None
 
     def names_dental_anatomy_or_device(self, text: str) -> bool:
-        """Whether the name of a body part or a device holds one of the words."""
+        """Return whether the name of a body part or device contains a dental or device word."""
         return self._all_words.search(text) is not None
 
 
 def read_rules(path: Path = SHIPPED_RULES, *, all_xray: bool = False) -> Rules:
-    """Read rules of selection.
+    """Read selection rules.
 
     Args:
-        path: A JSON file as `selection.json`; entries that begin with "_" are comments.
-        all_xray: Whether dental anatomy is not asked for.
+        path: A JSON file like `selection.json`; entries that begin with "_" are comments.
+        all_xray: Whether to take images of any anatomy.
 
     Returns:
         The rules.
 
     Raises:
-        RulesError: The file cannot be read, an entry is missing or unknown, or of a wrong type.
+        RulesError: The file cannot be read, or an entry is missing, unknown or of the wrong type.
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RulesError(f"{path}: cannot be read as JSON rules: {type(error).__name__}") from error
     if not isinstance(content, dict):
-        raise RulesError(f"{path}: no rules; need a JSON object as in {SHIPPED_RULES}")
+        raise RulesError(
+            f"{path}: not an object of rules; need a JSON object as in {SHIPPED_RULES}"
+        )
     entries = {key: value for key, value in content.items() if not key.startswith("_")}
     if set(entries) != {"modalities", *_LISTS}:
         raise RulesError(f"{path}: need the entries modalities, {', '.join(_LISTS)} and no other")
@@ -140,17 +142,17 @@ def read_rules(path: Path = SHIPPED_RULES, *, all_xray: bool = False) -> Rules:
 
 
 def reason_to_skip(dataset: Dataset, rules: Rules) -> str | None:
-    """Why an instance is none that the rules ask for.
+    """Return why an instance is not selected by the rules.
 
     Args:
         dataset: The instance, its pixels not decoded.
-        rules: What is asked for.
+        rules: The selection rules.
 
     Returns:
-        The reason, which quotes nothing but terms of the standard; None for an instance to denoise.
+        The reason, which quotes only terms of the standard, or None if the instance is selected.
 
     Raises:
-        CorruptImageError: The instance breaks off before it tells what it is.
+        CorruptImageError: The instance is truncated before it can be identified.
     """
     with parsing(dataset, "broken DICOM"):
         return _reason(dataset, rules)
@@ -170,24 +172,26 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
     if modality and modality not in rules.modalities:
         known = modality if modality in _MODALITIES else "unknown"
         return f"{element('Modality')} is {known}; the rules take {', '.join(rules.modalities)}"
-    tags = list(dataset.keys())  # without decoding what they are of
+    tags = list(dataset.keys())  # without decoding their values
     if not any(tag.group == 0x0008 for tag in tags):
-        raise CorruptImageError("the file meta information is broken: no data set is behind it")
+        raise CorruptImageError("the file meta information is broken: no data set follows it")
     if not has_pixels or "Rows" not in dataset:
-        raise CorruptImageError("(7FE0,0010) Pixel Data is missing: the instance breaks off")
+        raise CorruptImageError("(7FE0,0010) Pixel Data is missing: the instance is truncated")
     if not modality:
         return f"{element('Modality')} is missing"
     return _reason_of_image(dataset, rules, modality)
 
 
 def may_be_grey(dataset: Dataset) -> bool:
-    """Whether only the pixels tell if an instance is in colour: real ones send grey as RGB.
+    """Return whether an instance with three channels may still be grey.
+
+    Some devices send grey images as RGB, and only the pixels show it.
 
     Args:
         dataset: The instance, its pixels not decoded.
 
     Returns:
-        True for three channels in a colour space that is read; see `to_radiograph`.
+        True for three channels in a supported colour space; see `to_radiograph`.
     """
     with parsing(dataset, "broken DICOM"):
         return dataset.get("SamplesPerPixel") == 3 and _photometric(dataset) in COLOUR_SPACES
@@ -238,7 +242,7 @@ def _pattern(words: frozenset[str]) -> re.Pattern[str]:
 
 
 def _is_dental(dataset: Dataset, rules: Rules) -> bool:
-    # pydicom keeps the text that it has decoded, and the bytes of it are lost: look at copies.
+    # pydicom replaces bytes with the decoded text, and the bytes are lost: use copies.
     copied = dataset[:]
     body_part = _text(copied, "BodyPartExamined")
     name = re.sub(r"[\s-]", "", body_part).upper()

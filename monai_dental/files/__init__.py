@@ -1,1 +1,1 @@
-"""Files and folders: whole or not at all, one writer at a time, never over another's work."""
+"""Files and folders: atomic writing, locks and checks that protect existing results."""

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Atomic writing: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from monai_dental.errors import OutputError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that its name never stands for half of it; see `open_atomically`.
+    """Write a file completely or not at all; see `open_atomically`.
 
     Args:
-        path: The file to write, in an existing folder; one that is there is replaced.
-        content: All of its bytes.
+        path: The file to write, in an existing folder; an existing file is replaced.
+        content: The bytes of the file.
 
     Raises:
         OutputError: The file cannot be written.
@@ -34,22 +34,23 @@ def open_atomically(
     place: Callable[[Path, Path], object] | None = None,
     mode: int = 0o666,
 ) -> Iterator[BinaryIO]:
-    """Open a file that gets its name, in one step, only when all is written and on the disk.
+    """Open a file that gets its name, in one step, only once it is completely on the disk.
 
-    Until then the content is in a temporary file, which any exception removes, an interrupt among
-    them. What a kill leaves of it is replaced when the same file is written again.
+    Until then the content is in a temporary file, which is removed on any exception, including an
+    interrupt. If the process is killed, the temporary file is replaced when the same file is
+    written again.
 
     Args:
         path: The file to write, in an existing folder.
-        part: The temporary file; default one beside it, the same for the same `path`.
-        place: What brings the temporary file to its place, given both; default a rename, which
-            replaces a file that is there.
-        mode: Who may read and write it, less the umask.
+        part: The temporary file; by default one beside it, always the same for the same `path`.
+        place: Called with both paths to move the temporary file into place; by default a rename,
+            which replaces an existing file.
+        mode: File mode, before the umask.
 
     Raises:
-        OutputError: The file cannot be written, or another process writes it at the same time.
+        OutputError: The file cannot be written, or another process is writing it.
     """
-    if part is None:  # its name does not hold the file's own: that may be as long as a name can be
+    if part is None:  # does not contain the file's name, which may have the maximum length
         digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
         part = path.with_name(f".{digest}.part")
     try:

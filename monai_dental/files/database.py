@@ -1,4 +1,4 @@
-"""SQLite files: manifest and queue."""
+"""Errors of SQLite files: manifest and queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai_dental.errors import OutputError
 
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong with it.
+    """Convert SQLite errors to errors that name the file.
 
     Raises:
         OutputError: SQLite cannot use it.

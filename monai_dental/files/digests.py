@@ -1,4 +1,4 @@
-"""Marks by which a file that was touched is known without reading it."""
+"""Stamps that show whether a file was touched without reading it, and digests of files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _CHUNK = 1 << 20
 
 
 def stamp_of(*statuses: os.stat_result) -> str:
-    """A digest of the size, times and place of files: another one whenever one was written.
+    """Return a digest of the sizes, times and inodes of files, which changes if one is written.
 
-    A digest, since times of files can be dates of examinations.
+    It is a digest because the times of files can be dates of examinations.
     """
     fields = [(each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for each in statuses]
     return hashlib.sha256(repr(fields).encode()).hexdigest()[:32]
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, which need not fit into memory.
+    """Return the SHA-256 of a file, which need not fit into memory.
 
     Raises:
         OSError: It cannot be read.

@@ -1,4 +1,4 @@
-"""The folder that results go to."""
+"""Output folders."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from pathlib import Path
 from monai_dental.errors import OutputError
 
 
-def prepare_output_folder(folder: Path | str, *, overwrite: bool = False) -> None:
-    """Make a folder for results, or check that there is room for them.
+def prepare_output_folder(
+    folder: Path | str, *, overwrite: bool = False, passed_over: str | None = None
+) -> None:
+    """Make a folder for results, or check that it is empty and can be written.
 
     Args:
-        folder: The folder; it and its parents are made where they are missing.
-        overwrite: Whether it may hold something already.
+        folder: The folder; it and its parents are created if they are missing.
+        overwrite: Whether it need not be empty.
+        passed_over: A pattern of file names to ignore in it.
 
     Raises:
-        OutputError: The folder holds something and `overwrite` is false, cannot be made,
-            or cannot be written to.
+        OutputError: The folder is not empty and `overwrite` is false, or it cannot be made or
+            written.
     """
-    folder = Path(folder)
+    folder = Path(str(folder))  # the command line converts 2024 to a number
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        is_empty = next(folder.iterdir(), None) is None
+        others = (
+            path for path in folder.iterdir() if not passed_over or not path.match(passed_over)
+        )
+        is_empty = next(others, None) is None
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -40,7 +46,7 @@ def prepare_output_folder(folder: Path | str, *, overwrite: bool = False) -> Non
 
 @contextlib.contextmanager
 def output_folder(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
-    """Prepare a folder for results, and remove again what was made of it if nothing went in.
+    """Prepare a folder for results; remove the folders created for it if it stays empty.
 
     Args:
         folder: See `prepare_output_folder`.

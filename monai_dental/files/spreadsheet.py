@@ -1,4 +1,4 @@
-"""Text for cells of a spreadsheet."""
+"""Safe text for spreadsheet cells."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ _ACTIVE = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_cell(value: object) -> object:
-    """Return what a spreadsheet shows as the text that it is, and does not run as a formula.
+    """Return a value that a spreadsheet shows as text and does not evaluate as a formula.
 
     Args:
-        value: What goes into a CSV file. Text that a spreadsheet would take for a formula gets an
-            apostrophe before it, by which all of them know text; anything else stays.
+        value: Value for a CSV file. Text that a spreadsheet would take for a formula gets a leading
+            apostrophe, which all spreadsheets take as a mark of text; other values are unchanged.
     """
     is_active = isinstance(value, str) and value.startswith(_ACTIVE)
     return f"'{value}" if is_active else value

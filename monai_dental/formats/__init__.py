@@ -1,4 +1,4 @@
-"""Image formats: what is read, and how it is written back."""
+"""Reading and writing of the supported image formats."""
 
 from monai_dental.formats.registry import (
     SUFFIXES,

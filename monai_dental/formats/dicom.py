@@ -1,4 +1,4 @@
-"""DICOM files as one of the image formats; the DICOM itself is in `monai_dental.dicom`."""
+"""DICOM as one of the image formats; the implementation is in `monai_dental.dicom`."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def read_dicom(path: Path) -> Radiograph:
 
 
 def encode_dicom(radiograph: Radiograph, derivation: Derivation) -> bytes:
-    """The bytes of the derived DICOM file.
+    """Encode the derived DICOM file.
 
     Args:
         radiograph: The processed radiograph, with the header and stored values of its source.
         derivation: How the pixels were made.
 
     Returns:
-        A DICOM file, Explicit VR Little Endian.
+        The bytes of a DICOM file in Explicit VR Little Endian.
 
     Raises:
-        CorruptImageError: The source's dataset cannot be written again.
+        CorruptImageError: The source's dataset cannot be written.
         UnsupportedImageError: The source has no SOP Instance UID to refer to.
     """
     return encode_dataset(derive(radiograph, derivation))

@@ -1,4 +1,4 @@
-"""Find the images in a folder."""
+"""Search for images in a folder."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from monai_dental.formats.registry import SUFFIXES, is_supported_name
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key by which `2.png` comes before `10.png`."""
+    """Return a sort key that puts `2.png` before `10.png`."""
     parts = re.split(r"(\d+)", str(path))
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Find the files in a folder and its subfolders whose names may be those of images.
+    """Find the files in a folder and its subfolders that may be images by their names.
 
     Args:
-        folder: The folder. Hidden files and folders, and DICOMDIRs, are passed over; a linked
-            folder is searched once.
+        folder: The folder. Hidden files and folders and DICOMDIRs are ignored; a linked folder is
+            searched once.
 
     Returns:
         Paths in natural order (1, 2, … 10), at least one.
 
     Raises:
-        DatasetError: There is no such folder, no such file in it, or a folder in it cannot be
-            read: none is passed over in silence.
+        DatasetError: There is no such folder, it has no such file, or one of its folders cannot be
+            read.
     """
-    wanted = f"{', '.join(SUFFIXES)} or DICOM files without an ending"
+    wanted = f"{', '.join(SUFFIXES)} or DICOM files without a suffix"
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DatasetError(f"{folder}: need a folder of images ({wanted}), found {found}")
@@ -39,7 +39,7 @@ def find_images(folder: Path) -> list[Path]:
     for place, folders, names in os.walk(folder, onerror=_fail, followlinks=True):
         folders[:] = [name for name in folders if _is_new(Path(place, name), seen)]
         files = (Path(place, name) for name in names)
-        # A link to nothing is listed: to read it fails, and says so.
+        # A broken link is listed too, so that reading it reports an error.
         paths += [p for p in files if is_supported_name(p) and (p.is_file() or p.is_symlink())]
     if not paths:
         raise DatasetError(f"{folder}: no images in this folder; looked for {wanted}")
@@ -47,7 +47,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def _is_new(folder: Path, seen: set[str]) -> bool:
-    """Return whether a folder is to be searched, and note that it was."""
+    """Return whether a folder should be searched, and add it to those seen."""
     place = os.path.realpath(folder)
     if folder.name.startswith(".") or place in seen:
         return False

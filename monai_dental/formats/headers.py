@@ -1,12 +1,12 @@
-"""What the first bytes of PNG, JPEG, TIFF and BMP files promise, and whether the file keeps it.
+"""Checks of the headers and the completeness of PNG, JPEG, TIFF and BMP files.
 
-OpenCV decodes a truncated file silently, the missing rows grey or black, and allocates whatever
-size a header asks for. These functions look first: each returns the size, and raises for a file
-that ends early.
+OpenCV decodes a truncated file without an error, with missing rows in grey or black, and allocates
+any size that a header asks for. These functions check first: each returns the size, and raises an
+error for a truncated file.
 
-No library of ours does this without decoding. Pillow's `open` tells size and mode, but nothing of
-missing rows, damaged chunks, the pages and sample formats of TIFF, or which strips lie beyond the
-end; its `verify` looks at PNG alone. imagecodecs' checks look at the first bytes only.
+None of our libraries does this without decoding. Pillow's `open` returns size and mode, but does
+not detect missing rows, damaged chunks, the pages and sample formats of TIFF, or strips beyond the
+end; its `verify` only checks PNG. imagecodecs only checks the first bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def png_size(content: bytes) -> Size:
-    """Size of a PNG; all chunks are walked and their checksums compared.
+    """Return the size of a PNG, and check all chunks and the checksums of critical ones.
 
     Args:
         content: The whole file.
@@ -42,7 +42,7 @@ def png_size(content: bytes) -> Size:
         end = position + 12 + length
         if end > len(content):
             break
-        if kind.isupper():  # critical chunks alone: damaged text harms nobody
+        if kind.isupper():  # only critical chunks: damaged text is harmless
             (checksum,) = struct.unpack_from(">I", content, end - 4)
             if zlib.crc32(memoryview(content)[position + 4 : end - 4]) != checksum:
                 raise CorruptImageError(f"the {kind.decode('latin-1')} chunk is damaged")
@@ -56,7 +56,7 @@ def png_size(content: bytes) -> Size:
 
 
 def jpeg_size(content: bytes) -> Size:
-    """Size of a JPEG whose scan is followed by an end marker.
+    """Return the size of a JPEG whose scan is followed by an end marker.
 
     Args:
         content: The whole file.
@@ -83,7 +83,7 @@ def jpeg_size(content: bytes) -> Size:
         if marker in _JPEG_SIZES and position + 9 <= len(content):
             size = struct.unpack_from(">HH", content, position + 5)
         position += 2 + length
-        if marker == 0xDA:  # what follows is the scan: in it 0xFFD9 can only be the end marker
+        if marker == 0xDA:  # the scan follows: there 0xFFD9 can only be the end marker
             if size is None or content.find(b"\xff\xd9", position) < 0:
                 break
             return size[0], size[1]
@@ -91,7 +91,7 @@ def jpeg_size(content: bytes) -> Size:
 
 
 def bmp_size(content: bytes) -> Size:
-    """Size of a BMP that is as long as its header tells.
+    """Return the size of a BMP that is as long as its header says.
 
     Args:
         content: The whole file.
@@ -111,7 +111,7 @@ def bmp_size(content: bytes) -> Size:
             columns, rows, _, depth, compression = struct.unpack_from("<iiHHI", content, 18)
     except struct.error as error:
         raise CorruptImageError("the header is cut off") from error
-    rows = abs(rows)  # negative: stored from the top
+    rows = abs(rows)  # negative: stored top to bottom
     needed = offset
     if compression in (0, 3):  # not run-length encoded
         needed += (columns * depth + 31) // 32 * 4 * rows
@@ -121,18 +121,18 @@ def bmp_size(content: bytes) -> Size:
 
 
 def tiff_size(content: bytes) -> tuple[Size, bool]:
-    """Size of a one-page grey or colour TIFF whose strips or tiles lie within the file.
+    """Return the size of a one-page grey or colour TIFF whose strips or tiles lie within the file.
 
     Args:
         content: The whole file.
 
     Returns:
-        (rows, columns), as stored: an orientation tag is not applied; and whether the file shows
-        16-bit zeros white, which OpenCV minds at 8 bits only.
+        (rows, columns) as stored (an orientation tag is not applied), and whether it is a 16-bit
+        file with WhiteIsZero, which OpenCV only handles for 8 bits.
 
     Raises:
         CorruptImageError: The directory or the pixels are cut off.
-        UnsupportedImageError: Several pages, or a pixel type that is not read.
+        UnsupportedImageError: The file has several pages, or an unsupported pixel type.
     """
     order = "<" if content[:2] == b"II" else ">"
     try:
@@ -155,14 +155,14 @@ def tiff_size(content: bytes) -> tuple[Size, bool]:
         )
     is_white_zero = tags.get(262, (1,))[0] == 0
     if is_white_zero and bits == {32}:
-        raise UnsupportedImageError("float TIFF that shows zero white; need BlackIsZero")
+        raise UnsupportedImageError("float TIFF with WhiteIsZero; need BlackIsZero")
     return (rows, columns), is_white_zero and bits == {16}
 
 
 def _tiff_directory(
     content: bytes, order: str, position: int
 ) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The integer tags of an image file directory, and the position of the next one or 0."""
+    """Read the integer tags of an image file directory, and the position of the next one or 0."""
     (count,) = struct.unpack_from(order + "H", content, position)
     tags: dict[int, tuple[int, ...]] = {}
     for entry in range(position + 2, position + 2 + 12 * count, 12):

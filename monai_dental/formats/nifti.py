@@ -1,9 +1,8 @@
-"""NIfTI, by nibabel: `.nii` and `.nii.gz`.
+"""NIfTI with nibabel: `.nii` and `.nii.gz`.
 
-By convention the first array axis of the file is x and runs along the columns, the second is y and
-runs along the rows, the third counts the frames. So a picture p[row, column] is stored as p.T, and
-read back as p[row, column]. The affine is kept, but not consulted: a radiograph has no place in the
-patient's space.
+By convention, the first array axis of the file is x (columns), the second is y (rows), and the
+third counts the frames. So an image p of shape (rows, columns) is stored as p.T, and read back as
+p. The affine is kept but not used: a radiograph has no position in patient space.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ _MM_PER_UNIT = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 
 
 def read_nifti(path: Path) -> Radiograph:
-    """Read a NIfTI-1 or NIfTI-2 file of one picture or a stack of them.
+    """Read a NIfTI-1 or NIfTI-2 file with one image or a stack of images.
 
-    Unsigned 8 and 16-bit values are shown over their type's whole range, all others (signed, wide,
-    float: types that say nothing of the range in use) over the image's own. The file's slope and
-    intercept are kept; a negative slope turns the picture over.
+    Unsigned 8 and 16-bit values are scaled by the full range of their type, all others (signed,
+    wide or float, whose type does not show the range in use) by the range of the image. The file's
+    slope and intercept are kept; a negative slope inverts the image.
 
     Args:
         path: The file.
@@ -91,22 +90,21 @@ def read_nifti(path: Path) -> Radiograph:
 
 
 def encode_nifti(radiograph: Radiograph, *, is_compressed: bool) -> bytes:
-    """The bytes of a NIfTI file with the source's header: affine, spacing, type, slope, extensions.
+    """Encode a NIfTI file with the source's header: affine, spacing, type, slope, extensions.
 
     Args:
         radiograph: The radiograph; its header is a NIfTI header, or None for a new NIfTI-1 file.
         is_compressed: Whether to gzip the file.
 
     Returns:
-        The whole file.
-
+        The bytes of the file.
     """
     stored = radiograph.to_stored()
     header = _new_header(radiograph) if radiograph.header is None else radiograph.header.copy()
     if int(np.prod(header.get_data_shape())) != stored.size:
         _resample(header, stored.shape)
     stream = io.BytesIO()
-    # Written by hand: nibabel would apply the slope again, and round.
+    # Not written by nibabel, which would apply the slope again and round.
     header["magic"] = header["magic"].item().replace(b"ni", b"n+")
     offset = int(header["sizeof_hdr"]) + 4 + int(header.extensions.get_sizeondisk())
     header["vox_offset"] = offset
@@ -118,9 +116,9 @@ def encode_nifti(radiograph: Radiograph, *, is_compressed: bool) -> bytes:
 
 
 def _load(path: Path) -> Any:
-    """The image, read to its end: so that a gzip file's checksum is compared, as nibabel does not.
+    """Read the image to its end, which checks a gzip file's checksum, unlike nibabel.
 
-    The header is looked at first, and no more is read and gunzipped than it declares.
+    The header is checked first, and no more is read and gunzipped than it declares.
     """
     with path.open("rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
@@ -131,7 +129,7 @@ def _load(path: Path) -> Any:
         size = _declared_size(path, kind.header_class, start)
         content = io.BytesIO()
         content.write(start)
-        # In chunks: read(size) would allocate all of it, however short the file is.
+        # In chunks: read(size) would allocate the full size, even for a short file.
         while chunk := stream.read(max(min(_CHUNK, size - content.tell()), 0)):
             content.write(chunk)
         if is_compressed and (content.tell() > size or stream.read(1)):
@@ -145,7 +143,7 @@ def _load(path: Path) -> Any:
 
 
 def _declared_size(path: Path, kind: Any, start: bytes) -> int:
-    """The bytes of the whole file, gunzipped, by its header; checked against the limits."""
+    """Return the size of the gunzipped file in bytes according to its header, within the limits."""
     header = kind(start[: kind.template_dtype.itemsize])
     _checked_shape(path, header)
     offset = header.get_data_offset()
@@ -158,7 +156,7 @@ def _declared_size(path: Path, kind: Any, start: bytes) -> int:
 
 
 def _checked_shape(path: Path, header: Any) -> tuple[int, ...]:
-    """The shape without trailing axes of one, of an image that can be read."""
+    """Return the shape without trailing axes of length 1, and check that it is supported."""
     shape: tuple[int, ...] = header.get_data_shape()
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
@@ -172,14 +170,14 @@ def _checked_shape(path: Path, header: Any) -> tuple[int, ...]:
 
 
 def _spacing(header: Any) -> tuple[float, float] | None:
-    """(row, column) spacing in mm; rows lie along the second axis."""
+    """Return the (row, column) spacing in mm; rows are the second axis."""
     factor = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     column, row = (float(zoom) * factor for zoom in header.get_zooms()[:2])
     return (row, column) if np.isfinite([row, column]).all() and min(row, column) > 0 else None
 
 
 def _resample(header: Any, shape: tuple[int, ...]) -> None:
-    """Bring a header to other rows and columns over the same field of view."""
+    """Adapt a header to another number of rows and columns over the same field of view."""
     old = header.get_data_shape()
     new = (*shape[:-3:-1], *old[2:])
     factors = np.divide(old[:2], new[:2])

@@ -1,8 +1,8 @@
-"""PNG, JPEG, TIFF and BMP, by OpenCV.
+"""PNG, JPEG, TIFF and BMP with OpenCV.
 
-Pixels are kept at their depth: 8 or 16 bits, 32-bit floats in TIFF. What a viewer shows is what is
-read: an EXIF or TIFF orientation is applied, and the file written back is upright without one.
-Resolutions are not trusted as pixel spacings: most files carry their program's 72 or 96 dpi.
+Pixels keep their depth: 8 or 16 bits, 32-bit floats in TIFF. Images are read as a viewer shows
+them: an EXIF or TIFF orientation is applied, and files are written upright without one. Resolutions
+are not used as pixel spacings, since most files have their program's default of 72 or 96 dpi.
 """
 
 from __future__ import annotations
@@ -29,26 +29,25 @@ _WRITTEN: dict[str, tuple[str, list[int]]] = {
     "tiff": (".tiff", [cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_LZW]),
     "bmp": (".bmp", []),
 }
-"""Per format: the encoder's name and its parameters."""
+"""Suffix for the encoder and its parameters, by format."""
 
 
 def read_image(path: Path, image_format: str) -> Radiograph:
     """Read a PNG, JPEG, TIFF or BMP file.
 
-    Colour is folded to grey, with a warning unless the channels are equal; transparency is left
-    out, with the same warning.
+    Colour is converted to grey, with a warning unless the channels are equal; transparency is
+    ignored, with a warning.
 
     Args:
         path: The file.
-        image_format: What its content is: "png", "jpeg", "tiff" or "bmp".
+        image_format: Format of its content: "png", "jpeg", "tiff" or "bmp".
 
     Returns:
         The radiograph, (rows, columns), without a pixel spacing.
 
     Raises:
         CorruptImageError: The file is truncated or cannot be decoded.
-        UnsupportedImageError: The image is too large, has several pages, or a type that is not
-            read.
+        UnsupportedImageError: The image is too large, or has several pages or an unsupported type.
     """
     try:
         content = path.read_bytes()
@@ -65,7 +64,7 @@ def read_image(path: Path, image_format: str) -> Radiograph:
     check_size(str(path), size)
     stored = _fold_to_grey(_decode(content, path), path)
     if _has_alpha(content, image_format):
-        warnings.warn(f"{path}: transparency is left out", stacklevel=2)
+        warnings.warn(f"{path}: transparency is ignored", stacklevel=2)
     if is_inverted:
         stored = ~stored
     if stored.dtype.kind == "f":
@@ -84,14 +83,14 @@ def read_image(path: Path, image_format: str) -> Radiograph:
 
 
 def encode_image(radiograph: Radiograph) -> bytes:
-    """The bytes of a PNG, JPEG, TIFF or BMP file.
+    """Encode a PNG, JPEG, TIFF or BMP file.
 
     Args:
         radiograph: One frame, with an encoding that the format can hold.
 
     Returns:
-        The whole file, grey, at the encoding's depth; of a JPEG of which nothing is changed, that
-        file, as to encode it again would round.
+        The bytes of the file, grey, at the encoding's depth. For an unchanged JPEG, these are the
+        bytes of the source file, since encoding it again would round.
 
     Raises:
         ValueError: The format cannot hold the encoding or several frames.
@@ -132,12 +131,12 @@ def _fold_to_grey(image: NDArray[Any], path: Path) -> NDArray[Any]:
     blue, green, red = (image[..., channel] for channel in range(3))
     if np.array_equal(blue, green) and np.array_equal(green, red):
         return np.ascontiguousarray(green)
-    warnings.warn(f"{path}: colour is folded to grey", stacklevel=3)
+    warnings.warn(f"{path}: colour is converted to grey", stacklevel=3)
     return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
 def _has_alpha(content: bytes, image_format: str) -> bool:
-    """Whether some pixel is transparent; OpenCV gives an alpha channel for PNG and BMP only."""
+    """Return whether a pixel is transparent; OpenCV has an alpha channel only for PNG and BMP."""
     if image_format != "png" or (content[25] not in (4, 6) and b"tRNS" not in content[:4096]):
         return False
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)

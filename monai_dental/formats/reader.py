@@ -1,4 +1,4 @@
-"""The MONAI `ImageReader` for every format, so that training and inference read the same pixels."""
+"""A MONAI `ImageReader` for all formats, so that training and inference read the same pixels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class RadiographReader(ImageReader):
 
     In a bundle config: `"reader": "monai_dental.formats.reader.RadiographReader"`.
 
-    `read` opens nothing; `get_data` reads. `LoadImage` answers an error in `read` by trying MONAI's
-    own readers, which would turn the picture around, show MONOCHROME1 as a negative or let colour
-    in. An error in `get_data` reaches the user.
+    `read` opens no file; `get_data` reads. After an error in `read`, `LoadImage` would try MONAI's
+    own readers, which transpose the image, show MONOCHROME1 as a negative or accept colour. An
+    error in `get_data` reaches the user.
     """
 
     def __init__(self, max_frames: int | None = None) -> None:
-        """Make a reader.
+        """Initialize the reader.
 
         Args:
-            max_frames: Most frames that a file may have; None for any number. With 1, arrays are
+            max_frames: Maximum number of frames of a file; None for no limit. With 1, arrays are
                 always (rows, columns).
 
         Raises:
@@ -44,31 +44,31 @@ class RadiographReader(ImageReader):
         self.max_frames = max_frames
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """Whether the names are ones that may be read; no file is opened.
+        """Return whether files may be supported by their names; no file is opened.
 
         Args:
             filename: One or more files.
 
         Returns:
-            True where all names have a known ending, or none, as DICOM files often have.
+            True if all names have a known suffix, or none, as is common for DICOM files.
         """
         return all(is_supported_name(Path(name)) for name in ensure_tuple(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> list[Path]:
-        """Name the files to read.
+        """Return the paths of the files to read.
 
         Args:
             data: One or more files.
-            kwargs: None is taken.
+            kwargs: Not supported.
 
         Returns:
             The files' paths, for `get_data`.
 
         Raises:
-            TypeError: Options were given.
+            TypeError: Options are given.
         """
         if kwargs:
-            raise TypeError(f"options {sorted(kwargs)} are not known; need none")
+            raise TypeError(f"unknown options {sorted(kwargs)}; need none")
         return [Path(name) for name in ensure_tuple(data)]
 
     def get_data(
@@ -77,19 +77,19 @@ class RadiographReader(ImageReader):
         """Read the files.
 
         Args:
-            img: What `read` returned, or radiographs; several must have the same shape, and become
+            img: Result of `read`, or radiographs; several must have the same shape, and become
                 channels.
 
         Returns:
             Pixels in [0, 1], 0 = black: (rows, columns), or (frames, rows, columns) for a
             multi-frame file or several files; and the metadata of the first one: `affine` (axes
             row, column; mm), `spatial_shape` (rows, columns), `original_channel_dim`,
-            `pixel_spacing` ((row, column) in mm, NaN where not known), `spacing_keyword`,
-            `photometric_interpretation`, `image_format`, `sop_instance_uid` ("" where there is
-            none), `bits_stored`, `stored_zero`, `stored_one`.
+            `pixel_spacing` ((row, column) in mm, NaN if unknown), `spacing_keyword`,
+            `photometric_interpretation`, `image_format`, `sop_instance_uid` ("" if there is none),
+            `bits_stored`, `stored_zero`, `stored_one`.
 
         Raises:
-            UnsupportedImageError: A file is not read, or has more than `max_frames` frames.
+            UnsupportedImageError: A file is not supported, or has more than `max_frames` frames.
             CorruptImageError: A file is broken.
             ValueError: Several files have different shapes.
         """
@@ -117,7 +117,7 @@ class RadiographReader(ImageReader):
 
 
 def _metadata(radiograph: Radiograph) -> dict[str, Any]:
-    """Plain values of one type for every file: batches of files of all formats must collate."""
+    """Return metadata with the same types for all formats, so that mixed batches collate."""
     row, column = radiograph.pixel_spacing or (1.0, 1.0)
     is_stack = radiograph.pixels.ndim == 3
     return {

@@ -1,8 +1,7 @@
-"""Which format a file is in, and who reads and writes it.
+"""Detection of the format of a file, and its reader and writer.
 
-The content decides, not the name: hospital exports name DICOM files by UID or not at all, and a
-JPEG called `.png` is still a JPEG. The name only says what was meant where the content says
-nothing.
+The content determines the format, not the name: hospital exports name DICOM files by UID or without
+a suffix, and a JPEG called `.png` is still a JPEG. The name only counts if the content is unclear.
 """
 
 from __future__ import annotations
@@ -26,24 +25,24 @@ FORMAT_SUFFIXES: dict[str, tuple[str, ...]] = {
     "nifti": (".nii", ".nii.gz"),
     "dicom": (".dcm", ".dicom", ".dic", ".ima"),
 }
-"""File name endings of each format, lower case. DICOM files may also have none."""
+"""File name suffixes of each format, lower case. DICOM files may also have none."""
 
 SUFFIXES: tuple[str, ...] = tuple(suffix for group in FORMAT_SUFFIXES.values() for suffix in group)
-"""All file name endings that are read, lower case, with the dot."""
+"""All supported file name suffixes, lower case, with the dot."""
 
 _HEAD_BYTES = 352
 _UNNAMED = re.compile(r"[^.]*(\.\d+)*")
 
 
 def is_supported_name(path: Path) -> bool:
-    """Whether a file's name is one that `read_radiograph` may read; the file is not opened.
+    """Return whether `read_radiograph` may support a file by its name; the file is not opened.
 
     Args:
         path: The file.
 
     Returns:
-        True for a known ending in any case, and for a name without one or one like a UID
-        (`1.2.840.10008.5`), as DICOM files often have; never for a hidden file or a DICOMDIR.
+        True for a known suffix in any case, and for a name without one or like a UID
+        (`1.2.840.10008.5`), as is common for DICOM files; never for a hidden file or a DICOMDIR.
     """
     name = path.name.lower()
     if name.startswith(".") or name == "dicomdir":
@@ -58,10 +57,11 @@ def read_radiograph(path: Path) -> Radiograph:
         path: A JPEG, PNG, TIFF, BMP, NIfTI or DICOM file.
 
     Returns:
-        The radiograph: (rows, columns), or (frames, rows, columns) where the file holds several.
+        The radiograph: (rows, columns), or (frames, rows, columns) if the file holds several
+        frames.
 
     Raises:
-        UnsupportedImageError: The file is no image, or not one that is read (colour DICOM, say).
+        UnsupportedImageError: The file is not an image, or is not supported (such as colour DICOM).
         CorruptImageError: The file is broken, or cannot be read at all.
     """
     try:
@@ -72,7 +72,7 @@ def read_radiograph(path: Path) -> Radiograph:
     if not head:
         raise CorruptImageError(f"{path}: the file is empty")
     image_format = _format_of(head, path)
-    # Imported here, so that a reader of PNG files waits for neither pydicom nor nibabel.
+    # Imported here, so that reading PNG files needs neither pydicom nor nibabel.
     if image_format == "dicom":
         from monai_dental.formats.dicom import read_dicom
 
@@ -91,20 +91,19 @@ def write_radiograph(
 ) -> None:
     """Write a radiograph in the format and with the bit depth of its source.
 
-    The file appears whole or not at all, and replaces one of the same name, but never the source.
-    JPEG is written at quality 100, which still rounds, but where no pixel is changed: then the
-    file is the source's. Every other format is written without loss.
+    The file is written completely or not at all. It replaces one of the same name, but never the
+    source. JPEG is written at quality 100, which still rounds; if no pixel has changed, the source
+    file is copied. All other formats are lossless.
 
     Args:
-        radiograph: What to write; its `image_format` says how.
+        radiograph: The radiograph; its `image_format` selects the format.
         path: The file to write, in an existing folder.
-        derivation: How the pixels were made; DICOM needs it, the other formats have no place for
-            it.
+        derivation: How the pixels were made; required for DICOM, ignored for other formats.
 
     Raises:
         OutputError: The file cannot be written, or is the source itself.
-        ValueError: DICOM without a derivation, a name that tells another format, or pixels whose
-            shape is not the source's.
+        ValueError: A DICOM file has no derivation, the name is of another format, or the shape of
+            the pixels is not the source's.
     """
     _check_name(radiograph, path)
     _check_not_source(radiograph, path)
@@ -146,7 +145,7 @@ def _format_of(head: bytes, path: Path) -> str:
         return "dicom"
     if named is None:
         raise UnsupportedImageError(f"{path}: not an image; need one of {', '.join(SUFFIXES)}")
-    raise UnsupportedImageError(f"{path}: not a {named.upper()} file, though it is called one")
+    raise UnsupportedImageError(f"{path}: not a {named.upper()} file, although its name says so")
 
 
 def _format_named(path: Path) -> str | None:
@@ -163,7 +162,9 @@ def _check_name(radiograph: Radiograph, path: Path) -> None:
     named = _format_named(path)
     kept = radiograph.source is not None and path.suffix == radiograph.source.suffix
     if named not in (None, radiograph.image_format) and not kept:
-        raise ValueError(f"{path}: the name tells {named}; the image is {radiograph.image_format}")
+        raise ValueError(
+            f"{path}: the name says {named}, but the image is {radiograph.image_format}"
+        )
 
 
 def _check_not_source(radiograph: Radiograph, path: Path) -> None:

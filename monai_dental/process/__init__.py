@@ -1,1 +1,1 @@
-"""This process and its children: cores, memory, pools, what a terminal may show."""
+"""This process and its children: cores, memory, pools and terminal output."""

@@ -1,4 +1,4 @@
-"""What this process may use of its machine."""
+"""Cores and memory that this process may use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may use; a container or a batch system may allow few."""
+    """Return the number of cores this process may use; containers or batch systems may limit it."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
@@ -26,18 +26,26 @@ def usable_cores() -> int:
 
 
 def memory_mb() -> int:
-    """Memory that this process and those beside it in its container may use, in MiB."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    """Return the memory in MiB that this process and others in its container may use."""
+    limits = [_installed_bytes()]
     for group in _control_groups("memory"):
         words = _words(group / "memory.max") + _words(group / "memory.limit_in_bytes")
         limits += [int(word) for word in words if word.isdecimal()]
     return min(limits) >> 20
 
 
-def _control_groups(controller: str) -> Iterator[Path]:
-    """The folders of the control groups that this process is in, v2 and v1, up to the root.
+def _installed_bytes() -> int:
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import psutil
 
-    A container may see the host's path of its group with its own group as the root.
+    return int(psutil.virtual_memory().total)
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's control groups, v2 and v1, up to the root.
+
+    A container may see its group at the host's path, with its own group mounted as the root.
     """
     for line in _text(_OWN_GROUPS).splitlines():
         _, controllers, path = line.split(":", 2)

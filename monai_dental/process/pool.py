@@ -1,10 +1,12 @@
-"""Worker processes that end when their caller does."""
+"""Worker processes that end with their caller."""
 
 from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,13 +21,13 @@ _PR_SET_PDEATHSIG = 1
 def process_pool(
     workers: int, initializer: Callable[..., object] | None = None, *arguments: Any
 ) -> Iterator[ProcessPool]:
-    """Give a pool of spawned processes, which any exception ends at once, an interrupt among them.
+    """Yield a pool of spawned processes, which end at once on any exception or interrupt.
 
-    Spawned, not forked, as torch's threads do not survive a fork.
+    Processes are spawned, not forked, since torch's threads do not survive a fork.
 
     Args:
-        workers: How many processes.
-        initializer: What each runs first.
+        workers: Number of processes.
+        initializer: Function that each process runs first.
         arguments: Its arguments.
     """
     pool = start_pool(workers, initializer, arguments)
@@ -42,7 +44,7 @@ def process_pool(
 def start_pool(
     workers: int, initializer: Callable[..., object] | None, arguments: tuple[Any, ...]
 ) -> ProcessPool:
-    """Start such a pool, which Ctrl-C passes by: it is for the caller to end it."""
+    """Start a pool of spawned processes that ignore Ctrl-C: the caller must end it."""
     pool = ProcessPool(
         max_workers=workers,
         initializer=initializer,
@@ -55,15 +57,29 @@ def start_pool(
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process as soon as its parent has ended: on Linux."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """End this process as soon as its parent has ended, even by SIGKILL.
+
+    On Linux the kernel does it. A process that `multiprocessing` started also watches its parent,
+    which may have ended before the kernel was asked.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(process: multiprocessing.process.BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Start threads and processes that do not get SIGINT."""
-    if threading.current_thread() is not threading.main_thread():
+    """Block SIGINT for threads and processes started in this context."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not hasattr(signal, "pthread_sigmask"):  # Windows has none
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

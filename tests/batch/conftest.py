@@ -20,7 +20,7 @@ from monai_dental.batch.record.manifest import Manifest, Row
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module `faults`, as worker processes import it."""
+    """The module `faults`, importable by worker processes."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
     yield importlib.import_module("faults")
     sys.modules.pop("faults", None)
@@ -28,7 +28,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def add_file(tmp_path: Path, dicom_dataset: Callable[..., Any]) -> Callable[..., Path]:
-    """Factory of files in the input folder, each an instance of its own."""
+    """Factory of files in the input folder, each a separate instance."""
     count = 0
 
     def add(name: str, **options: Any) -> Path:
@@ -109,7 +109,7 @@ class Matrix:
     """Dental instances of every kind, and two batches of them.
 
     Attributes:
-        sources: Stored values by file name; None where the file holds them with a loss.
+        sources: Stored values by file name; None if the file's compression is lossy.
         source: Folder of the instances.
         same: Output with `--strength 0 --compress as-source`.
         changed: Output with the whole correction, uncompressed.

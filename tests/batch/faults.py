@@ -1,6 +1,6 @@
-"""A job whose files can crash, hang or blow up their worker: their names say which.
+"""A job whose files crash, hang or exhaust their worker, depending on their names.
 
-Worker processes import this file, so it stands on `sys.path` and is no test module. Run as a script
+Worker processes import this file, so it is on `sys.path` and is not a test module. Run as a script,
 it is `monai-dental` with this job.
 """
 
@@ -24,7 +24,7 @@ from monai_dental.dicom import Derivation
 
 
 class Darker:
-    """A denoiser that needs no torch: takes half of the light away."""
+    """A denoiser without torch that halves the intensities."""
 
     def denoise(self, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:
         return pixels * np.float32(1 - 0.5 * strength)

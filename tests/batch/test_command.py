@@ -214,7 +214,7 @@ def test_foreign_output_folder_is_refused(add_file, batch, tmp_path, capsys) -> 
     (tmp_path / "out" / "letter.txt").touch()
 
     assert batch() == 2
-    assert "holds something, but no manifest.sqlite" in capsys.readouterr().err
+    assert "not empty, but has no manifest.sqlite" in capsys.readouterr().err
     assert batch(output=tmp_path / "in" / "out") == 0  # below the input, it is passed over
     assert batch(output=tmp_path) == 2
     assert status(tmp_path) == 2

@@ -1,4 +1,4 @@
-"""Hundreds of real, junk and fuzzed files in one batch: nothing lost, nothing made worse."""
+"""Hundreds of real, junk and fuzzed files in one batch: nothing is lost or made worse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -60,7 +59,7 @@ def test_corpus_in_one_run(
     files = {path.relative_to(corpus).as_posix() for path in corpus.rglob("*") if path.is_file()}
     assert rows().keys() == files
     assert counts["left"] == 0
-    assert counts["derived"] >= 285
+    assert counts["derived"] >= 330
     assert not [row for row in rows().values() if "unforeseen" in row.reason]
     derived = {name: row for name, row in rows().items() if row.outcome == "derived"}
     assert set(outputs()) == {row.output for row in derived.values()}  # and no temporary file
@@ -91,7 +90,7 @@ def test_corpus_in_one_run(
 
 def rewritten(path: Path, place: Path) -> Path:
     """A copy of an instance with another file meta information, not deflated."""
-    dataset = dcmread(path)
+    dataset = read_dataset(path)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_deflated:
         syntax = ExplicitVRLittleEndian

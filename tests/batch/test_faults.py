@@ -1,4 +1,4 @@
-"""What a batch does about files, workers and disks that fail; docs/batch.md is the list."""
+"""How a batch handles failing files, workers and disks; docs/batch.md has the list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monai_dental.files.lock import hold_lock
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 256 KiB; skipped where it cannot be mounted."""
+    """A file system of 256 KiB; the test is skipped if it cannot be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", place]
@@ -33,7 +33,7 @@ def remount(place: Path, options: str) -> None:
 
 
 def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
-    """The command in a process group of its own, with the job of faults.py."""
+    """The command in a separate process group, with the job of faults.py."""
     script = Path(__file__).with_name("faults.py")
     command = [sys.executable, script, "batch", tmp_path / "in", "--output", tmp_path / "out"]
     return subprocess.Popen(
@@ -147,7 +147,7 @@ def test_interrupt_ends_cleanly_and_the_run_goes_on_later(
 
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "interrupted; what is written is complete"
+    assert err.splitlines()[-1] == "interrupted; all files written so far are complete"
     assert " left: " in out.splitlines()[-1]
     assert 0 < len(outputs()) < 40
     assert not (tmp_path / "out" / ".parts").exists()
@@ -158,7 +158,7 @@ def test_interrupt_ends_cleanly_and_the_run_goes_on_later(
 def test_runs_killed_at_any_moment_end_in_the_same_state(
     add_file, batch, rows, outputs, tmp_path
 ) -> None:
-    """MONAI_DENTAL_KILLS tells how many kills; default 4."""
+    """MONAI_DENTAL_KILLS sets the number of kills; default 4."""
     names = [f"slow{index}.dcm" for index in range(30)]
     for name in names:
         add_file(name)

@@ -1,4 +1,4 @@
-"""What counts as a file of the input, and what is said of those that are none."""
+"""Which files count as input, and what is reported of the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_dental.errors import DatasetError
 
 @pytest.fixture
 def unreadable(monkeypatch):
-    """Lets nobody read folders of this name, not even root, who runs tests in containers."""
+    """Make folders of this name unreadable, even for root, who runs tests in containers."""
     scandir, listdir = os.scandir, os.listdir
 
     def refuse(path: str | Path) -> None:
@@ -120,15 +120,36 @@ def test_options_of_folders_are_none_of_a_pacs(tmp_path, capsys) -> None:
     ("name", "outcome"),
     [("a.dcm", "failed"), ("A.DCM", "failed"), ("1.2.840.5", "failed"), ("readme", "skipped")],
 )
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "the file is empty"), (bytes(999), "the file begins with zeros")]
+)
 def test_empty_file_fails_where_its_name_is_that_of_dicom(
-    tmp_path, batch, rows, name, outcome
+    tmp_path, batch, rows, name, outcome, content, reason
 ) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / name).touch()
+    (tmp_path / "in" / name).write_bytes(content)
     batch()
     assert rows()[name].outcome == outcome
-    if outcome == "failed":
-        assert rows()[name].reason == "the file is empty"
+    assert rows()[name].reason.startswith(reason if outcome == "failed" else "not a DICOM file")
+
+
+def test_folder_that_holds_nothing_is_told_and_no_end_of_the_work(
+    tmp_path, add_file, batch, rows, capsys
+) -> None:
+    """A share that is not mounted looks like an empty folder."""
+    path = add_file("a.dcm")
+    assert batch() == 0
+    before = rows()
+    path.unlink()
+    assert batch() == 2
+    assert "in: holds no file to look at; is it the right one?" in capsys.readouterr().err
+    assert rows() == before
+
+
+def test_file_in_the_place_of_the_folder_is_told(tmp_path, batch, capsys) -> None:
+    (tmp_path / "in").touch()
+    assert batch() == 2
+    assert "in: a file; need a folder" in capsys.readouterr().err
 
 
 def test_grey_in_three_channels_is_derived_with_a_note_and_colour_skipped(

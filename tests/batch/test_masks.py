@@ -1,4 +1,4 @@
-"""Pixels that are left as they are where a mask says so."""
+"""Pixels that a mask keeps unchanged."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Orthanc:
 
 @pytest.fixture
 def orthanc(tmp_path: Path, missing: Callable[[str], NoReturn]) -> Iterator[Orthanc]:
-    """Orthanc on a free port of loopback; where it is absent the test is skipped, or fails."""
+    """Orthanc on a free loopback port; if it is missing, the test is skipped or fails."""
     program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         missing("no Orthanc; apt-get install orthanc")

@@ -1,4 +1,4 @@
-"""The same command again: what it does, and what it leaves alone."""
+"""Running the same command again: what it redoes, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_dental.batch.record.manifest import Manifest
 
 @pytest.fixture
 def done(add_file, batch, tmp_path):
-    """A batch of two instances and a text file that is through."""
+    """A finished batch of two instances and a text file."""
     for name in ("a.dcm", "sub/b.dcm"):
         add_file(name)
     (tmp_path / "in" / "junk.txt").write_text("junk")
@@ -43,9 +43,9 @@ def test_output_lies_by_study_series_and_instance(done, rows, outputs) -> None:
 def test_resume_goes_on_but_does_not_begin(done, batch, rows, tmp_path, capsys) -> None:
     before = rows()
 
-    assert batch("--resume") == 0
+    assert batch("--continue-only") == 0
     assert rows() == before
-    assert batch("--resume", output=tmp_path / "uot") == 2
+    assert batch("--continue-only", output=tmp_path / "uot") == 2
     assert "no manifest.sqlite here; nothing to resume" in capsys.readouterr().err
     assert not (tmp_path / "uot").exists()
 
@@ -145,7 +145,7 @@ def test_input_that_went_away_keeps_its_row(done, batch, rows, tmp_path) -> None
     assert rows()["a.dcm"] == before
     (tmp_path / "out" / before.output).unlink()
     assert batch() == 1
-    assert rows()["a.dcm"].reason == "its result is gone, and so is the file itself"
+    assert rows()["a.dcm"].reason == "both the file and its result are gone"
 
 
 def test_reproducible_run_makes_the_same_bytes(done, batch, outputs, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""Strict receivers of DICOM, and datasets as files and back."""
+"""Strict receivers of DICOM, and conversion of datasets to files and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DERIVATION = Derivation("Noise reduction", "some_model", "0.1.0", "ab" * 32, 0.8
 
 @pytest.fixture(scope="session")
 def dcmconv(missing: Callable[[str], NoReturn]) -> Callable[[Path], bool]:
-    """Whether dcmtk reads a file whole and writes it again."""
+    """Whether dcmtk reads a complete file and writes it again."""
     program = shutil.which("dcmconv")
     if program is None:
         missing("no dcmconv; apt-get install dcmtk")
@@ -33,7 +33,7 @@ def dcmconv(missing: Callable[[str], NoReturn]) -> Callable[[Path], bool]:
 
 @pytest.fixture
 def derived_of(tmp_path: Path) -> Callable[[Dataset | bytes], Dataset]:
-    """The derived instance of a dataset or a file's bytes, by way of files, `derived.dcm` last."""
+    """The derived instance of a dataset or a file's bytes, written via files to `derived.dcm`."""
 
     def derive_from(source: Dataset | bytes) -> Dataset:
         path = tmp_path / "derived_from.dcm"

@@ -1,4 +1,4 @@
-"""Small files that would become huge: refused before they do."""
+"""Small files that would inflate to a huge size are refused before they do."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from pydicom import uid
 
 from monai_dental import RadiographReader, read_radiograph
 from monai_dental.batch.dicom import DicomEngine, DicomJob
+from monai_dental.batch.output_folder import without_times
 from monai_dental.batch.source import Instance
 from monai_dental.dicom import inflate as inflate_module
 from monai_dental.dicom import read_dataset, to_radiograph
+from monai_dental.dicom.head import read_head
 from monai_dental.dicom.select import read_rules
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
+from monai_dental.training.datalists import patient_of
 
 
 def deflated(content: bytes, behind: int) -> bytes:
-    """A deflated file with a private element of so many zeros."""
+    """A deflated file with a private element of a number of zeros."""
     at = content.index(b"\x08\0\x05\0", 132)
     compressor = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     parts = [compressor.compress(content[at:])]
@@ -54,7 +57,8 @@ def test_bomb_is_refused_before_it_is_inflated(bomb, read) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(
-            UnsupportedImageError, match=r"bomb\.dcm: its deflated data set has more than 512 MiB"
+            UnsupportedImageError,
+            match=r"bomb\.dcm: its deflated data set inflates to more than 512 MiB",
         ):
             read(bomb)
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
@@ -62,11 +66,32 @@ def test_bomb_is_refused_before_it_is_inflated(bomb, read) -> None:
         tracemalloc.stop()
 
 
+def test_no_more_than_the_head_of_a_bomb_is_inflated(bomb, dicom_dataset) -> None:
+    tracemalloc.start()
+    try:
+        found = read_head(bomb, "StudyInstanceUID", "PatientID", "AccessionNumber")
+        assert patient_of(str(bomb)) == found["PatientID"]
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert found["PatientID"] == dicom_dataset().PatientID
+    assert found["StudyInstanceUID"] == dicom_dataset().StudyInstanceUID
+    assert without_times(bomb.read_bytes()) is None
+
+
+def test_head_of_a_file_of_another_kind_is_told(tmp_path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG" + bytes(200))
+
+    with pytest.raises(CorruptImageError, match="broken DICOM: InvalidDicomError"):
+        read_head(tmp_path / "a.png", "PatientID")
+    assert patient_of(str(tmp_path / "none.dcm")) == str(tmp_path / "none.dcm")
+
+
 def test_bomb_fails_in_a_batch_and_is_no_file_of_another_kind(bomb) -> None:
     engine = DicomEngine(DicomJob(Path(), read_rules(), None))
     result = engine.run(Instance(bomb, Path(bomb.name)), "")
     assert result.outcome == "failed"
-    assert result.reason == "its deflated data set has more than 512 MiB; need at most that"
+    assert result.reason == "its deflated data set inflates to more than 512 MiB; need at most that"
 
 
 def test_deflated_data_within_the_limit_are_read(

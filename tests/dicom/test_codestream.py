@@ -46,7 +46,7 @@ def resized(codestream: bytes, transfer_syntax: str, rows: int, columns: int) ->
 
 
 def refuse(ds: Dataset, message: str) -> int:
-    """Check that reading is refused; return the most bytes that it took."""
+    """Check that reading is refused; return the peak memory in bytes."""
     tracemalloc.start()
     try:
         with pytest.raises(CorruptImageError, match=message):

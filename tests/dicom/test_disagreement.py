@@ -1,4 +1,4 @@
-"""Codestreams that say otherwise than the header: refused, clipped or followed, never wrecked."""
+"""Codestreams that contradict the header are refused, clipped or followed, never corrupted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def with_frame(ds: Dataset, frame: bytes, syntax: str | None = None) -> Dataset:
 
 
 def edges(bits: int) -> np.ndarray:
-    """Black and white beside each other, which lossy codecs overshoot."""
+    """Adjacent black and white, at which lossy codecs overshoot."""
     values = np.zeros((24, 40), np.uint16)
     values[:, 20:] = (1 << bits) - 1
     values[::3, ::2] = (1 << bits) - 1
@@ -68,8 +68,8 @@ def test_sign_of_the_codestream_alone_is_refused_where_it_shows(dicom_dataset, l
         assert np.array_equal(to_radiograph(ds).stored, signed)
         return
     message = (
-        r"frame 1 has a codestream with a sign, and values down to -5; "
-        r"\(0028,0103\) Pixel Representation is 0, unsigned"
+        r"frame 1 has a signed codestream with values down to -5; "
+        r"\(0028,0103\) Pixel Representation is 0 \(unsigned\)"
     )
     with pytest.raises(CorruptImageError, match=message):
         to_radiograph(ds)

@@ -1,4 +1,4 @@
-"""Whatever the source's transfer syntax, the derived instance has the bytes of its text."""
+"""Whatever the source's transfer syntax, the derived instance keeps the bytes of its text."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def value_of(content: bytes, tag: bytes, vr: bytes) -> bytes:
 
 @pytest.fixture
 def with_items(dicom_dataset):
-    """Factory of datasets with the ID "0815X" as their own, in items and as a private element."""
+    """Factory of datasets with the ID "0815X" at the top level, in items and privately."""
 
     def make(transfer_syntax: str, is_undefined_length: bool = False, **elements: Any) -> Dataset:
         item = Dataset()
@@ -170,7 +170,7 @@ def test_item_of_another_character_set_keeps_it(dicom_dataset, tmp_path, transfe
 
 
 def broken(ds: Dataset, tag: int) -> bytes:
-    """The file of a dataset with an element of VR FD, US or SS set to an LO that is none."""
+    """The file of a dataset with an LO element whose VR is set to FD, US or SS."""
     order = ">" if ds.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian else "<"
     name = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
     vr = dictionary_VR(tag)[:2].encode()

@@ -1,4 +1,4 @@
-"""What other toolkits open too: taken where it is unambiguous, with a note, else refused."""
+"""Faulty files that other toolkits open: read with a note if unambiguous, else refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rle(*segments: bytes) -> bytes:
 
 @pytest.fixture
 def run_lengths(picture):
-    """The segments of a picture of 12 bits, of uneven length both."""
+    """The segments of a 12-bit picture, both of odd length."""
     from dicom_datasets import ENCODE
 
     frame = ENCODE[uid.RLELossless](picture(12), 12)
@@ -236,3 +236,34 @@ def test_unknown_transfer_syntax_is_told(dicom_dataset, declared, said) -> None:
     ds.file_meta["TransferSyntaxUID"]._value = declared
     with pytest.raises(UnsupportedImageError, match=rf"Transfer Syntax UID is {said}; need native"):
         to_radiograph(ds)
+
+
+@pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian])
+@pytest.mark.parametrize("vr", [b"\xff\xff", b"ui", b"ZZ", b"\0\0"])
+@pytest.mark.parametrize("number", [1, 2, 3, 0x10, 0x12, 0x13])
+def test_meta_information_with_odd_value_representations_is_taken(
+    dicom_dataset, content_of, derived_of, dcmconv, tmp_path, number, vr, syntax
+) -> None:
+    ds = dicom_dataset(transfer_syntax=syntax)
+    content = content_of(ds)
+    at = content.index(struct.pack("<HH", 2, number), 132) + 4
+    derived = derived_of(content[:at] + vr + content[at + 2 :])
+    assert derived.PixelData == derived_of(ds).PixelData
+    note = "file meta information has value representations"
+    assert (note in derived.DerivationDescription) or vr != b"ui"  # others pydicom may pass by
+    assert dcmconv(tmp_path / "derived.dcm")
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (b"\2\0\x10\0ZZ\xff\x00" + bytes(99), "it ends within its file meta information"),
+        (b"\2\0\x10\0ZZ\x08\0NO UID!\0" + bytes(99), "leads to no data set"),
+        (b"\2\0\x10\0ZZ\x12\x001.2.840.10008.1.2\0", "leads to no data set"),
+    ],
+)
+def test_meta_information_that_leads_nowhere_is_told(tmp_path, end, said) -> None:
+    path = tmp_path / "broken.dcm"
+    path.write_bytes(bytes(128) + b"DICM" + end)
+    with pytest.raises(CorruptImageError, match=rf"broken\.dcm: broken DICOM: .*{said}"):
+        read_dataset(path)

@@ -1,4 +1,4 @@
-"""Once lossy, always lossy: what the derived instance says of the source's compression."""
+"""Once lossy, always lossy: how the derived instance records the source's compression."""
 
 from __future__ import annotations
 

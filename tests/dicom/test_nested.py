@@ -1,4 +1,4 @@
-"""What may not stand in a native data set, at any depth, is not in a derived instance."""
+"""Elements that a native data set must not contain, at any depth, are not in derived instances."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def icon(syntax_of, picture, *, encapsulated: bool) -> Dataset:
 
 @pytest.fixture
 def with_icon(dicom_dataset, picture, encode):
-    """Factory of instances in JPEG lossless with an icon some sequences deep."""
+    """Factory of JPEG Lossless instances with an icon nested in sequences."""
 
     def make(depth: int, *, encapsulated: bool, is_private: bool = True) -> Dataset:
         ds = dicom_dataset(modality="PX", transfer_syntax=uid.JPEGLosslessSV1)

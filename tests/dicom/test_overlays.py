@@ -1,4 +1,4 @@
-"""Which overlays lie in the cells, by High Bit and Bits Stored (PS3.5 8.1.2, PS3.3 C.9.2)."""
+"""Overlays embedded in pixel cells, by High Bit and Bits Stored (PS3.5 8.1.2, PS3.3 C.9.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABSENT = None
 
 @pytest.fixture
 def with_plane(dicom_dataset, picture):
-    """Factory of instances whose cells have a plane in one bit, and a group that names a bit."""
+    """Factory of instances with a plane in one bit of their cells and a group that names a bit."""
 
     def make(*, bits: int, shift: int, position: int, allocated: int | None = 16, frames: int = 1):
         stored = picture(bits).astype(np.uint16)

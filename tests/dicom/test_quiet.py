@@ -1,4 +1,4 @@
-"""Faults of a file and faults of the program are told apart, and nothing of pydicom's is heard."""
+"""Errors of files and of the program are distinguished, and pydicom's messages are silenced."""
 
 from __future__ import annotations
 

@@ -260,6 +260,14 @@ def test_report_without_pixels_is_no_image(dicom_dataset) -> None:
         to_radiograph(ds)
 
 
+@pytest.mark.parametrize("missing", [5, 300])
+def test_file_that_breaks_off_in_its_compressed_pixels_is_broken(dicom_file, missing) -> None:
+    path = dicom_file(transfer_syntax=uid.JPEGLSLossless)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(CorruptImageError, match="broken DICOM: it breaks off in its data set"):
+        to_radiograph(read_dataset(path))
+
+
 def test_unknown_transfer_syntax_is_named(dicom_dataset) -> None:
     ds = dicom_dataset(transfer_syntax=uid.JPEGLSLossless)
     ds.file_meta.TransferSyntaxUID = uid.MPEG2MPML
@@ -340,7 +348,7 @@ def test_radiograph_survives_pickling(dicom_file) -> None:
 
 
 def test_no_word_of_the_patient_gets_out(dicom_file, caplog, capfd, picture) -> None:
-    """Marker strings stand in every text element, and make half of the numbers invalid."""
+    """Marker strings are in every text element, and make half of the numbers invalid."""
     marker = "ZZMARKERZZ"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

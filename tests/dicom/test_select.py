@@ -180,7 +180,7 @@ def test_file_without_rules_is_refused(tmp_path, content) -> None:
 @pytest.mark.parametrize("element", [b"\x02\0\x10\0", b"\x02\0\x02\0", b"\x02\0\x03\0"])
 @pytest.mark.parametrize("vr", [b"ZZ", b"OB", b"UN", b"SQ"])
 def test_broken_file_meta_information_is_told(dicom_dataset, content_of, tmp_path, element, vr):
-    """Other representations have other lengths: what follows is read as what it is not."""
+    """Other representations have other lengths, so the following bytes are misread."""
     content = content_of(dicom_dataset())
     at = content.index(element + b"UI", 132)
     path = tmp_path / "a.dcm"

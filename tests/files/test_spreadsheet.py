@@ -1,4 +1,4 @@
-"""What goes into a spreadsheet is not run there."""
+"""Text written for a spreadsheet is not executed there."""
 
 from __future__ import annotations
 

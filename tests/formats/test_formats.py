@@ -1,4 +1,4 @@
-"""Every format: the same picture reads the same, and goes back as it came."""
+"""Every format: the same picture reads the same, and is written back unchanged."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_name_of_another_format_is_refused(
     picture: Picture, radiograph_file: Maker, tmp_path: Path
 ) -> None:
     radiograph = read_radiograph(radiograph_file(picture(8), ".png"))
-    with pytest.raises(ValueError, match="tells jpeg; the image is png"):
+    with pytest.raises(ValueError, match="the name says jpeg, but the image is png"):
         write_radiograph(radiograph, tmp_path / "out.jpg")
 
 

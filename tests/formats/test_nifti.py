@@ -124,7 +124,7 @@ def test_other_nifti_files_are_refused(tmp_path, values, message) -> None:
 
 
 def refused_within(path: Path, limit: int, error: type[Exception], message: str) -> None:
-    """Check that reading is refused, and took fewer than `limit` bytes."""
+    """Check that reading is refused, and allocates fewer than `limit` bytes."""
     tracemalloc.start()
     try:
         with pytest.raises(error, match=message):

@@ -32,7 +32,7 @@ def test_colour_with_equal_channels_is_exactly_grey(picture, tmp_path, suffix) -
 def test_colour_is_folded_with_a_warning_that_names_the_file(tmp_path, suffix) -> None:
     path = tmp_path / f"a{suffix}"
     cv2.imwrite(str(path), np.full((8, 8, 3), (0, 0, 255), np.uint8))
-    with pytest.warns(UserWarning, match=f"a\\{suffix}: colour is folded to grey"):
+    with pytest.warns(UserWarning, match=f"a\\{suffix}: colour is converted to grey"):
         radiograph = read_radiograph(path)
     assert radiograph.stored.shape == (8, 8)
     assert np.abs(radiograph.stored.astype(int) - 76).max() <= 2
@@ -59,7 +59,7 @@ def test_transparency_is_left_out_with_a_warning(picture, tmp_path, alpha, count
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         radiograph = read_radiograph(path)
-    assert [str(each.message) for each in caught] == [f"{path}: transparency is left out"] * count
+    assert [str(each.message) for each in caught] == [f"{path}: transparency is ignored"] * count
     assert np.array_equal(radiograph.stored, picture(8))
 
 

@@ -1,4 +1,4 @@
-"""A library does not change the process that it is used in; only the entry of a program may."""
+"""The library does not change the process that imports it; only a program's entry point may."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ MAY = {
     "web/engine.py": "within catch_warnings",
     "web/server.py": "a program of its own, which `cli/serve.py` runs, and then as it was",
     "report/pairs.py": "within catch_warnings",
+    "process/threads.py": "for one computation, and then as it was",
 }
 
 
 def changes(path: Path) -> list[str]:
-    """What a file does to its process."""
+    """The changes that a source file makes to its process."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CALLS:

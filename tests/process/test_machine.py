@@ -1,4 +1,4 @@
-"""Limits of control groups, in a tree made for the test."""
+"""Limits of control groups, in a directory tree made for the test."""
 
 from __future__ import annotations
 

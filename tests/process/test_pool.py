@@ -1,8 +1,11 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -57,3 +60,32 @@ def test_workers_leave_an_interrupt_to_their_caller():
     with process_pool(1) as pool:
         os.kill(pool.schedule(os.getpid).result(), signal.SIGINT)
         assert pool.schedule(abs, [-1]).result() == 1
+
+
+_OUTLIVES = """
+import os, signal, time
+from multiprocessing import get_context
+from monai_dental.process.pool import end_with_parent
+
+def late(parent):
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    end_with_parent()
+    signal.pause()
+
+get_context("fork").Process(target=late, args=(os.getpid(),)).start()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_process_whose_parent_ended_before_it_asked_ends_too():
+    process = subprocess.Popen(
+        [sys.executable, "-c", _OUTLIVES], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        process.communicate(timeout=60)  # until nobody holds its stdout open any more
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL

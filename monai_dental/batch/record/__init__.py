@@ -1,1 +1,1 @@
-"""What a batch knows of each file: a row in a manifest, whole or in shards."""
+"""The record of a batch: a row for each file, in one manifest or one for each shard."""

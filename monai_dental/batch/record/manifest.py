@@ -26,23 +26,23 @@ _PAGE = 1000
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one input file.
+    """The record of one input file.
 
     Attributes:
-        name: Its path below the input folder, or the SHA-256 of that.
+        name: Its path below the input folder, or the SHA-256 of that path.
         outcome: "derived", "skipped", "failed", or "left": not done yet.
         reason: Why it was skipped or failed.
         stamp: Changes whenever the file or its mask is touched.
         digest: SHA-256 of its bytes.
-        mask_digest: SHA-256 of the bytes of its mask; "" where it has none.
+        mask_digest: SHA-256 of the bytes of its mask; "" if it has none.
         output: Path of the derived instance below the output folder.
         output_uid: Its SOP Instance UID.
         output_digest: SHA-256 of its bytes.
         output_stamp: Changes whenever it is touched.
         recipe: Digest of all settings that led to the outcome.
         model_digest: SHA-256 of the model's weights.
-        strength: Share of the noise that was taken out.
-        seconds: How long it took.
+        strength: Fraction of the noise that was removed.
+        seconds: Duration of its processing.
         finished: When it was done, UTC.
     """
 
@@ -64,13 +64,13 @@ class Row:
 
     @property
     def stored(self) -> StoredObject | None:
-        """The derived instance, where there is one."""
+        """The derived instance, if any."""
         if not self.output:
             return None
         return StoredObject(self.output, self.output_uid, self.output_digest, self.output_stamp)
 
     def with_stored(self, stored: StoredObject) -> Row:
-        """The row with another derived instance."""
+        """Return the row with another derived instance."""
         return replace(
             self,
             output=stored.location,
@@ -103,13 +103,13 @@ _INSERT = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(COLUMNS))}
 
 
 class Manifest:
-    """An open manifest. Each change is one transaction: it is there whole, or not at all.
+    """An open manifest. Each change is one transaction: it is applied completely or not at all.
 
     Args:
         folder: The output folder.
-        shard: Whose manifest it is; default the whole batch's.
-        is_hashed: Whether rows hold digests of the paths in their stead; None takes what is there.
-        is_new: Whether it may be made and changed; else it is only read.
+        shard: Shard that the manifest belongs to; by default the whole batch.
+        is_hashed: Whether rows hold digests instead of paths; None accepts both.
+        is_new: Whether it may be created and changed; otherwise it is only read.
 
     Raises:
         OutputError: It cannot be opened, is damaged, or was made with another `is_hashed`.
@@ -133,7 +133,7 @@ class Manifest:
             if is_new:
                 if shard.count == 1:
                     self._connection.execute("PRAGMA journal_mode = WAL")
-                    # A row may be lost to a power cut, never a file: the next run finds it again.
+                    # A power cut may lose a row, but never a file: the next run finds it again.
                     self._connection.execute("PRAGMA synchronous = NORMAL")
                 else:  # other machines read it too, which a WAL does not allow
                     self._connection.execute("PRAGMA journal_mode = TRUNCATE")
@@ -151,16 +151,16 @@ class Manifest:
             )
 
     def close(self) -> None:
-        """Close it; what the journal holds goes into the one file."""
+        """Close it, and merge the journal into the file."""
         self._connection.close()
 
     def key(self, name: Path) -> str:
-        """How the manifest calls a file.
+        """Return the name of a file in the manifest.
 
         Args:
             name: Its path below the input folder.
         """
-        # File names are bytes; those that are not UTF-8 become escapes, which no other name has.
+        # File names are bytes; those that are not UTF-8 become unique escape sequences.
         text = name.as_posix().encode(errors="surrogateescape")
         if self.is_hashed:
             return hashlib.sha256(text).hexdigest()
@@ -168,13 +168,13 @@ class Manifest:
 
     @property
     def source(self) -> Path | None:
-        """The input folder of the last run; None where the manifest keeps paths secret."""
+        """The input folder of the last run, or None if the manifest keeps paths secret."""
         with database_errors(self._path):
             found = self._connection.execute(_SOURCE).fetchone()
         return None if found is None else Path(os.fsdecode(found[0]))
 
     def set_source(self, folder: Path) -> None:
-        """Tell the input folder, unless paths are kept secret."""
+        """Record the input folder, unless paths are kept secret."""
         if not self.is_hashed:
             with database_errors(self._path):
                 self._connection.execute(
@@ -183,32 +183,32 @@ class Manifest:
                 )
 
     def rows(self) -> Iterator[Row]:
-        """All rows, in the order of their names."""
+        """Yield all rows, ordered by name."""
         query, last = f"SELECT * FROM files WHERE name > ? ORDER BY name LIMIT {_PAGE}", ""
         with database_errors(self._path):
-            # Page by page: an open query would keep a run that is under way from writing.
+            # Page by page: an open query would block the writes of a current run.
             while page := self._connection.execute(query, (last,)).fetchall():
                 yield from (Row(*values) for values in page)
                 last = page[-1][0]
 
     @property
     def is_planned(self) -> bool:
-        """Whether a run has told all its files."""
+        """Whether a run has recorded all its files."""
         with database_errors(self._path):
             return bool(self._connection.execute(_PLANNED).fetchone())
 
     def set_planned(self) -> None:
-        """Tell that there is a row for each file of the run."""
+        """Record that there is a row for each file of the run."""
         with database_errors(self._path):
             self._set_once("planned", "1")
 
     def superseded(self) -> list[str]:
-        """Outputs whose place another has taken: of an earlier input or of other settings."""
+        """Return outputs that others replaced: those of earlier inputs or other settings."""
         with database_errors(self._path):
             return [o for (o,) in self._connection.execute("SELECT output FROM superseded")]
 
     def counts(self) -> dict[str, int]:
-        """Number of rows of each outcome."""
+        """Return the number of rows of each outcome."""
         with database_errors(self._path):
             found = dict(
                 self._connection.execute("SELECT outcome, COUNT(*) FROM files GROUP BY outcome")
@@ -216,9 +216,9 @@ class Manifest:
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Set rows, in one transaction.
+        """Write rows in one transaction.
 
-        An output that a row named before and does not name any more is noted as superseded.
+        An output that a row named before and no longer names is recorded as superseded.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         with database_errors(self._path):
@@ -246,12 +246,12 @@ class Manifest:
     def take_over(self, other: Manifest, is_mine: Callable[[str], bool]) -> None:
         """Move rows from another manifest, which no run is writing, into this one.
 
-        Each is written here before it is removed there. A row of the same name that is here
-        already stays: it was taken before, by a run that was killed just then.
+        Each row is written here before it is removed there. A row of the same name that is already
+        here stays: it was moved before by a run that was killed in between.
 
         Args:
             other: The other manifest.
-            is_mine: Which rows to move, by their names.
+            is_mine: Returns whether to move the row with a given name.
         """
         for table in ("files", "superseded"):
             key = "name" if table == "files" else "output"
@@ -271,7 +271,7 @@ class Manifest:
             return self._connection.execute(query, arguments).fetchall()
 
     def _change(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Do a statement with each of some rows, in one transaction."""
+        """Execute a statement for each row, in one transaction."""
         with database_errors(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -285,8 +285,8 @@ class Manifest:
     def _connect(self, is_new: bool) -> sqlite3.Connection:
         if is_new:
             return sqlite3.connect(self._path, isolation_level=None, timeout=60)
-        # A reader of a running batch needs to write beside the file; one of a folder that cannot be
-        # written reads the file as it is.
+        # Reading a running batch writes files beside the manifest; in a read-only folder the
+        # manifest is read as it is.
         for mode in ("mode=rw", "immutable=1"):
             uri = f"{self._path.resolve().as_uri()}?{mode}"
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=60)

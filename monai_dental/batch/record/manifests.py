@@ -14,17 +14,17 @@ from monai_dental.errors import OutputError
 
 
 class Manifests:
-    """The record of a batch, of one process or of many shards.
+    """The record of a batch, whole or in shards.
 
     Args:
         folder: The output folder.
 
     Attributes:
-        is_hashed: Whether rows hold digests of the paths in their stead.
+        is_hashed: Whether rows hold digests instead of paths.
 
     Raises:
-        OutputError: There is no manifest, one cannot be read, or they were made partly with and
-            partly without digests of paths.
+        OutputError: There is no manifest, one cannot be read, or only some of them were made with
+            digests of paths.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,35 +42,34 @@ class Manifests:
             self.is_hashed = self._first.is_hashed
             if any(each.is_hashed != self.is_hashed for each in self._manifests.values()):
                 raise OutputError(
-                    f"{folder}: some shards ran with --hash-paths and some without; need all of "
-                    "one kind in a folder"
+                    f"{folder}: only some of the shards ran with --hash-paths; need all shards "
+                    "of a folder with it or all without"
                 )
             self._close = stack.pop_all().close
 
     def close(self) -> None:
-        """Close them."""
+        """Close all manifests."""
         self._close()
 
     def key(self, name: Path) -> str:
-        """How the manifests call a file; see `Manifest.key`."""
+        """Return the name of a file in the manifests; see `Manifest.key`."""
         return self._first.key(name)
 
     @property
     def source(self) -> Path | None:
-        """The input folder of a run; None where the manifests keep paths secret."""
+        """The input folder of a run, or None if the manifests keep paths secret."""
         return next((each.source for each in self._manifests.values() if each.source), None)
 
     @property
     def missing(self) -> list[Shard]:
-        """The shards whose files are not in the manifests yet, since they have not begun."""
+        """The shards that have not begun, whose files are not in the manifests yet."""
         begun = [shard for shard, each in self._manifests.items() if each.is_planned]
         return missing_shards(begun) if begun else list(self._manifests)
 
     def rows(self) -> Iterator[Row]:
-        """All rows, in the order of their names, each once.
+        """Yield all rows, ordered by name, each once.
 
-        A file has two rows where a run was killed just as it took over those of another; they are
-        the same.
+        A file has two equal rows if a run was killed while it took over rows of another.
         """
         last = None
         rows = heapq.merge(*(e.rows() for e in self._manifests.values()), key=lambda row: row.name)
@@ -80,10 +79,10 @@ class Manifests:
             last = row.name
 
     def superseded(self) -> list[str]:
-        """Outputs whose place another has taken; see `Manifest.superseded`."""
+        """Return outputs that others replaced; see `Manifest.superseded`."""
         return sorted({o for each in self._manifests.values() for o in each.superseded()})
 
     def counts(self) -> dict[str, int]:
-        """Number of rows of each outcome."""
+        """Return the number of rows of each outcome."""
         found = Counter(row.outcome for row in self.rows())
         return {outcome: found[outcome] for outcome in OUTCOMES}

@@ -1,4 +1,4 @@
-"""What a batch derived, beside what it was derived from."""
+"""The results of a batch, together with their sources."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from monai_dental.errors import DatasetError
 
 
 class BatchResults:
-    """The files that a batch denoised, each with the place of its result.
+    """The files that a batch denoised, each with the location of its result.
 
     Args:
         output: The batch's output folder.
-        source: Its input folder; None for the one that the manifest tells.
+        source: Its input folder; None for the one in the manifest.
 
     Attributes:
-        is_hashed: Whether the batch keeps paths secret; so should who shows its results.
+        is_hashed: Whether the batch keeps paths secret; code that shows its results should too.
 
     Raises:
-        DatasetError: The input folder is not told or is gone, or nothing in it was denoised.
+        DatasetError: The input folder is not recorded or is gone, or nothing in it was denoised.
         OutputError: There is no manifest, or it cannot be read.
     """
 
@@ -33,7 +33,9 @@ class BatchResults:
         try:
             source = source or manifest.source
             if source is None:
-                raise DatasetError(f"{output}: does not tell its input folder; name that too")
+                raise DatasetError(
+                    f"{output}: does not name its input folder; give that folder too"
+                )
             self.is_hashed = manifest.is_hashed
             results = {row.name: row.output for row in manifest.rows() if row.outcome == DERIVED}
             self._instances = [

@@ -1,4 +1,4 @@
-"""Parts of a batch that processes on one machine or several do side by side."""
+"""Parts of a batch for parallel processes on one or several machines."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _NAME = re.compile(r"(?:manifest|\.parts)(?:\.([1-9]\d*)-of-([1-9]\d*))?(?:\.sql
 
 @dataclass(frozen=True, order=True)
 class Shard:
-    """One of so many parts of a batch; each file belongs to just one of them.
+    """One part of a batch; each file belongs to exactly one shard.
 
-    Which one is decided by a hash of the file's name, that is its path below the source: it is
-    known without opening the file, the same on every machine, and what the manifest calls the file
-    by, so that a row can be told from its name to be of a shard. The SOP Instance UID would cost a
-    read of every file by every shard, and files that are no DICOM have none. Where a source names
-    instances by their UIDs it is the UID that decides.
+    A hash of the file's name, which is its path below the source, determines its shard. The name is
+    known without opening the file and is the same on every machine. It is also the name in the
+    manifest, so the name of a row determines its shard. With the SOP Instance UID each shard would
+    have to read every file, and files that are not DICOM have none. If a source names instances by
+    their UIDs, the UID determines the shard.
 
     Attributes:
-        index: Which one, from 1.
-        count: Of how many; the one shard of 1 is the whole batch.
+        index: Index of the shard, from 1.
+        count: Number of shards; with 1, the shard is the whole batch.
 
     Raises:
         ValueError: `index` is not from 1 to `count`.
@@ -54,7 +54,7 @@ class Shard:
 
     @property
     def parts(self) -> str:
-        """Name of the folder of what it is writing."""
+        """Name of its folder of unfinished files."""
         return f".parts{self._mark}"
 
     @property
@@ -62,29 +62,29 @@ class Shard:
         return "" if self.count == 1 else f".{self.index}-of-{self.count}"
 
     def holds(self, key: str) -> bool:
-        """Whether a file is of this shard.
+        """Return whether a file belongs to this shard.
 
         Args:
-            key: What a manifest calls the file.
+            key: Name of the file in a manifest.
         """
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
     def overlaps(self, other: Shard) -> bool:
-        """Whether there can be files that are of this shard and of another one.
+        """Return whether a file can belong to both this shard and another one.
 
-        That is where one number leaves both remainders, by the Chinese remainder theorem.
+        By the Chinese remainder theorem, that is if one number can have both remainders.
         """
         return (self.index - other.index) % math.gcd(self.count, other.count) == 0
 
 
 class ShardSource:
-    """The files of a source that are of one shard.
+    """The files of a source that belong to one shard.
 
     Args:
         source: All files.
-        shard: Which of them.
-        key: What the manifest calls a file, by its name.
+        shard: The shard.
+        key: Returns the name of a file in the manifest.
     """
 
     def __init__(self, source: InstanceSource, shard: Shard, key: Callable[[Path], str]) -> None:
@@ -100,10 +100,10 @@ class ShardSource:
 
 
 def shard_of_name(name: str) -> Shard | None:
-    """The shard that a file or folder in an output folder belongs to; None for results.
+    """Return the shard of a file or folder in an output folder, or None for results.
 
     Args:
-        name: Of a manifest, a lock, or a folder of what is being written.
+        name: Name of a manifest, a lock, or a folder of unfinished files.
     """
     found = _NAME.fullmatch(name)
     if found is None:
@@ -113,11 +113,11 @@ def shard_of_name(name: str) -> Shard | None:
 
 
 def shards_in(folder: Path, suffix: str = "") -> list[Shard]:
-    """The shards that have left anything in an output folder, in order.
+    """Return the shards with any file in an output folder, in order.
 
     Args:
         folder: The output folder.
-        suffix: Count only what ends so.
+        suffix: Consider only names with this suffix.
 
     Raises:
         OSError: The folder cannot be read.
@@ -128,10 +128,10 @@ def shards_in(folder: Path, suffix: str = "") -> list[Shard]:
 
 
 def missing_shards(shards: list[Shard]) -> list[Shard]:
-    """The shards that lack to make a batch whole; none where all of one count are there.
+    """Return the shards missing from a complete batch; empty if all shards of one count are there.
 
     Args:
-        shards: Those that are there.
+        shards: The shards that are there.
     """
     missing = [
         [each for index in range(count) if (each := Shard(index + 1, count)) not in shards]

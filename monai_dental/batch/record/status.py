@@ -1,4 +1,4 @@
-"""What a manifest says, for people and for other programs."""
+"""The content of a manifest, for people and for other programs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from monai_dental.errors import OutputError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.files.spreadsheet import as_cell
 
-# Numbers that stand alone: not those of names (MONOCHROME1), tags, UIDs and places in our code.
+# Standalone numbers: not those in names (MONOCHROME1), tags, UIDs and places in our code.
 _NUMBERS = re.compile(r"(?<![\w.,(:])\d+(?:\.\d+)?(?![\w(]|[.,]\w)")
 
 
 def format_counts(counts: dict[str, int]) -> str:
-    """The counts of all outcomes, in one line."""
+    """Return the counts of all outcomes in one line."""
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
 
 
 def format_status(manifests: Manifests, tree: StudyTree) -> Iterator[str]:
-    """Lines that tell how a batch stands: reasons with their numbers, the counts last.
+    """Yield lines that show the state of a batch: reasons with their counts, then the outcomes.
 
     Args:
         manifests: Its record.
@@ -56,13 +56,14 @@ def format_status(manifests: Manifests, tree: StudyTree) -> Iterator[str]:
 
 
 def group_reasons(reasons: Iterable[str]) -> list[tuple[str, int]]:
-    """Reasons with how often each is given, the most frequent first.
+    """Count equal reasons, the most frequent first.
 
     Args:
         reasons: One for each file.
 
     Returns:
-        Those that differ by a number alone count as one, with N in the place of that number.
+        Reasons and their counts. Reasons that differ only in a number count as one, with N in place
+        of that number.
     """
     groups: dict[str, list[str]] = {}
     for reason in reasons:
@@ -78,14 +79,14 @@ def _in_common(reasons: list[str]) -> str:
 
 
 def export_rows(rows: Iterable[Row], path: Path) -> None:
-    """Write the rows of a manifest as a CSV file, or as one JSON object a line.
+    """Write the rows of a manifest as a CSV file, or as one JSON object per line.
 
     Args:
         rows: The rows.
-        path: The file; its ending, .csv or .jsonl, tells which.
+        path: The file; its suffix, .csv or .jsonl, selects the format.
 
     Raises:
-        OutputError: Another ending, or the file cannot be written.
+        OutputError: The file has another suffix, or cannot be written.
     """
     stream = io.StringIO(newline="")
     if path.suffix == ".csv":

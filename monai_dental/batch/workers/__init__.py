@@ -1,1 +1,1 @@
-"""Workers: processes that do one file at a time, on this machine or in a Ray cluster."""
+"""Workers: processes that do one file at a time, on this machine or a Ray cluster."""

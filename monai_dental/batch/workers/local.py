@@ -1,16 +1,14 @@
-"""Worker processes, each with a loaded model, that files may crash, hang or blow up one by one.
+"""Worker processes, each with a loaded model, that may crash, hang or run out of memory on a file.
 
-Each worker is a pebble pool of its own, with pipes and locks of its own: whatever way a worker ends
-concerns no other.
+Each worker is a separate pebble pool with its own pipes and locks: however it ends, it affects no
+other worker.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import sys
-import threading
 import warnings
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -27,11 +25,11 @@ from monai_dental.process.pool import end_with_parent, start_pool
 
 
 class LocalWorker:
-    """One worker process; started anew whenever it has ended.
+    """One worker process; restarted whenever it has ended.
 
     Args:
-        job: What it does.
-        limits: What one file may take.
+        job: The job to do.
+        limits: Limits for one file.
     """
 
     def __init__(self, job: Job, limits: Limits) -> None:
@@ -40,7 +38,7 @@ class LocalWorker:
         self._pool = self._start()
 
     def describe(self) -> Recipe:
-        """The engine's settings; see `Worker.describe`."""
+        """Return the engine's settings; see `Worker.describe`."""
         try:
             recipe: Recipe = self._pool.schedule(_describe).result()
         except (ProcessExpired, BrokenProcessPool) as error:
@@ -48,7 +46,7 @@ class LocalWorker:
         return recipe
 
     def submit(self, instance: Instance, known: str) -> Future[Result]:
-        """Begin a file; see `Worker.submit`."""
+        """Start a file; see `Worker.submit`."""
         arguments = (instance, known)
         try:
             return self._pool.schedule(_run, arguments, timeout=self._limits.seconds)
@@ -57,7 +55,7 @@ class LocalWorker:
             return self._pool.schedule(_run, arguments, timeout=self._limits.seconds)
 
     def collect(self, future: Future[Result]) -> Result:
-        """What came of a file; see `Worker.collect`."""
+        """Return the result for a file; see `Worker.collect`."""
         try:
             return future.result()
         except FutureTimeoutError:
@@ -77,7 +75,7 @@ class LocalWorker:
             return Result("failed", unforeseen(error))
 
     def restart(self) -> None:
-        """Start another process in the place of this one."""
+        """Replace this process with another one."""
         self.stop()
         self._pool = self._start()
 
@@ -87,15 +85,15 @@ class LocalWorker:
         self._pool.join()
 
     def _start(self) -> ProcessPool:
-        return start_pool(1, _initialize, (self._job, self._limits, os.getpid()))
+        return start_pool(1, _initialize, (self._job, self._limits))
 
 
 def default_workers(files: int, *, is_on_gpu: bool = False) -> int:
-    """How many workers: one for each core, where there is memory and work for so many.
+    """Return the number of workers: one per core, if there are memory and files for so many.
 
     Args:
         files: Number of files.
-        is_on_gpu: Whether all of them use one GPU, which then has one worker.
+        is_on_gpu: Whether all workers use one GPU; then there is only one.
     """
     if is_on_gpu:
         return 1
@@ -106,11 +104,11 @@ _engine: Engine | None = None
 _error: MonaiDentalError | None = None
 
 
-def _initialize(job: Job, limits: Limits, parent: int) -> None:
-    """Make a fresh process a worker; an error is kept for who asks."""
+def _initialize(job: Job, limits: Limits) -> None:
+    """Initialize a new process as a worker; keep an error for the first call."""
     global _engine, _error
-    _die_with(parent)
-    # Libraries' messages may quote what is in a file: nothing but results leaves a worker.
+    end_with_parent()
+    # Libraries' messages may quote data of a file: only results may leave a worker.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     null = os.open(os.devnull, os.O_RDWR)
@@ -140,41 +138,26 @@ def _run(instance: Instance, known: str) -> Result:
         return _loaded().run(instance, known)
     except (MonaiDentalError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - told here: pickled, it would lose its place
+    except Exception as error:  # noqa: BLE001 - reported here: pickling would lose its place
         return Result("failed", unforeseen(error))
 
 
 def _loaded() -> Engine:
     if _engine is None:
-        raise _error or WorkerError("a worker was not made ready")
+        raise _error or WorkerError("a worker was not initialized")
     return _engine
 
 
-def _die_with(parent: int) -> None:
-    """End this process as soon as its parent has ended, be it by SIGKILL."""
-    end_with_parent()
-    if os.getppid() != parent:
-        os._exit(1)
-    process = multiprocessing.parent_process()
-    if process is not None:  # and elsewhere, or where a thread alone ended
-        threading.Thread(target=_exit_after, args=(process,), daemon=True).start()
-
-
-def _exit_after(process: multiprocessing.process.BaseProcess) -> None:
-    process.join()
-    os._exit(1)
-
-
 def _limit_memory(limit_mb: int | None) -> None:
-    """Let allocations fail beyond the memory of now and so much more."""
+    """Let allocations fail beyond the current memory plus a limit."""
     if limit_mb is None:
         return
-    import resource
-
     try:
+        import resource
+
         with open("/proc/self/status", encoding="ascii") as stream:
             (line,) = (line for line in stream if line.startswith("VmData:"))
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):  # not Linux: no limit
         return
     limit = (int(line.split()[1]) << 10) + (limit_mb << 20)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)

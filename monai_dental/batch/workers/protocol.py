@@ -1,4 +1,4 @@
-"""What does the files of a batch one at a time, wherever it runs."""
+"""The interface of workers, which do the files of a batch one at a time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monai_dental.errors import WorkerError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may take in a worker.
+    """Limits for one file in a worker.
 
     Attributes:
-        seconds: Time; None for any.
-        memory_mb: Memory beside the model, in MiB; None for any.
-        threads: Threads of a worker's arithmetic.
+        seconds: Time in seconds; None for no limit.
+        memory_mb: Memory in addition to the model, in MiB; None for no limit.
+        threads: Number of threads for a worker's computations.
     """
 
     seconds: float | None = None
@@ -28,48 +28,48 @@ class Limits:
 
 
 class WorkerLostError(WorkerError):
-    """A worker ended while it did a file; another one is started in its place."""
+    """A worker ended while it did a file; another one replaces it."""
 
 
 class WorkerGoneError(WorkerError):
-    """A worker that had not begun its file yet ended, and none can be started in its place."""
+    """A worker ended before it started its file, and cannot be replaced."""
 
 
 class Worker(Protocol):
-    """A worker with a loaded engine; files may crash, hang or blow it up one by one."""
+    """A worker with a loaded engine, which may crash, hang or run out of memory on a file."""
 
     def describe(self) -> Recipe:
-        """The engine's settings, once it is loaded.
+        """Return the engine's settings once it is loaded.
 
         Raises:
             MonaiDentalError: The job cannot be done at all.
         """
 
     def submit(self, instance: Instance, known: str) -> Future[Result]:
-        """Begin a file; the worker is idle.
+        """Start a file; the worker must be idle.
 
         Args:
             instance: The file.
-            known: As of `Engine.run`.
+            known: As in `Engine.run`.
 
         Returns:
-            A future; hand it to `collect` when it is done.
+            A future; pass it to `collect` when it is done.
         """
 
     def collect(self, future: Future[Result]) -> Result:
-        """What came of a file.
+        """Return the result for a file.
 
         Args:
-            future: What `submit` returned; done.
+            future: The future from `submit`; done.
 
         Raises:
-            WorkerLostError: The worker ended; another one is started.
-            WorkerGoneError: The worker is of no use any more.
+            WorkerLostError: The worker ended; another one replaces it.
+            WorkerGoneError: The worker can no longer be used.
             MonaiDentalError: The run cannot go on.
         """
 
     def stop(self) -> None:
-        """End the worker, whatever it does."""
+        """End the worker, even if it is busy."""
 
 
 MakeWorker: TypeAlias = Callable[[Job, Limits], Worker]

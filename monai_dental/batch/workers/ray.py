@@ -1,7 +1,7 @@
-"""Workers on the machines of a Ray cluster, or of a small one that lives as long as the batch.
+"""Workers in a Ray cluster, or in a small one that lasts as long as the batch.
 
-Each worker is an actor that holds a worker process of `workers`: what a file does to that process
-is met on its machine as it is without Ray. What is left to this module is the loss of a machine.
+Each worker is an actor that holds a worker process of `workers.local`, which handles the faults of
+a file as it does without Ray. This module only handles the loss of a machine.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from monai_dental.process.machine import usable_cores
 _Answer = TypeVar("_Answer")
 
 _START_S = 300.0
-_STARTS = 5  # Ray gives its own parts 30 s, which on a busy machine is not enough at times
-_OBJECT_STORE = 80 << 20  # bytes; files and results go by path, so nothing large is ever in it
+_STARTS = 5  # Ray allows its own parts 30 s, which can be too short on a busy machine
+_OBJECT_STORE = 80 << 20  # bytes; files and results are passed by path, so it stays small
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # reports to Ray's maker
     "RAY_ROTATION_MAX_BYTES": str(1 << 20),
     "RAY_ROTATION_BACKUP_COUNT": "1",
 }
-# Ray knows this address only where it expects no cluster, as its authors do for Windows and macOS.
+# Ray only uses this address if it expects no cluster, as it does on Windows and macOS.
 _LOOPBACK = "127.0.0.1"
 _ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_worker_niceness": "0",  # else 15: a batch has the priority that it was started with
+    "RAY_worker_niceness": "0",  # default 15: a batch keeps the priority it was started with
 }
 
 
 class RayCluster:
-    """The machines that Ray has; see `connect_ray`.
+    """The machines of a Ray cluster; see `connect_ray`.
 
     Args:
         ray: The package, connected.
-        is_on_gpus: Whether workers take a GPU each, where the cluster has any.
+        is_on_gpus: Whether each worker takes a GPU, if the cluster has any.
     """
 
     def __init__(self, ray: Any, is_on_gpus: bool) -> None:
@@ -65,7 +65,7 @@ class RayCluster:
         self._memory_mb = int(resources.get("memory", 0)) >> 20
 
     def default_workers(self, files: int) -> int:
-        """How many workers: one for each GPU where there are some, else one for each core.
+        """Return the number of workers: one per GPU if there are any, otherwise one per core.
 
         Args:
             files: Number of files.
@@ -74,7 +74,7 @@ class RayCluster:
         return max(1, min(most, files))
 
     def memory_mb(self, workers: int) -> int:
-        """Share of a worker in the memory that Ray leaves to programs, in MiB.
+        """Return a worker's share of the memory that Ray leaves to programs, in MiB.
 
         Args:
             workers: Number of workers.
@@ -82,7 +82,7 @@ class RayCluster:
         return max(1, self._memory_mb // workers)
 
     def start_worker(self, job: Job, limits: Limits, start_s: float = _START_S) -> RayWorker:
-        """Start a worker wherever there is room; see `MakeWorker` and `RayWorker`."""
+        """Start a worker on any machine with room; see `MakeWorker` and `RayWorker`."""
         actor = self._ray.remote(_Actor).options(
             num_cpus=limits.threads,
             num_gpus=1 if self._gpus else 0,
@@ -93,7 +93,7 @@ class RayCluster:
 
 
 class RayWorker:
-    """A worker on one of Ray's machines; on another one when that is lost.
+    """A worker on one of Ray's machines; moves to another if that machine is lost.
 
     Args:
         ray: The package, connected.
@@ -106,7 +106,7 @@ class RayWorker:
         self._start()
 
     def describe(self) -> Recipe:
-        """The engine's settings; see `Worker.describe`."""
+        """Return the engine's settings; see `Worker.describe`."""
         try:
             recipe: Recipe = _unwrap(self._actor.describe.remote().future().result())
         except self._ray.exceptions.RayError as error:
@@ -117,19 +117,19 @@ class RayWorker:
         return recipe
 
     def submit(self, instance: Instance, known: str) -> Future[Result]:
-        """Begin a file; see `Worker.submit`."""
+        """Start a file; see `Worker.submit`."""
         future: Future[Result] = self._actor.run.remote(instance, known).future()
         return future
 
     def collect(self, future: Future[Result]) -> Result:
-        """What came of a file; see `Worker.collect`."""
+        """Return the result for a file; see `Worker.collect`."""
         try:
             result: Result = _unwrap(future.result())
         except self._ray.exceptions.RayError:
             if not self._up.done() or self._up.exception() is not None:
                 raise WorkerGoneError("no machine of the Ray cluster has room for it") from None
             self._start()
-            raise WorkerLostError("ended its worker, or the machine of it") from None
+            raise WorkerLostError("ended its worker, or that worker's machine") from None
         return result
 
     def stop(self) -> None:
@@ -149,14 +149,14 @@ class RayWorker:
 
 
 class _Actor:
-    """What runs on a machine of the cluster; errors are results, as Ray would print them."""
+    """The actor on a machine of the cluster; returns errors, since Ray would print raised ones."""
 
     def __init__(self, job: Job, limits: Limits) -> None:
-        vars(sys.modules["__main__"]).pop("__file__", None)  # the worker needs nothing of Ray's
+        vars(sys.modules["__main__"]).pop("__file__", None)  # the worker needs no module of Ray
         self._worker = LocalWorker(job, limits)
 
     def ready(self) -> None:
-        """Tell that the actor is in its place."""
+        """Return once the actor has started."""
 
     def describe(self) -> Recipe | MonaiDentalError:
         return _wrap(self._worker.describe)
@@ -167,36 +167,36 @@ class _Actor:
 
 @contextlib.contextmanager
 def connect_ray(address: str | None = None, is_on_gpus: bool = True) -> Iterator[RayCluster]:
-    """Connect to a Ray cluster, or start one of this machine alone.
+    """Connect to a Ray cluster, or start one on this machine only.
 
-    The latter answers on loopback only, to who knows a password that only this process and its
-    children have; it has neither dashboard nor usage reports, and ends with this process.
+    The latter listens on loopback only and needs a password that only this process and its children
+    have. It has neither dashboard nor usage reports, and ends with this process.
 
     Args:
-        address: "host:port" of a cluster, on whose machines this process runs; None starts one.
-        is_on_gpus: Whether workers take a GPU each, where there are any.
+        address: "host:port" of a cluster that includes this machine; None starts one.
+        is_on_gpus: Whether each worker takes a GPU, if there are any.
 
     Raises:
         MissingPackageError: Ray is not installed.
-        WorkerError: The cluster is not reached, or does not start.
+        WorkerError: The cluster cannot be reached, or does not start.
     """
     variables, folder = dict(_QUIET), ""
     options: dict[str, Any] = {"address": address or "local"}
     if address is None:
         variables |= _ALONE
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        folder = tempfile.mkdtemp(prefix="md-ray-")  # short: paths of sockets are limited
+        folder = tempfile.mkdtemp(prefix="md-ray-")  # short: socket paths have a length limit
         options |= {
             "num_cpus": usable_cores(), "include_dashboard": False, "_node_ip_address": _LOOPBACK,
             "object_store_memory": _OBJECT_STORE, "_temp_dir": f"{folder}/ray",
         }  # fmt: skip
     try:
-        with _environment(variables):  # Ray reads it as long as it lives
+        with _environment(variables):  # Ray reads it for its whole lifetime
             ray = _import_ray()
             _start_ray(ray, address, options)
             try:
                 if address is None and ray.nodes()[0]["NodeManagerAddress"] != _LOOPBACK:
-                    raise WorkerError("Ray: would answer other machines; import it nowhere before")
+                    raise WorkerError("Ray: would accept other machines; do not import ray earlier")
                 yield RayCluster(ray, is_on_gpus)
             finally:
                 ray.shutdown()
@@ -207,7 +207,7 @@ def connect_ray(address: str | None = None, is_on_gpus: bool = True) -> Iterator
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for as long as this lasts."""
+    """Set environment variables within this context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -231,7 +231,8 @@ def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
             ray.shutdown()
             if address is not None:
                 raise WorkerError(
-                    f"Ray at {address} is not reached: {type(error).__name__}; need the host:port "
+                    f"Ray at {address} cannot be reached: {type(error).__name__}; need the "
+                    f"host:port "
                     "of a running cluster that this machine is part of"
                 ) from error
             if attempt + 1 == _STARTS:
@@ -254,7 +255,7 @@ def _import_ray() -> Any:
 
 @contextlib.contextmanager
 def _same_signal_handler() -> Iterator[None]:
-    """Keep SIGTERM's: Ray sets one that ends the process without a word."""
+    """Keep the handler of SIGTERM: Ray's own ends the process without a message."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Checks that workers on other machines see the files that this one sees."""
+"""Checks that workers on other machines see the same files as this machine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SAMPLES = 10
 
 @dataclass(frozen=True)
 class SharedFoldersJob:
-    """A job that is refused where the package is another or the folders are not the same.
+    """A job that fails on machines with another package version or other folders.
 
     Attributes:
-        job: What is done.
-        inputs: Some input files, of which one at least has to be there.
+        job: The job to do.
+        inputs: Some input files, of which at least one must exist.
         output: The output folder.
         token: A file in it.
-        version: Of this package.
+        version: Version of this package.
     """
 
     job: Job
@@ -36,7 +36,7 @@ class SharedFoldersJob:
     version: str = monai_dental.__version__
 
     def open(self) -> Engine:
-        """Check, and make the engine; see `Job.open`.
+        """Check the machine and make the engine; see `Job.open`.
 
         Raises:
             WorkerError: This machine lacks something.
@@ -60,9 +60,10 @@ def share(job: Job, source: InstanceSource, tree: StudyTree) -> SharedFoldersJob
     """Return a job for workers that may be on other machines.
 
     Args:
-        job: What is done.
+        job: The job to do.
         source: The input.
-        tree: The output, prepared; the token is in its folder of parts, and goes with that.
+        tree: The output, prepared; the token is in its folder of unfinished files and is removed
+            with it.
 
     Raises:
         OutputError: The token cannot be written.

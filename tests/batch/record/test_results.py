@@ -50,7 +50,7 @@ def test_input_folder_of_secret_paths_is_not_remembered(sources, batch, tmp_path
     assert batch("--hash-paths") == 0
     for path in (tmp_path / "out").glob("manifest.sqlite*"):
         assert str(tmp_path / "in").encode() not in path.read_bytes()
-    with pytest.raises(DatasetError, match="does not tell its input folder; name that too"):
+    with pytest.raises(DatasetError, match="does not name its input folder; give that folder too"):
         BatchResults(tmp_path / "out")
 
 
@@ -78,4 +78,4 @@ def test_report_command_wants_the_originals_of_other_folders(tmp_path, capsys):
     (tmp_path / "denoised").mkdir()
 
     assert main(["report", str(tmp_path / "denoised")]) == 2
-    assert "not of a batch; need the originals before it" in capsys.readouterr().err
+    assert "is not the output of a batch; name the originals before it" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Parts of a batch that run side by side; docs/scale.md says what is promised of them."""
+"""Parts of a batch that run in parallel; docs/scale.md states their guarantees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNTS = (1, 2, 3, 4, 6)
 
 
 def start(tmp_path: Path, shard: str) -> subprocess.Popen[str]:
-    """A process that does one shard, in a process group of its own."""
+    """A process that does one shard, in a separate process group."""
     script = Path(__file__).parents[1] / "faults.py"
     command = [sys.executable, script, "batch", tmp_path / "in", "--output", tmp_path / "out"]
     return subprocess.Popen(
@@ -52,7 +52,7 @@ def all_rows(tmp_path):
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """Lets batches work in this process, where no file is to crash it: starting one takes long."""
+    """Run batches in this process if no file crashes it, as starting a worker takes long."""
 
     class Worker:
         def __init__(self, job, limits):
@@ -76,7 +76,7 @@ def in_process(monkeypatch):
 
 
 def timeless(rows: dict[str, Row]) -> dict[str, Row]:
-    """Rows without what differs from run to run."""
+    """Rows without the fields that differ between runs."""
     return {
         name: replace(row, seconds=None, finished="", output_stamp="") for name, row in rows.items()
     }
@@ -116,7 +116,7 @@ def test_what_is_no_shard_is_refused(text, add_file, batch, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         batch("--shard", text)
 
-    assert "is no shard; need I/N with I from 1 to N: 1/4" in capsys.readouterr().err
+    assert "is not a shard; need I/N with I from 1 to N: 1/4" in capsys.readouterr().err
 
 
 def test_shards_side_by_side_do_each_file_once(
@@ -144,7 +144,7 @@ def test_shards_side_by_side_do_each_file_once(
 def test_killed_shard_is_done_by_the_same_command(
     add_file, batch, all_rows, outputs, tmp_path
 ) -> None:
-    """MONAI_DENTAL_KILLS tells how many kills; default 4."""
+    """MONAI_DENTAL_KILLS sets the number of kills; default 4."""
     for number in range(30):
         add_file(f"slow{number}.dcm")
     assert batch("--shard", "2/2", "--reproducible") == 0
@@ -165,7 +165,7 @@ def test_killed_shard_is_done_by_the_same_command(
 
 
 def results(folder: Path) -> set[Path]:
-    """The results that are there, while others are being written."""
+    """The existing results, while others are being written."""
     return set((folder / "out").glob("[0-9]*/*/*.dcm"))
 
 
@@ -300,7 +300,7 @@ def test_paths_are_hashed_in_all_shards_or_in_none(add_file, batch, tmp_path, ca
     assert "made with --hash-paths" in capsys.readouterr().err
     assert batch("--shard", "2/2") == 0
     assert main(["batch-status", str(tmp_path / "out")]) == 2
-    assert "some shards ran with --hash-paths" in capsys.readouterr().err
+    assert "only some of the shards ran with --hash-paths" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_process")

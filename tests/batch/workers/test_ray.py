@@ -1,4 +1,4 @@
-"""A batch on the workers of a Ray cluster; docs/scale.md says what is promised."""
+"""A batch on the workers of a Ray cluster; docs/scale.md states the guarantees."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ray_package(missing: Callable[[str], NoReturn]) -> None:
 
 
 def start(tmp_path: Path, *options: object) -> subprocess.Popen[str]:
-    """The command on Ray in a process group of its own, with the job of faults.py."""
+    """The command on Ray in a separate process group, with the job of faults.py."""
     command = [sys.executable, HERE / "faults.py", "batch", tmp_path / "in", "--engine", "ray"]
     return subprocess.Popen(
         [*map(str, command), "--output", str(tmp_path / "out"), *map(str, options)], text=True,
@@ -47,7 +47,7 @@ def start(tmp_path: Path, *options: object) -> subprocess.Popen[str]:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """The command lines of all processes below one, by their numbers."""
+    """The command lines of all descendants of a process, by process ID."""
     listed = subprocess.run(
         ["ps", "-ww", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
@@ -60,7 +60,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def outcomes(rows: dict[str, Row]) -> dict[str, Row]:
-    """Rows without what differs from run to run."""
+    """Rows without the fields that differ between runs."""
     return {
         name: replace(row, seconds=None, finished="", output_stamp="") for name, row in rows.items()
     }
@@ -116,13 +116,13 @@ def is_alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def sockets_before(ray_package: None) -> set[str]:
-    """What this process and its children listen on without Ray: other tests' servers."""
+    """Addresses on which this process and its children listen without Ray: other tests' servers."""
     return set(listening_sockets({os.getpid(), *descendants(os.getpid())}))
 
 
 @pytest.fixture(scope="module")
 def cluster(sockets_before: set[str]) -> Iterator[RayCluster]:
-    """Ray on this machine, for the tests after this."""
+    """Ray on this machine, for the following tests."""
     with pytest.MonkeyPatch.context() as patch:
         paths = (str(HERE.parents[1]), str(HERE), os.environ.get("PYTHONPATH", ""))
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
@@ -132,7 +132,7 @@ def cluster(sockets_before: set[str]) -> Iterator[RayCluster]:
 
 @pytest.fixture
 def ray_batch(tmp_path: Path, faults: Any) -> Callable[..., list[Row]]:
-    """A batch of the input folder in this process, with workers that are given."""
+    """A batch of the input folder in this process, with the given workers."""
 
     def run(make_worker: Any, workers: int) -> list[Row]:
         tree = StudyTree(tmp_path / "out")
@@ -244,5 +244,5 @@ def test_missing_ray_and_misplaced_address_are_told(
     assert batch("--engine", "ray") == 2
     assert "install monai-dental with its extra 'scale'" in capsys.readouterr().err
     assert batch("--ray-address", "127.0.0.1:6379") == 2
-    assert "need --engine ray with it" in capsys.readouterr().err
+    assert "works only with --engine ray" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
