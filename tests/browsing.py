@@ -1,4 +1,4 @@
-"""Headless Chromium, spoken to by WebDriver (W3C), which is HTTP and JSON: no package is needed."""
+"""Headless Chromium, controlled by WebDriver (W3C) over HTTP and JSON, without a package."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,13 @@ from typing import Any, NoReturn
 import pytest
 
 WINDOW = "--window-size=1400,1000"
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+FAULTS = """
+const done = arguments[0];
+axe.run().then(({ violations }) => done(violations
+  .filter(({ impact }) => ["serious", "critical"].includes(impact))
+  .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))));
+"""
 
 
 class Browser:
@@ -42,7 +50,7 @@ class Browser:
         self._call("POST", "/url", {"url": address})
 
     def resize(self, width: int, height: int, *, ratio: float = 1, is_touch: bool = False) -> None:
-        """Give pages a window of exactly this size, as a device of that kind has it."""
+        """Give pages a window of exactly this size, like a device of that kind."""
         device = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": is_touch}
         self.develop("Emulation.setDeviceMetricsOverride", **device)
         self.develop("Emulation.setTouchEmulationEnabled", enabled=is_touch, maxTouchPoints=5)
@@ -56,7 +64,7 @@ class Browser:
         return self._call("POST", "/execute/sync", {"script": script, "args": arguments})
 
     def wait_for(self, script: str) -> Any:
-        """Return the first true value of an expression; the page is asked, nothing sleeps here."""
+        """Return the first true value of an expression, which the page itself waits for."""
         poll = (
             "const done = arguments[0]; const ask = () => { const value = "
             f"({script}); value ? done(value) : setTimeout(ask, 50); }}; ask();"
@@ -99,7 +107,7 @@ class Browser:
         self.develop("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def wait_until(self, holds: Callable[[], object]) -> None:
-        """Ask until something outside the page holds: a download that is there."""
+        """Poll until a condition outside the page holds, such as a finished download."""
         for _ in range(2400):
             if holds():
                 return
@@ -113,16 +121,32 @@ class Browser:
             "POST", "/actions", {"actions": [{"type": "wheel", "id": "wheel", "actions": [scroll]}]}
         )
 
+    def windows(self) -> list[str]:
+        """Return the tabs, this one first."""
+        own = self._call("GET", "/window")
+        return sorted(self._call("GET", "/window/handles"), key=lambda each: each != own)
+
+    def go_to(self, window: str) -> None:
+        self._call("POST", "/window", {"handle": window})
+
+    def close_window(self) -> None:
+        self._call("DELETE", "/window")
+
     def errors(self) -> list[str]:
-        """Return what the console says since the last call: violations of the policy too."""
+        """Return the console messages since the last call, including policy violations."""
         return [line["message"] for line in self._call("POST", "/se/log", {"type": "browser"})]
 
     def requests(self) -> list[str]:
-        """Return every address that was asked for since the last call."""
+        """Return every URL requested since the last call."""
         lines = self._call("POST", "/se/log", {"type": "performance"})
         events = [json.loads(line["message"])["message"] for line in lines]
         sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in sent]
+
+    def faults(self) -> list[str]:
+        """Return axe-core's serious and critical violations: the rule and the element of each."""
+        self.run(AXE.read_text(encoding="utf-8"))
+        return self._call("POST", "/execute/async", {"script": FAULTS, "args": []})
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
@@ -139,8 +163,12 @@ class Browser:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self._url + path, data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=300) as answer:
-            return json.load(answer)["value"]
+        try:
+            with opener.open(request, timeout=300) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            told = json.load(error)["value"]["message"].splitlines()[0]
+            raise AssertionError(f"{path} {body}: {told}") from error
 
 
 @contextlib.contextmanager
@@ -169,7 +197,7 @@ def open_browser(chromium: str, chromedriver: str, profile: Path) -> Iterator[Br
 def browser(
     tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
 ) -> Iterator[Browser]:
-    """Headless Chromium; where it is absent the test is skipped, or fails if it is required."""
+    """Headless Chromium; if it is missing, the test is skipped, or fails if it is required."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
         missing("no chromium and chromedriver; apt-get install chromium chromium-driver")

@@ -1,4 +1,4 @@
-"""The MONAI Label app: which models there are, and how their errors reach a client."""
+"""The MONAI Label app: its models, and the answers to clients if they fail."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 TOKEN = "MONAI_DENTAL_LABEL_TOKEN"
-"""Environment variable with the token that clients must know; none where it is not set."""
+"""Environment variable of the token that clients must send; if it is not set, none is needed."""
 
 _OF_CLIENTS = (
     "model", "image", "images", "label_tag", "description", "session", "logging", "result_dtype",
     "result_compress", "restore_label_idx", "label_info", "largest_cc", "multi_gpu", "gpus",
     "max_workers", "max_batch_size", "labels", "user", "client_id",
 )  # fmt: skip
-"""What MONAI Label and its clients put into each request; it says nothing of denoising."""
+"""Request keys of MONAI Label and its clients, which do not concern denoising."""
 
 
 class DenoisingApp(MONAILabelApp):
-    """Offers bundles: each as a model, and where it can learn from noisy images as a trainer.
+    """An app that offers each bundle as a model, and as a trainer if it can be adapted.
 
     Args:
-        app_dir: The app's folder; trainings put their bundles into its `model/`.
+        app_dir: The app's folder; trainings write their bundles to its `model/`.
         studies: A folder of images, or the address of a DICOMweb service.
-        conf: `models`: bundles as `monai_dental.bundle.find.find_bundle` takes them, with commas
-            between; without it all that come with the package.
+        conf: `models`: bundles as `monai_dental.bundle.find.find_bundle` takes them, separated by
+            commas; by default all that come with the package.
 
     Raises:
         BundleError: There is no such bundle.
@@ -69,7 +69,7 @@ class DenoisingApp(MONAILabelApp):
         )
 
     def on_init_complete(self) -> None:
-        """Put the gate and our endpoints before MONAI Label's own; called as the server starts."""
+        """Put the gate and our endpoints before MONAI Label's; called when the server starts."""
         from monailabel.app import app
 
         from monai_dental.label.endpoints import put_first
@@ -77,16 +77,16 @@ class DenoisingApp(MONAILabelApp):
         from monai_dental.label.page import LabelPage
 
         super().on_init_complete()
-        put_first(app)
         model = self._models.get("blind") or next(iter(self._models.values()))
+        put_first(app, model.name)
         app.router.routes.insert(0, Mount("/denoise", LabelPage(self.datastore(), model)))
         hosts = tuple(each for each in self.conf.get("hosts", "").split(",") if each)
         rules = Rules(hosts, os.environ.get(TOKEN) or None, self.conf.get("changes") == "true")
-        # Middleware cannot be added once a server starts, and only then is there an app.
+        # `add_middleware` fails once a server has started, and before that there is no app.
         app.middleware_stack = Gate(app.middleware_stack, rules)
 
     def init_datastore(self) -> Datastore:
-        """Return where the images are."""
+        """Return the datastore of the images."""
         return open_datastore(self.studies)
 
     def init_infers(self) -> dict[str, DenoiseTask]:
@@ -98,7 +98,7 @@ class DenoisingApp(MONAILabelApp):
         return {n: AdaptTask(model) for n, model in self._models.items() if model.is_adaptable}
 
     def info(self) -> dict[str, Any]:
-        """Return what /info/ answers."""
+        """Return the answer of /info/."""
         with _answered():
             answer: dict[str, Any] = super().info()
             return answer
@@ -107,16 +107,16 @@ class DenoisingApp(MONAILabelApp):
         """Denoise an image.
 
         Args:
-            request: `model`, `image` (an id of the datastore, or the file that the server made of
-                an upload or a session), and the options of `DenoiseTask`; with `save_label` the
-                result is kept by the datastore too.
-            datastore: Default the app's own.
+            request: `model`, `image` (an id of the datastore, or the server's file of an upload or
+                a session), and the options of `DenoiseTask`; with `save_label` the datastore also
+                stores the result.
+            datastore: The datastore; default the app's own.
 
         Returns:
-            The result's file, and what was done.
+            The result's file, and a record of what was done.
 
         Raises:
-            HTTPException: Anything went wrong; its text says what, and its status whose fault.
+            HTTPException: Any error; its text says what is wrong, and its status who is at fault.
         """
         datastore = datastore or self.datastore()
         with _answered():
@@ -136,16 +136,16 @@ class DenoisingApp(MONAILabelApp):
             return {"label": label, "tag": "original", "file": file, "params": params}
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Adapt a model to the images of the datastore; runs in a process of its own."""
+        """Adapt a model to the images of the datastore; runs in a separate process."""
         if request["model"] not in self._trainers:
-            raise ValueError(f"{request['model']}: it cannot learn from noisy images alone")
+            raise ValueError(f"{request['model']}: cannot learn from noisy images alone")
         result: dict[str, Any] = super().train(request)
         return result
 
     def batch_infer(
         self, request: dict[str, Any], datastore: Datastore | None = None
     ) -> dict[str, Any]:
-        """Denoise all images of the datastore, and let it keep the results."""
+        """Denoise all images of the datastore, and store the results in it."""
         if not torch.cuda.is_available():  # MONAI Label divides by the number of GPUs
             request = {**request, "multi_gpu": False, "device": "cpu"}
         result: dict[str, Any] = self._batch_infer(
@@ -154,17 +154,17 @@ class DenoisingApp(MONAILabelApp):
         return result
 
     def _infer_or_tell(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Denoise an image of a batch; one that cannot be denoised does not end the batch."""
+        """Denoise an image of a batch; an image that cannot be denoised does not end the batch."""
         try:
             return self.infer(request, datastore)
         except HTTPException as error:
             if error.status_code in (400, 404) and "image" not in str(error.detail):
-                raise  # the same would be wrong with every image
+                raise  # every image would fail in the same way
             _LOGGER.warning(f"not denoised: {error.detail}")
             return {"error": str(error.detail)}
 
     def bundle_path(self, model: str | None) -> None:
-        """Check the model of a task that is about to start: there is no other place for it."""
+        """Check the model of a task before it starts: MONAI Label offers no other place for it."""
         if model is not None:
             self._require(model)
 
@@ -176,8 +176,8 @@ class DenoisingApp(MONAILabelApp):
     def _find_image(self, image: str, datastore: Datastore) -> str:
         """Return the file, or folder, of an image.
 
-        A client may name no path of the server, but for those that it gives to uploads and
-        sessions, which come here in the same way.
+        Clients may not name paths on the server, except those of uploads and sessions, which the
+        server itself passes in the same way.
         """
         path: str = ""
         with contextlib.suppress(ImageNotFoundException):
@@ -193,10 +193,10 @@ class DenoisingApp(MONAILabelApp):
 
 
 def check_options(request: dict[str, Any]) -> None:
-    """Check that a request asks for nothing that nobody would do.
+    """Check that a request has no unknown options, which would be ignored.
 
     Raises:
-        ValueError: It holds an option that there is not.
+        ValueError: It has an unknown option.
     """
     known = {*OPTIONS, *_OF_CLIENTS}
     unknown = [name for name in request if name not in known and not name.startswith("_")]
@@ -205,7 +205,7 @@ def check_options(request: dict[str, Any]) -> None:
 
 
 def _folder_name(tag: str) -> str:
-    """Return a client's tag, which MONAI Label takes for a folder; no way leads out of it."""
+    """Return a client's tag, checked to be a plain name: MONAI Label uses it as a folder."""
     if not tag.isidentifier():
         raise ValueError(f"label_tag is {tag!r}; need a word of letters, digits and _")
     return tag
@@ -213,7 +213,7 @@ def _folder_name(tag: str) -> str:
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """Turn errors into HTTP answers with their message; MONAI Label would hide it."""
+    """Turn errors into HTTP answers with their message, which MONAI Label would hide."""
     try:
         yield
     except (UnsupportedImageError, CorruptImageError) as error:

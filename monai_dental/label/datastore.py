@@ -1,4 +1,4 @@
-"""Where the server finds images: a folder, or a PACS by DICOMweb."""
+"""The server's datastore of images: a folder, or a PACS by DICOMweb."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
-from monai_dental.errors import PacsError, UnsupportedImageError
+from monai_dental.dicom.quiet import quiet_pydicom
+from monai_dental.dicom.read import read_dataset
+from monai_dental.errors import MonaiDentalError, PacsError, UnsupportedImageError
 from monai_dental.formats import SUFFIXES
 
 MODALITIES = ("IO", "PX", "DX", "CR")
-"""Modalities of the series that a PACS is asked for: intraoral, panoramic, and plain X-ray."""
+"""Modalities of the series to search for in a PACS: intraoral, panoramic, and plain X-ray."""
 
 _UID = re.compile(r"[0-9.]{1,64}")
-# What `record_series` puts at the end of the description of a series of results.
+# `record_series` puts this at the end of the description of a series of results.
 _RESULT = re.compile(r"\[(Noise reduction|Median filter .*)\]$")
 
 
@@ -35,7 +36,7 @@ def open_datastore(studies: str) -> Datastore:
     """Return the datastore of a folder, or of a DICOMweb service.
 
     Args:
-        studies: A folder, whose images (no subfolders) are offered, or an http(s) address.
+        studies: A folder, whose images (without subfolders) are offered, or an http(s) address.
     """
     if studies.startswith(("http://", "https://")):
         return DicomwebStore(studies.rstrip("/"))
@@ -49,13 +50,13 @@ def open_datastore(studies: str) -> Datastore:
 
 
 class FolderStore(LocalDatastore):
-    """The images of a folder; what a client adds is an image, and lands in that folder."""
+    """The images of a folder; clients can add only images, and only to this folder."""
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Add an image.
 
         Raises:
-            ValueError: Its id is not a plain name, or its ending is not that of an image.
+            ValueError: Its id is not a plain name, or its file extension is not that of an image.
         """
         _check_name(image_id or "", "image")
         _check_ending(image_filename)
@@ -65,10 +66,10 @@ class FolderStore(LocalDatastore):
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
-        """Keep a result or a label.
+        """Store a result or a label.
 
         Raises:
-            ValueError: A name is not plain, or its ending is not that of an image.
+            ValueError: A name is not plain, or its file extension is not that of an image.
         """
         _check_name(image_id, "image")
         _check_name(label_tag, "tag")
@@ -84,14 +85,14 @@ def _check_name(text: str, name: str) -> None:
 
 def _check_ending(path: str) -> None:
     if not path.lower().endswith((*SUFFIXES, ".nrrd")):
-        raise ValueError(f"the file has no ending of an image; need one of {', '.join(SUFFIXES)}")
+        raise ValueError(f"the file name has no image ending; need one of {', '.join(SUFFIXES)}")
 
 
 class DicomwebStore(DICOMWebDatastore):
-    """The series of a PACS, kept as the DICOM files that they are.
+    """The series of a PACS, kept as DICOM files.
 
-    MONAI Label's own makes NIfTI files of them, and stores results as DICOM segmentations. Here an
-    image's id is a Series Instance UID, and a result is stored as the derived image that it is.
+    MONAI Label's own datastore converts them to NIfTI, and stores results as DICOM segmentations.
+    Here, the id of an image is a Series Instance UID, and a result is stored as a derived image.
 
     Args:
         url: Address of the DICOMweb service.
@@ -109,8 +110,8 @@ class DicomwebStore(DICOMWebDatastore):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
-        client.set_http_retry_params(retry=False)  # a server that waits answers no one else
-        # Its default, CT, is no wish of the user's.
+        client.set_http_retry_params(retry=False)  # while it waits, the server answers nobody else
+        # MONAI Label's default, CT, was not chosen by the user.
         chosen = settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER
         self._filters: list[dict[str, Any]] = (
             [{"Modality": modality} for modality in MODALITIES]
@@ -125,12 +126,12 @@ class DicomwebStore(DICOMWebDatastore):
         )
 
     def list_images(self) -> list[str]:
-        """Return the UIDs of the series of the wanted modalities, as the PACS has them now.
+        """Return the UIDs of all series of the wanted modalities that the PACS has now.
 
-        Series of denoised images are left out: no batch denoises them again, none is learned from.
+        Series of denoised images are left out: they must not be denoised again or trained on.
 
         Raises:
-            PacsError: It does not answer as it should.
+            PacsError: The PACS does not answer as it should.
         """
         with self._errors("search"):
             found = [
@@ -146,15 +147,15 @@ class DicomwebStore(DICOMWebDatastore):
     def get_labeled_images(
         self, label_tag: str | None = None, labels: list[str] | None = None
     ) -> list[str]:
-        """Return no image: there are no labels here."""
+        """Return no images: there are no labels."""
         return []
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Return no pair of image and label."""
+        """Return no pairs of image and label."""
         return []
 
     def json(self) -> dict[str, Any]:
-        """Return what /datastore/?output=all answers: the images, by id, as of a folder."""
+        """Return the answer of /datastore/?output=all: the images, by id, as for a folder."""
         return {
             "objects": {uid: {"image": {"info": {}}, "labels": {}} for uid in self.list_images()}
         }
@@ -164,10 +165,11 @@ class DicomwebStore(DICOMWebDatastore):
 
         Raises:
             ImageNotFoundException: The PACS has no such series.
-            PacsError: It does not answer as it should.
+            UnsupportedImageError: It is a series of results.
+            PacsError: The PACS does not answer as it should.
         """
         if not _UID.fullmatch(image_id):
-            raise ImageNotFoundException(f"{image_id!r} is no Series Instance UID")
+            raise ImageNotFoundException(f"{image_id!r} is not a Series Instance UID")
         folder = Path(self._datastore.image_path(), image_id)
         if not folder.is_dir():
             self._fetch(image_id, folder)
@@ -175,7 +177,7 @@ class DicomwebStore(DICOMWebDatastore):
         return str(files[0] if len(files) == 1 else folder)
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """Return where the image is; nothing of the patient."""
+        """Return the path of an image, and nothing about the patient."""
         return {"SeriesInstanceUID": image_id, "path": self.get_image_uri(image_id)}
 
     def save_label(
@@ -215,17 +217,17 @@ class DicomwebStore(DICOMWebDatastore):
         return str(datasets[0].SeriesInstanceUID)
 
     def _fetch(self, series: str, folder: Path) -> None:
-        """Fetch a series; its folder appears whole or not at all."""
+        """Fetch a series; its folder appears only when complete."""
         with self._errors("fetch"):
-            found = self._client.search_for_series(search_filters={"SeriesInstanceUID": series})
-            studies = [
-                item["0020000D"]["Value"][0]
-                for item in found
-                if item["0020000E"]["Value"] == [series]
-            ]
-            if not studies:
+            found = self._client.search_for_series(
+                fields=["SeriesDescription"], search_filters={"SeriesInstanceUID": series}
+            )
+            own = [item for item in found if item["0020000E"]["Value"] == [series]]
+            if not own:
                 raise ImageNotFoundException(f"{self.name()} has no series {series}")
-            instances = self._client.retrieve_series(studies[0], series)
+            if _is_result(own[0]):
+                raise UnsupportedImageError(f"series {series} is denoised; choose its original")
+            instances = self._client.retrieve_series(own[0]["0020000D"]["Value"][0], series)
         if not instances:
             raise PacsError(f"{self.name()}: sent no instance of series {series}")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as temporary:
@@ -240,10 +242,10 @@ class DicomwebStore(DICOMWebDatastore):
 
     @contextlib.contextmanager
     def _errors(self, deed: str) -> Iterator[None]:
-        """Tell of errors without what they quote: it could be a patient's."""
+        """Report errors without their text, which could quote patient data."""
         try:
             yield
-        except (ImageNotFoundException, PacsError):
+        except (ImageNotFoundException, PacsError, UnsupportedImageError):
             raise
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
             status = getattr(getattr(error, "response", None), "status_code", None)
@@ -258,9 +260,8 @@ def _is_result(series: dict[str, Any]) -> bool:
 
 def _read(path: Path) -> pydicom.Dataset:
     try:
-        with quiet_pydicom():
-            return pydicom.dcmread(path)
-    except PYDICOM_ERRORS as error:
+        return read_dataset(path)
+    except MonaiDentalError as error:
         raise UnsupportedImageError(
-            "only DICOM is stored in a PACS; leave out result_extension"
+            "a PACS stores only DICOM; leave out result_extension"
         ) from error

@@ -1,4 +1,4 @@
-"""Endpoints that stand before MONAI Label's own of the same address."""
+"""Endpoints that replace MONAI Label's own at the same addresses."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type, remove_file
 
 from monai_dental.formats.registry import SUFFIXES
+from monai_dental.label import ohif
 
 if TYPE_CHECKING:
     from monai_dental.label.app import DenoisingApp
@@ -36,25 +37,35 @@ _QUERY = ("image", "session_id", "output")
 _LOG_LINES = 300
 
 
-def put_first(app: FastAPI) -> None:
-    """Put these endpoints before MONAI Label's own."""
+def put_first(app: FastAPI, model: str) -> None:
+    """Put these endpoints before MONAI Label's own.
+
+    Args:
+        app: MONAI Label's server.
+        model: Name of the model that OHIF's button uses.
+    """
     user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
     admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
     routes = [
         APIRoute("/", start_page, methods=["GET"], include_in_schema=False),
         APIRoute("/infer/{model}", infer, methods=["POST"], dependencies=[user], summary=RBAC_USER),
         APIRoute("/logs/", logs, methods=["GET"], dependencies=[admin]),
+        APIRoute("/ohif/app-config.js", ohif.settings(model), dependencies=[user]),
+    ]
+    routes += [
+        APIRoute(f"/proxy/dicom/{op}/{{path:path}}", ohif.passing(op), dependencies=[user])
+        for op in ("qido", "wado")
     ]
     app.router.routes[:0] = routes
 
 
 def start_page() -> RedirectResponse:
-    """Lead to the page; MONAI Label's own start page loads from the internet."""
+    """Redirect to the page; MONAI Label's own start page loads files from the internet."""
     return RedirectResponse("/denoise/")
 
 
 def logs(lines: int = _LOG_LINES) -> PlainTextResponse:
-    """Answer with the last lines of the log as text; MONAI Label's page loads from the internet."""
+    """Return the last lines of the log as text; MONAI Label's page loads from the internet."""
     path = Path(settings.MONAI_LABEL_APP_DIR, "logs", "app.log")
     if not path.is_file():
         raise HTTPException(404, "there is no log yet")
@@ -69,23 +80,23 @@ def infer(
     image: str = "",
     session_id: str = "",
     params: str = Form("{}"),
-    file: UploadFile = File(None),  # noqa: B008 - how FastAPI is told
+    file: UploadFile = File(None),  # noqa: B008 - FastAPI's way
     output: ResultType | None = None,
 ) -> Any:
-    """Denoise an image; in a thread, so that the server answers others meanwhile.
+    """Denoise an image; in a thread, so that the server can answer other requests.
 
     Args:
-        request: For what nobody knows in it.
-        background_tasks: Removes the result's file when it is sent.
+        request: The request, to find unknown parameters.
+        background_tasks: Removes the result's file after it is sent.
         model: Name of the model.
         image: An id of the datastore.
-        session_id: Or a session of MONAI Label's.
+        session_id: Or a session of MONAI Label.
         params: Options of `DenoiseTask`, JSON.
-        file: Or an image that comes with the request.
-        output: "image", "json", or "all", the default: both, in several parts.
+        file: Or an image uploaded with the request.
+        output: "image", "json", or "all" (default): both, as multipart.
 
     Raises:
-        HTTPException: Anything is wrong; its text is a sentence.
+        HTTPException: Any error; its text says what is wrong.
     """
     instance: DenoisingApp = app_instance()
     unknown = [name for name in request.query_params if name not in _QUERY]
@@ -138,12 +149,14 @@ def parsed(params: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise HTTPException(400, f"params is not JSON: {error.msg}") from error
     if not isinstance(options, dict):
-        raise HTTPException(400, 'params is not a JSON object; need {"strength": 0.5}, say')
+        raise HTTPException(
+            400, 'params is not a JSON object; need, for example, {"strength": 0.5}'
+        )
     return options
 
 
 def _suffix(name: str) -> str:
-    """The ending by which formats are known; "" for none: a client's name leads nowhere else."""
+    """Return the known file extension of a client's name, or ""; nothing else of it is used."""
     lower = name.lower()
     known = sorted(SUFFIXES, key=len, reverse=True)
     return next((name[-len(each) :] for each in known if lower.endswith(each)), "")

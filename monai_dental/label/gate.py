@@ -1,7 +1,7 @@
-"""The gate before MONAI Label's server: who may ask, and for what.
+"""The gate before MONAI Label's server: who may send which requests.
 
-MONAI Label answers any web site that a browser of the user visits (its CORS allows every origin,
-with credentials), writes files where a client's names lead, and answers errors with a bare 500.
+MONAI Label answers any web site that the user's browser visits (its CORS allows every origin, with
+credentials), writes files to paths that a client names, and answers errors with a bare 500.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monai_dental.errors import MonaiDentalError, unforeseen
 
 COOKIE = "monai_dental_token"
-"""Holds the token in a browser that was given it in an address."""
+"""Cookie that holds the token in a browser that received it in an address."""
 
 _NAMES = ("image", "id", "label", "tag", "session_id", "study", "user")
-"""Query parameters that MONAI Label makes paths of."""
+"""Query parameters that MONAI Label uses in paths."""
 
 _PLAIN = re.compile(r"[^/\\\x00-\x1f]{1,255}")
 _CHANGES = ("PUT", "DELETE")
@@ -36,11 +36,11 @@ _CHANGES = ("PUT", "DELETE")
 
 @dataclass(frozen=True)
 class Rules:
-    """What the gate lets pass.
+    """Rules of the gate.
 
     Attributes:
-        hosts: Further names by which clients may call this machine.
-        token: What clients must know; None lets everyone in who can reach the server.
+        hosts: Further names by which clients may address this machine.
+        token: Token that clients must send; None admits everyone who can reach the server.
         allows_changes: Whether clients may add, replace and remove files of the datastore.
     """
 
@@ -50,11 +50,11 @@ class Rules:
 
 
 class Gate:
-    """Middleware that stands before all others.
+    """Middleware that runs before all others.
 
     Args:
         app: MONAI Label's server.
-        rules: What passes.
+        rules: The rules.
     """
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
@@ -85,15 +85,17 @@ class Gate:
         for name in _NAMES:
             if name in query and not is_plain_name(query[name]):
                 return _told(400, f"{name} is not a plain name; need one without a path")
+        if request.scope["path"].startswith("/proxy/") and leads_out(request.scope["path"]):
+            return _told(400, "the path leads out of the DICOMweb service")
         is_change = request.method in _CHANGES and request.url.path.startswith("/datastore")
         if is_change and not rules.allows_changes:
             return _told(
-                403, f"{request.method} is off here; start the server with --allow-changes"
+                403, f"{request.method} is disabled; start the server with --allow-changes"
             )
         return None
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the server answer; a bare 500 gets the sentence of its error."""
+        """Let the server answer; replace a bare 500 by the message of its error."""
         is_begun = False
         is_failed = False
 
@@ -102,7 +104,7 @@ class Gate:
             is_start = message["type"] == "http.response.start"
             plain = Headers(raw=message["headers"]).get("content-type", "") if is_start else ""
             if is_start and message["status"] == 500 and plain.startswith("text/plain"):
-                is_failed = True  # its error is raised next, and says more
+                is_failed = True  # its error is raised next, and has a message
             if is_failed:
                 return
             is_begun = True
@@ -111,17 +113,17 @@ class Gate:
         error: Exception | None = None
         try:
             await self._app(scope, receive, send_checked)
-        except Exception as caught:  # noqa: BLE001 - told to the client, as far as it may be
+        except Exception as caught:  # noqa: BLE001 - reported to the client, without patient data
             error = caught
         if not is_begun and (is_failed or error is not None):
             await _told(*_meaning(error))(scope, receive, send)
 
 
 def foreign(headers: Mapping[str, str], hosts: tuple[str, ...]) -> str | None:
-    """Return why a request comes from another web site, or None.
+    """Return why a request counts as one from another web site, or None.
 
-    A page of the internet that has its name lead to this machine (DNS rebinding) sends that name
-    as Host; an address in digits, or a name of this machine, cannot be taken from it.
+    A web site whose name resolves to this machine (DNS rebinding) sends that name as Host. It
+    cannot send a numeric address, or a name of this machine.
 
     Args:
         headers: The request's headers, by lower-case name.
@@ -142,8 +144,16 @@ def foreign(headers: Mapping[str, str], hosts: tuple[str, ...]) -> str | None:
 
 
 def is_plain_name(text: str) -> bool:
-    """Whether a client's text names something, and leads nowhere as a path."""
+    """Return whether a client's text is a plain name, and not a path."""
     return text == "" or (_PLAIN.fullmatch(text) is not None and not text.startswith("."))
+
+
+def leads_out(path: str) -> bool:
+    """Return whether a path, decoded once, could lead to other parts of a PACS.
+
+    MONAI Label passes it on to an HTTP client that decodes it again and resolves dots in it.
+    """
+    return re.search(r"[%\\]|(^|/)\.{1,2}(/|$)", path) is not None
 
 
 def _is_address(name: str) -> bool:
@@ -165,7 +175,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _let_in(request: Request, token: str) -> Response:
-    """Give a browser the token as a cookie, and take it out of the address."""
+    """Give a browser the token as a cookie, and remove it from the address."""
     answer = RedirectResponse(request.url.path, 303)
     answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
     return answer
@@ -176,7 +186,7 @@ def _told(status: int, reason: str) -> Response:
 
 
 def _meaning(error: Exception | None) -> tuple[int, str]:
-    """Status and sentence of an error that MONAI Label answers with a bare 500."""
+    """Return status and message for an error that MONAI Label answers with a bare 500."""
     if type(error).__name__ in ("ImageNotFoundException", "LabelNotFoundException"):
         return 404, "no such image or label in the datastore"
     if isinstance(error, json.JSONDecodeError):
@@ -184,8 +194,8 @@ def _meaning(error: Exception | None) -> tuple[int, str]:
     if isinstance(error, (MonaiDentalError, ValueError)):
         return 400, str(error)
     if isinstance(error, FileNotFoundError):
-        return 404, "what this needs is not on this server"
-    text: Any = getattr(error, "msg", None)  # MONAILabelException: a sentence of its own
+        return 404, "a file that this needs is not on this server"
+    text: Any = getattr(error, "msg", None)  # MONAILabelException has its own message
     if isinstance(text, str) and text:
         return 404, text
-    return 500, "an error that nobody foresaw" if error is None else unforeseen(error)
+    return 500, "an unforeseen error" if error is None else unforeseen(error)

@@ -1,4 +1,4 @@
-"""A bundle as the server offers it: as it came, or as a training has left it."""
+"""A bundle as the server offers it: the original, or its version after a training."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from monai_dental.bundle.find import find_bundle, read_metadata, shipped_bundles
 from monai_dental.errors import BundleError
 
 _WEIGHTS = Path("models", "model.pt")
-_ORIGIN = "adapted_from"  # a file in the folder of what was trained
+_ORIGIN = "adapted_from"  # a file in the folder of the trained bundle
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle under the name that clients know it by.
+    """A bundle under the name that clients use.
 
     Attributes:
-        name: "unet" for instance.
-        original: The bundle's folder, which is never written to.
-        trained: Folder of the bundle that trainings make of it; need not exist.
+        name: For example "unet".
+        original: The bundle's folder, which is never changed.
+        trained: Folder of the bundle that trainings make from it; may not exist.
     """
 
     name: str
@@ -34,21 +34,21 @@ class Model:
         return self.trained if self.trained.is_dir() else self.original
 
     def check_origin(self) -> None:
-        """Check that what a training has left was made of this bundle, not of a namesake.
+        """Check that the trained bundle was made from this bundle, not from one of the same name.
 
         Raises:
-            BundleError: It was made of a bundle in another folder.
+            BundleError: It was made from a bundle in another folder.
         """
         note = self.trained / _ORIGIN
         origin = note.read_text("utf-8") if note.is_file() else str(self.original)
         if origin != str(self.original):
             raise BundleError(
                 f"{self.trained}: adapted from {origin}, not from {self.original}; rename one of "
-                "the two bundles, or remove what was adapted"
+                "the two bundles, or remove the adapted one"
             )
 
     def note_origin(self, folder: Path) -> None:
-        """Tell in a bundle that a training has made which one it was made of."""
+        """Record in a trained bundle which bundle it was made from."""
         (folder / _ORIGIN).write_text(str(self.original), encoding="utf-8")
 
     @property
@@ -58,7 +58,7 @@ class Model:
 
     @property
     def weights(self) -> Path:
-        """The file of its weights; need not exist."""
+        """The file of its weights; may not exist."""
         return self.folder / _WEIGHTS
 
     @property
@@ -68,7 +68,7 @@ class Model:
 
     @property
     def variants(self) -> list[str]:
-        """Names of its inference configs: "network", and those of the others ("median")."""
+        """Names of its inference configs: "network", and others such as "median"."""
         names = [path.stem for path in (self.folder / "configs").glob("inference_*.json")]
         return ["network", *sorted(name.removeprefix("inference_") for name in names)]
 
@@ -87,19 +87,19 @@ def find_models(names: str | None, trained_dir: Path) -> dict[str, Model]:
     """Return the models to offer, by name.
 
     Args:
-        names: Bundles as `find_bundle` takes them, with commas between; None for all that come
+        names: Bundles as `find_bundle` takes them, separated by commas; None for all that come
             with the package.
-        trained_dir: Folder for what trainings make, a folder for each model.
+        trained_dir: Folder for trained bundles, with a subfolder for each model.
 
     Raises:
-        BundleError: There is no such bundle, two have one name, or what was trained under a name
-            was made of another bundle.
+        BundleError: There is no such bundle, two have the same name, or the trained bundle of that
+            name was made from another bundle.
     """
     wanted = [name.strip() for name in names.split(",")] if names else shipped_bundles()
     models: dict[str, Model] = {}
     for name in wanted:
         bundle = find_bundle(name)
-        short = Path(os.path.abspath(name)).name  # of "." and "x/.." too; not of a link's target
+        short = Path(os.path.abspath(name)).name  # resolves "." and "x/..", but no links
         if short in models and models[short].original != bundle:
             raise BundleError(
                 f"{bundle} and {models[short].original}: both are called {short}; rename a folder"

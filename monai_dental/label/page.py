@@ -1,4 +1,4 @@
-"""The page of `serve` on MONAI Label's server: its images are those of the datastore."""
+"""The page of `serve` on MONAI Label's server, with the images of the datastore."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _TAG = "original"
 class LabelPage:
     """An ASGI app that shows and denoises the images of a datastore.
 
-    It starts its worker processes when somebody first opens it.
+    It starts its worker processes when the page is first opened.
 
     Args:
-        datastore: Where the images are, and where results are kept.
-        model: What denoises.
+        datastore: The datastore of images and results.
+        model: The model that denoises.
     """
 
     def __init__(self, datastore: Datastore, model: Model) -> None:
@@ -65,7 +65,7 @@ class LabelPage:
         await self._desk.start()
 
     async def _list(self) -> None:
-        """List what the datastore has got since the page was last opened."""
+        """List the images that are new in the datastore since the page was last opened."""
         assert self._desk is not None
         found = await asyncio.to_thread(self._datastore.list_images)
         for image_id in sorted(set(found) - self._listed):
@@ -77,12 +77,12 @@ class LabelPage:
             try:
                 path = Path(self._datastore.get_image_uri(image_id))
             except ImageNotFoundException as error:
-                raise DatasetError(f"{image_id}: the datastore has it no more") from error
+                raise DatasetError(f"{image_id}: it is no longer in the datastore") from error
             return sorted(path.iterdir()) if path.is_dir() else [path]
 
         return fetch
 
     def _keep(self, image: Image, path: Path) -> str:
-        """Let the datastore keep a result."""
+        """Store a result in the datastore."""
         kept: str = self._datastore.save_label(image.source, str(path), _TAG, {})
         return kept

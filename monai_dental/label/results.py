@@ -1,4 +1,4 @@
-"""Denoised radiographs as the files that clients get."""
+"""Denoised radiographs as files for clients."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ NRRD = ".nrrd"
 def write_result(
     radiographs: Sequence[Radiograph], derivation: Derivation, suffix: str | None = None
 ) -> Path:
-    """Write what a client gets into a new temporary file.
+    """Write a result for a client to a new temporary file.
 
     Args:
         radiographs: The denoised images, read from files: one, or those of a series.
         derivation: How they were made, for DICOM.
-        suffix: Ending of the file: ".nrrd", or another ending of the source's format; None for the
-            source's own.
+        suffix: File extension: ".nrrd", or one of the source's format; None for the source's own.
 
     Returns:
-        The file; of several images a ZIP of their files.
+        The file; for several images, a ZIP of their files.
 
     Raises:
-        ValueError: The source's format does not have such an ending.
-        CorruptImageError: ITK, which tells where in space an NRRD lies, cannot read the source.
+        ValueError: The source's format does not have such an extension.
+        CorruptImageError: ITK, which provides the geometry of an NRRD, cannot read the source.
     """
     suffixes = [checked_suffix(radiograph, suffix) for radiograph in radiographs]
     if len(radiographs) == 1:
@@ -52,14 +51,14 @@ def write_result(
 
 
 def checked_suffix(radiograph: Radiograph, suffix: str | None) -> str:
-    """Return the ending of a result's file.
+    """Return the extension of a result's file.
 
     Args:
         radiograph: The source.
-        suffix: As of `write_result`.
+        suffix: As for `write_result`.
 
     Raises:
-        ValueError: The source's format does not have such an ending.
+        ValueError: The source's format does not have such an extension.
     """
     known = FORMAT_SUFFIXES[radiograph.image_format]
     if suffix is None:
@@ -83,7 +82,7 @@ def _write(radiograph: Radiograph, path: Path, derivation: Derivation) -> None:
 
 
 def _write_nrrd(radiograph: Radiograph, path: Path) -> None:
-    """Write the stored values, small = black, where ITK, and so 3D Slicer, places the source."""
+    """Write the stored values, small = black, with the geometry of the source as ITK reads it."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(radiograph.source))
     try:

@@ -1,4 +1,4 @@
-"""What a client can ask the server for: a denoised image, and weights adapted to its images."""
+"""Tasks of the server: denoise an image, and adapt a bundle to the server's images."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _LOGGER = logging.getLogger(__name__)
 
 
 OPTIONS = ("strength", "variant", "device", "result_extension", "save_label")
-"""What a request may ask of `DenoiseTask`."""
+"""Options of `DenoiseTask` in a request."""
 
 
 class DenoiseTask(InferTask):
-    """Denoises one image, exactly as `monai-dental denoise` does.
+    """Denoising of one image, exactly as `monai-dental denoise` does it.
 
-    Its type is "others": a client that takes results for label maps would round them to 8 bits.
+    Its type is "others": clients that treat results as label maps would round them to 8 bits.
 
     Args:
         model: The bundle.
@@ -60,19 +60,19 @@ class DenoiseTask(InferTask):
         return str(self._model.weights) if self.is_valid() or not validate else None
 
     def info(self) -> dict[str, Any]:
-        """Return what /info/ says of the model."""
+        """Return the model's entry in /info/."""
         return {**super().info(), "version": self._model.metadata["version"]}
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Denoise the image of a request.
 
         Args:
-            request: `image`, a file or a folder of the files of a series; `strength`, `variant`,
-                `device` and `result_extension` where the client gives them. A `result_dtype` is
-                not heeded: results keep the bit depth of the source.
+            request: `image`, a file or a folder with the files of a series; optionally `strength`,
+                `variant`, `device` and `result_extension`. `result_dtype` is ignored: results keep
+                the bit depth of the source.
 
         Returns:
-            A temporary file with the result, and what was done.
+            A temporary file with the result, and a record of what was done.
 
         Raises:
             MonaiDentalError: The image or the weights cannot be read.
@@ -89,7 +89,7 @@ class DenoiseTask(InferTask):
             denoised = []
             for file in files:
                 radiograph = read_radiograph(file)
-                checked_suffix(radiograph, suffix)  # before what takes long
+                checked_suffix(radiograph, suffix)  # before the slow part
                 pixels = denoiser.denoise(radiograph.pixels, strength)
                 denoised.append(radiograph.with_pixels(pixels))
         derivation = denoiser.derivation_at(strength)
@@ -103,7 +103,7 @@ class DenoiseTask(InferTask):
         }
 
     def _denoiser(self, variant: str, device: str) -> Denoiser:
-        """Return the denoiser of the weights that are there now."""
+        """Return a denoiser with the current weights."""
         config_name = self._model.config_name(variant)
         require_weights(str(self._model.weights))
         status = self._model.weights.stat()
@@ -116,10 +116,10 @@ class DenoiseTask(InferTask):
 
 
 class AdaptTask(TrainTask):
-    """Fine-tunes a bundle on the noisy images of the datastore; the next inference uses the result.
+    """Fine-tuning of a bundle on the datastore's noisy images, for use by the next inference.
 
-    The result is kept only where it does better on images set aside, and never replaces the
-    original: it is a bundle of its own in the app's folder, as is the one before it.
+    The result is kept only if it is better on images set aside for validation. It never replaces
+    the original: it is a separate bundle in the app's folder, and so is the previous result.
 
     Args:
         model: A bundle that can be adapted.
@@ -136,14 +136,14 @@ class AdaptTask(TrainTask):
         return {"max_epochs": self._max_epochs}
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Train; MONAI Label calls this in a process of its own.
+        """Train; MONAI Label calls this in a separate process.
 
         Args:
-            request: `max_epochs` where the client gives it.
-            datastore: Where the images are.
+            request: Optionally `max_epochs`.
+            datastore: The datastore of images.
 
         Returns:
-            The losses before and after, and how many images.
+            The losses before and after, and the number of images.
 
         Raises:
             MonaiDentalError: There are too few images, or one of the bundles cannot be used.
@@ -168,13 +168,13 @@ class AdaptTask(TrainTask):
             self._model.note_origin(fresh)
             _replace(trained, fresh)
         else:
-            _LOGGER.info("no epoch did better; the weights stay as they are")
+            _LOGGER.info("no epoch improved on the weights; they are kept")
             shutil.rmtree(fresh)
         return dataclasses.asdict(result)
 
 
 def _replace(folder: Path, fresh: Path) -> None:
-    """Put a new folder in the place of one, which is kept as NAME.previous."""
+    """Replace a folder by a new one, and keep the old one as NAME.previous."""
     previous = folder.with_name(f"{folder.name}.previous")
     if folder.is_dir():
         shutil.rmtree(previous, ignore_errors=True)
@@ -183,12 +183,12 @@ def _replace(folder: Path, fresh: Path) -> None:
 
 
 def _first(value: Any) -> str:
-    """Return what a client chose; one that chose nothing sends the whole list back."""
+    """Return a client's choice; a client that made no choice sends back the whole list."""
     return str(value[0] if isinstance(value, list) else value)
 
 
 def _checked_device(value: Any) -> str:
-    """Return the device of a request; a GPU that is not there is not replaced in silence."""
+    """Return the device of a request; refuse a missing GPU, which MONAI Label would replace."""
     name = None if value in (None, "", []) else _first(value)
     if name is not None and name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device is {name!r}; this server has no GPU; need cpu")

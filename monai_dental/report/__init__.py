@@ -1,4 +1,4 @@
-"""A report for people: originals beside what denoising made of them, as web pages."""
+"""A report for human readers: web pages with originals beside their denoised images."""
 
 from monai_dental.report.compare import Comparison, Figures, compare
 from monai_dental.report.entry import Entry

@@ -25,17 +25,17 @@ _SSIM_WINDOW = 11
 class Figures:
     """The figures of one pair; intensities are those of the [0, 1] image.
 
-    A figure is None where it has no value: a constant residual correlates with nothing, an image
-    may be too small, and without a reference there are no PSNR and SSIM.
+    A figure is None if it is undefined: for the correlation of a constant residual, for an image
+    that is too small, and for PSNR and SSIM without a reference.
 
     Attributes:
         sigma_before: Estimated standard deviation of the original's noise.
         sigma_after: The same of the denoised image.
-        residual_std: Standard deviation of the residual, original less denoised.
-        residual_lag1: Correlation of the residual with itself one pixel on, the mean of both
-            directions: near 0 for white noise, that of the detector's noise for correlated noise.
+        residual_std: Standard deviation of the residual, original minus denoised.
+        residual_lag1: Autocorrelation of the residual at a shift of one pixel, the mean of both
+            directions: near 0 for white noise; for correlated noise, that of the detector's noise.
         residual_edges: Correlation of the residual's absolute value with the edge magnitude of the
-            denoised image: large where edges are taken away together with the noise.
+            denoised image: large if edges are removed together with the noise.
         psnr_before: PSNR of the original against the reference in dB, data range 1.
         psnr_after: The same of the denoised image.
         ssim_before: SSIM of the original against the reference, data range 1.
@@ -59,8 +59,8 @@ class Comparison:
 
     Attributes:
         figures: The figures.
-        residual: Original less denoised, (H, W).
-        noise_map: Standard deviation of the original's noise at each pixel, (H, W); None where the
+        residual: Original minus denoised, (H, W).
+        noise_map: Standard deviation of the original's noise at each pixel, (H, W); None if the
             image is too small for an estimate.
     """
 
@@ -72,11 +72,11 @@ class Comparison:
 def compare(
     original: PixelArray, denoised: PixelArray, reference: PixelArray | None = None
 ) -> Comparison:
-    """Compare a denoised image with its original, and both with a reference where there is one.
+    """Compare a denoised image with its original, and both with a reference if there is one.
 
     Args:
         original: The noisy image, (H, W), 0 = black and 1 = white as displayed.
-        denoised: What denoising made of it, the same shape.
+        denoised: The denoised image, the same shape.
         reference: The image without noise, the same shape.
 
     Returns:
@@ -121,10 +121,10 @@ def sigma_map(image: PixelArray) -> PixelArray | None:
 
 
 def lag1_autocorrelation(residual: PixelArray) -> float | None:
-    """Return the correlation of an image, (H, W), with itself one pixel on.
+    """Return the autocorrelation of an image, (H, W), at a shift of one pixel.
 
     Args:
-        residual: The image; its mean is taken out.
+        residual: The image; its mean is subtracted.
 
     Returns:
         Mean of the horizontal and the vertical correlation; None for an image that is constant or
@@ -155,7 +155,7 @@ def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float 
     a = one - one.mean(dtype=np.float64)
     b = other - other.mean(dtype=np.float64)
     power = float(np.square(a).mean(dtype=np.float64)) * float(np.square(b).mean(dtype=np.float64))
-    if not power > 1e-24:  # less than the rounding of float32 pixels
+    if not power > 1e-24:  # below the rounding error of float32 pixels
         return None
     return float((a * b).mean(dtype=np.float64)) / math.sqrt(power)
 

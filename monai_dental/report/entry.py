@@ -1,4 +1,4 @@
-"""What a report says of one image."""
+"""The entry of one image in a report."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Entry:
 
     Attributes:
         path: The original.
-        number: Its place in the report, from 1.
-        page: The page that it is on, from 1.
-        name: How the report calls it: its path below the source, or a digest of that.
-        figures: Its figures; None where it could not be compared.
-        reason: Why it could not be compared; None where it could.
-        notes: What a reader of the figures should know.
+        number: Its number in the report, from 1.
+        page: The number of its page, from 1.
+        name: Its name in the report: its path below the source, or a digest of that.
+        figures: Its figures; None if it could not be compared.
+        reason: Why it could not be compared; None if it was.
+        notes: Notes for a reader of the figures.
     """
 
     path: Path
@@ -32,13 +32,13 @@ class Entry:
 
     @property
     def lacks_reference(self) -> bool:
-        """Whether it could be compared, but with no reference."""
+        """Whether it was compared without a reference."""
         return self.figures is not None and self.figures.psnr_after is None
 
     def with_figures(self, figures: Figures, notes: tuple[str, ...]) -> Entry:
-        """The entry of an image that could be compared."""
+        """Return the entry with figures, for an image that could be compared."""
         return replace(self, figures=figures, notes=notes)
 
     def with_reason(self, reason: str) -> Entry:
-        """The entry of an image that could not be compared."""
+        """Return the entry with a reason, for an image that could not be compared."""
         return replace(self, reason=reason)

@@ -1,9 +1,10 @@
-"""The text of a report's pages. Whatever comes from outside is escaped here."""
+"""The HTML of a report's pages. All external text is escaped here."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -15,8 +16,11 @@ import monai_dental
 from monai_dental.report.compare import Figures
 from monai_dental.report.entry import Entry
 from monai_dental.report.pictures import Display, Pictures
+from monai_dental.viewer import assets
 
 _CUT = "<!-- images -->"
+_MODULES = ("viewer.js", "details.js", "theme.js", "words.js")
+_WIDE = 1.25  # width to height above which before and after are printed one above the other
 _NONE = '<td class="none">–</td>'
 
 
@@ -26,12 +30,12 @@ def page_name(page: int) -> str:
 
 
 def page_head(page: int, pages: int) -> str:
-    """Return a page down to its first image; `page_foot` has the rest."""
+    """Return the HTML of a page before its first image; `page_foot` returns the end."""
     return _frame(page, pages)[0]
 
 
 def page_foot(page: int, pages: int) -> str:
-    """Return what follows the last image of a page."""
+    """Return the HTML of a page after its last image."""
     return _frame(page, pages)[1]
 
 
@@ -39,8 +43,8 @@ def article(entry: Entry, pictures: Pictures | None) -> str:
     """Return the HTML of one image.
 
     Args:
-        entry: What is said of it.
-        pictures: What is shown of it; without, the reason stands in its place.
+        entry: Its entry.
+        pictures: Its pictures; None to show the entry's reason instead.
     """
     if pictures is None or entry.figures is None:
         return _fill(
@@ -51,7 +55,6 @@ def article(entry: Entry, pictures: Pictures | None) -> str:
         )
     display = pictures.display
     notes = [*entry.notes, *_display_notes(pictures)]
-    hidden = "" if pictures.noise else "hidden"
     return _fill(
         "image.html",
         number=entry.number,
@@ -60,17 +63,15 @@ def article(entry: Entry, pictures: Pictures | None) -> str:
         notes="".join(f'<p class="note">{escape(_sentence(note))}</p>' for note in notes),
         width=display.columns,
         height=display.rows,
-        middle=display.rows // 2,
-        last_row=display.rows - 1,
-        black=f"{display.black:.6g}",
-        white=f"{display.white:.6g}",
+        shape="wide" if display.columns > _WIDE * display.rows else "upright",
+        middle=display.rows // 2 + 1,
         before=pictures.before,
         after=pictures.after,
-        residual=pictures.residual,
-        residual_scale=f"{pictures.residual_scale:.3g}",
-        noise=f'src="{pictures.noise}"' if pictures.noise else "",
-        noise_hidden=hidden,
-        noise_scale=f"{pictures.noise_scale:.3g}",
+        info=_json(pictures.info),
+        planes="".join(
+            f'<script type="text/plain" data-plane="{name}">{text}</script>'
+            for name, text in pictures.planes.items()
+        ),
         histogram=pictures.histogram,
         range_low=_tick(display.black),
         range_high=_tick(display.white),
@@ -83,7 +84,7 @@ def overview(entries: Sequence[Entry], total: int) -> Iterator[str]:
 
     Args:
         entries: All images of the report.
-        total: How many images there are, of which these may be a sample.
+        total: Total number of images, of which these may be a sample.
     """
     has_reference = any(e.figures is not None and e.figures.psnr_after is not None for e in entries)
     yield _fill(
@@ -157,7 +158,7 @@ def _cell(value: float | None, form: str) -> str:
     if value is None:
         return _NONE
     if 0 < value < 0.001 and form == ".4f":
-        form = "#.2g"  # 12 bits in 16 make small figures
+        form = "#.2g"  # 12 bits stored in 16 give small figures
     text = "∞" if math.isinf(value) else format(value, form)
     if text.strip("+-0.") == "":
         text = text.lstrip("+-")
@@ -168,7 +169,7 @@ def _display_notes(pictures: Pictures) -> Iterator[str]:
     display: Display = pictures.display
     if display.is_stretched:
         yield (
-            f"Shown from intensity {_tick(display.black)} (black) to {_tick(display.white)} "
+            f"Printed from intensity {_tick(display.black)} (black) to {_tick(display.white)} "
             "(white), as the image uses little of the range from 0 to 1"
         )
     if display.is_reduced:
@@ -207,7 +208,8 @@ def _sentence(text: str) -> str:
 
 
 def _frame(page: int, pages: int) -> tuple[str, str]:
-    style, script = _data("page.css"), _data("page.js")
+    style = assets.style() + _data("page.css")
+    script = assets.single_script(*_MODULES) + _data("page.js")
     text = _fill(
         "page.html",
         title="Denoising report" + (f", page {page} of {pages}" if pages > 1 else ""),
@@ -215,6 +217,7 @@ def _frame(page: int, pages: int) -> tuple[str, str]:
         style_hash=_csp_hash(style),
         script=script,
         script_hash=_csp_hash(script),
+        words=_json(assets.languages()["en"]),
         navigation=_navigation(page, pages),
         version=monai_dental.__version__,
     )
@@ -234,6 +237,10 @@ def _navigation(page: int, pages: int) -> str:
         links.append(f'<a href="{page_name(number)}"{current}>{number}</a>')
         last = number
     return f'<nav aria-label="Pages">Page {" ".join(links)}</nav>'
+
+
+def _json(value: object) -> str:
+    return json.dumps(value).replace("<", "\\u003c")  # so that no text can close the element
 
 
 def _csp_hash(text: str) -> str:

@@ -1,17 +1,19 @@
-"""Reading an original and its result, so that equal pixels mean equal stored values."""
+"""Read an original and its result on the same scale: equal pixels are equal stored values."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from monai_dental.batch.source import Instance
 from monai_dental.errors import DatasetError, MonaiDentalError
 from monai_dental.formats import read_radiograph
-from monai_dental.radiograph import PixelArray, Radiograph
+from monai_dental.radiograph import PixelArray, Radiograph, StoredArray
+from monai_dental.viewer.pixels import describe, grey_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,38 +22,43 @@ class Pair:
 
     Attributes:
         original: The original, (H, W).
-        denoised: Its result, the same shape.
-        reference: The image without noise, the same shape, where there is one.
-        notes: What a reader of the figures should know, a sentence each; no file names.
+        denoised: The result, the same shape.
+        greys: Both as grey values (`viewer.pixels.grey_values`) on the original's scale.
+        info: Properties of the original for the viewer (`viewer.pixels.describe`).
+        reference: The image without noise, the same shape, or None.
+        notes: Notes for a reader of the figures, a sentence each, without file names.
     """
 
     original: PixelArray = field(repr=False)
     denoised: PixelArray = field(repr=False)
+    greys: tuple[StoredArray, StoredArray] = field(repr=False)
+    info: dict[str, Any]
     reference: PixelArray | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
 
 def read_pair(instance: Instance, denoised_dir: Path, reference_dir: Path | None = None) -> Pair:
-    """Read an original, its result, and its reference where there is one.
+    """Read an original, its result, and its reference if there is one.
 
-    Of several frames the middle one is taken. A reference that is missing or does not fit is left
+    Of several frames, the middle one is used. A reference that is missing or does not fit is left
     out, with a note.
 
     Args:
-        instance: The original, its name in the other folders, and its result's where it differs.
+        instance: The original, its name in the other folders, and its result's name if that
+            differs.
         denoised_dir: Folder of the results.
         reference_dir: Folder of clean images.
 
     Raises:
         MonaiDentalError: The original or the result is missing, unreadable, or does not fit. The
-            message holds no path.
+            message contains no path.
     """
     notes: list[str] = []
     original = _read(instance.path, "original", notes)
     denoised = _read(denoised_dir / (instance.result or instance.name), "result", notes)
     _check_shape(denoised, original, "result")
     if not is_same_scale(denoised, original):
-        notes.append("The result stores its values in another way: both are shown as they say.")
+        notes.append("The result stores its values differently: each is shown on its own scale.")
     if original.frames > 1:
         notes.append(f"Frame {original.frames // 2 + 1} of {original.frames}: the middle one.")
     reference = None
@@ -62,12 +69,18 @@ def read_pair(instance: Instance, denoised_dir: Path, reference_dir: Path | None
             reference = _middle_frame(clean, original)
         except MonaiDentalError as error:
             notes.append(f"No PSNR and SSIM: {error}.")
-    frame = _middle_frame(original, original)
-    return Pair(frame, _middle_frame(denoised, original), reference, tuple(notes))
+    return Pair(
+        _middle_frame(original, original),
+        _middle_frame(denoised, original),
+        _grey_frames(original, denoised),
+        describe(original),
+        reference,
+        tuple(notes),
+    )
 
 
 def is_same_scale(radiograph: Radiograph, original: Radiograph) -> bool:
-    """Whether the stored values of two radiographs mean the same."""
+    """Return whether the stored values of two radiographs have the same meaning."""
     one, other = radiograph.encoding, original.encoding
     return (
         (one.dtype, one.bits_stored, one.zero > one.one, one.table)
@@ -76,7 +89,7 @@ def is_same_scale(radiograph: Radiograph, original: Radiograph) -> bool:
 
 
 def _middle_frame(radiograph: Radiograph, original: Radiograph) -> PixelArray:
-    """One frame in the scale of the original: formats without a fixed range have one per file."""
+    """Return the middle frame on the original's scale, as some formats have a range per file."""
     values = radiograph.pixels
     stored = radiograph.stored
     is_rescaled = stored is not None and stored.shape == values.shape
@@ -84,11 +97,19 @@ def _middle_frame(radiograph: Radiograph, original: Radiograph) -> PixelArray:
         frame = original.encoding.decode(stored if stored.ndim == 2 else stored[len(stored) // 2])
     else:
         frame = values if values.ndim == 2 else values[len(values) // 2]
-    return np.array(frame, np.float32, order="C")  # a copy: the other frames can go
+    return np.array(frame, np.float32, order="C")  # a copy, to free the other frames
+
+
+def _grey_frames(original: Radiograph, denoised: Radiograph) -> tuple[StoredArray, StoredArray]:
+    """Return the middle frames as grey values on the original's scale."""
+    if not is_same_scale(denoised, original):
+        denoised = original.with_pixels(denoised.pixels)
+    before, after = (grey_values(each)[original.frames // 2] for each in (original, denoised))
+    return before, after
 
 
 def _read(path: Path, role: str, notes: list[str]) -> Radiograph:
-    """Read a file; what its format's reader warns of, such as colour, becomes a note."""
+    """Read a file, adding the reader's warnings, such as colour, to the notes."""
     if not path.is_file():
         raise DatasetError(f"there is no {role} of this name")
     with warnings.catch_warnings(record=True) as caught:

@@ -1,73 +1,80 @@
-"""Pictures and drawings for a page: PNG as data URIs, a histogram as SVG."""
+"""Pictures of a page: grey values for the viewer, small PNGs for print, and an SVG histogram."""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dental.radiograph import PixelArray
+from monai_dental.radiograph import PixelArray, StoredArray
 from monai_dental.report.compare import Comparison
 from monai_dental.report.pairs import Pair
+from monai_dental.viewer.pixels import packed
 
 LONGEST_SIDE = 3200
-"""Pixels; larger images are shown smaller. Panoramic radiographs have up to about 3000."""
+"""Pixels; larger images are reduced. Panoramic radiographs have up to about 3000."""
+
+PRINTED_SIDE = 1600
+"""Pixels; 200 to the inch on A4."""
 
 HISTOGRAM_BINS = 128
 _HISTOGRAM_SIZE = 512, 120
 _NOISE_SIDE = 1000  # a noise map is smooth
-_SMALLEST_RANGE = 0.4  # of [0, 1]; what has less is shown with more contrast
-_PAPER, _INK = (251, 250, 247), (11, 79, 92)  # red, green, blue; as in page.css
+_SMALLEST_RANGE = 0.4  # of [0, 1]; images with less are shown with more contrast
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a page shows of one pair; pictures are data URIs.
+    """The pictures of one pair on a page.
 
     Attributes:
         display: How the pixels are shown.
         rows: Rows of the image itself.
         columns: Columns of the image itself.
-        before: The original.
-        after: The denoised image.
-        residual: Original less denoised.
-        residual_scale: Residual that is shown white; its negative is black.
-        noise: The noise map; None where there is none.
-        noise_scale: Standard deviation in the colour of ink.
+        info: Properties of the image for the viewer; JSON.
+        planes: "before", "after" and, if there is one, "noise", as returned by `packed`.
+        before: The original as a data URI, for print.
+        after: The denoised image as a data URI, for print.
         histogram: SVG of both histograms.
     """
 
     display: Display
     rows: int
     columns: int
-    before: str
-    after: str
-    residual: str
-    residual_scale: float
-    noise: str | None
-    noise_scale: float
-    histogram: str
+    info: dict[str, Any]
+    planes: dict[str, str] = field(repr=False)
+    before: str = field(repr=False)
+    after: str = field(repr=False)
+    histogram: str = field(repr=False)
 
 
 def pair_pictures(pair: Pair, comparison: Comparison) -> Pictures:
-    """Return what a page shows of one pair."""
+    """Return the pictures of one pair on a page."""
     display = Display.fit(pair.original)
-    scale = residual_scale(comparison.residual)
-    noise_map = comparison.noise_map
-    noise_scale = 0.0 if noise_map is None else float(noise_map.max())
+    size = display.columns, display.rows
+    before, after = (packed(_resize(each, size)) for each in pair.greys)
+    info, planes = {**pair.info, "frames": 1}, {"before": before, "after": after}
+    info |= {"rows": display.rows, "columns": display.columns}
+    if info["spacing"] is not None:
+        info["spacing"] = [each / display.share for each in info["spacing"]]
+    # The labels of the file's windows are free text, which could contain anything.
+    info["windows"] = [{**each, "label": ""} for each in info["windows"]]
+    if comparison.noise_map is not None:
+        levels, scale = noise_levels(comparison.noise_map)
+        planes["noise"] = packed(levels)
+        info["noise"] = {"rows": levels.shape[0], "columns": levels.shape[1], "scale": scale}
     return Pictures(
         display=display,
         rows=pair.original.shape[0],
         columns=pair.original.shape[1],
-        before=grey_picture(pair.original, display),
-        after=grey_picture(pair.denoised, display),
-        residual=residual_picture(comparison.residual, scale, display),
-        residual_scale=scale,
-        noise=None if noise_map is None else noise_picture(noise_map, noise_scale, display),
-        noise_scale=noise_scale,
+        info=info,
+        planes=planes,
+        before=printed_picture(pair.original, display),
+        after=printed_picture(pair.denoised, display),
         histogram=histogram_drawing(pair.original, pair.denoised, display),
     )
 
@@ -77,8 +84,8 @@ class Display:
     """How the pixels of one pair are shown.
 
     Attributes:
-        black: Intensity shown black.
-        white: Intensity shown white.
+        black: Intensity printed black.
+        white: Intensity printed white.
         rows: Rows shown.
         columns: Columns shown.
         share: Size shown relative to the image's own, at most 1.
@@ -92,9 +99,9 @@ class Display:
 
     @classmethod
     def fit(cls, image: PixelArray) -> Display:
-        """Return how an image, (H, W), is shown: from 0 to 1, unless it uses little of that.
+        """Return how to show an image, (H, W): from 0 to 1, unless it uses little of that range.
 
-        Many formats store 12 bits in 16, which would all be black.
+        Many files store 12 bits in 16, which would look black.
         """
         rows, columns = image.shape
         share = min(1.0, LONGEST_SIDE / max(rows, columns))
@@ -107,45 +114,35 @@ class Display:
 
     @property
     def is_stretched(self) -> bool:
-        """Whether not the whole range from 0 to 1 is shown."""
+        """Whether less than the whole range from 0 to 1 is printed."""
         return (self.black, self.white) != (0.0, 1.0)
 
     @property
     def is_reduced(self) -> bool:
-        """Whether it is shown smaller than it is."""
+        """Whether the image is shown at reduced size."""
         return self.share < 1
 
 
-def grey_picture(image: PixelArray, display: Display) -> str:
-    """Return an image, (H, W), as the data URI of a grey 8-bit PNG."""
-    shown = _resize(image, (display.columns, display.rows))
-    return _png(_to_8_bits((shown - display.black) / (display.white - display.black)))
+def printed_picture(image: PixelArray, display: Display) -> str:
+    """Return an image, (H, W), as the data URI of a grey 8-bit PNG for print."""
+    shown = _resize(image, _within(PRINTED_SIDE, display.rows, display.columns))
+    level = (shown - display.black) / (display.white - display.black)
+    _, encoded = cv2.imencode(".png", np.rint(np.clip(level, 0, 1) * 255).astype(np.uint8))
+    return f"data:image/png;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
-def residual_scale(residual: PixelArray) -> float:
-    """Return the intensity of a residual that is shown white; its negative is shown black."""
-    return max(float(np.quantile(np.abs(residual), 0.998)), 1e-4)
-
-
-def residual_picture(residual: PixelArray, scale: float, display: Display) -> str:
-    """Return a residual, (H, W), as a data URI: -scale black, 0 grey, scale white."""
-    shown = _resize(residual, (display.columns, display.rows))
-    return _png(_to_8_bits(128 / 255 + shown * (127 / 255 / scale)))
-
-
-def noise_picture(noise_map: PixelArray, scale: float, display: Display) -> str:
-    """Return a noise map, (H, W), as a data URI: 0 the colour of paper, scale that of ink."""
-    share = min(1.0, _NOISE_SIDE / max(display.rows, display.columns))
-    size = max(1, round(display.columns * share)), max(1, round(display.rows * share))
-    level = np.clip(_resize(noise_map, size) / (scale or 1), 0, 1)[..., None]
-    colour = np.asarray(_PAPER[::-1]) * (1 - level) + np.asarray(_INK[::-1]) * level
-    return _png(np.rint(colour).astype(np.uint8))
+def noise_levels(noise_map: PixelArray) -> tuple[NDArray[np.uint8], float]:
+    """Return a noise map, (H, W), in 255 steps, and the standard deviation that 255 represents."""
+    small = _resize(noise_map, _within(_NOISE_SIDE, *noise_map.shape))
+    scale = float(small.max()) or 1.0
+    return np.rint(small / scale * 255).astype(np.uint8), scale
 
 
 def histogram_drawing(original: PixelArray, denoised: PixelArray, display: Display) -> str:
     """Return the histograms of two images, (H, W), as the outlines of an SVG.
 
-    The height is the square root of the share of pixels: a white border does not hide the rest.
+    Heights are the square root of the share of pixels, so that a white border does not hide the
+    rest.
     """
     width, height = _HISTOGRAM_SIZE
     shares = [np.sqrt(_shares(image, display)) for image in (original, denoised)]
@@ -168,16 +165,14 @@ def _shares(image: PixelArray, display: Display) -> NDArray[np.float64]:
     return np.bincount(bins.ravel(), minlength=HISTOGRAM_BINS) / image.size
 
 
-def _resize(image: PixelArray, size: tuple[int, int]) -> PixelArray:
+def _within(side: int, rows: int, columns: int) -> tuple[int, int]:
+    """Return the size, (columns, rows), at which no side is longer than `side`."""
+    share = min(1.0, side / max(rows, columns))
+    return max(1, round(columns * share)), max(1, round(rows * share))
+
+
+def _resize(image: StoredArray, size: tuple[int, int]) -> StoredArray:
     if image.shape == size[::-1]:
         return image
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _to_8_bits(values: PixelArray) -> NDArray[np.uint8]:
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-
-
-def _png(picture: NDArray[np.uint8]) -> str:
-    _, encoded = cv2.imencode(".png", picture)
-    return f"data:image/png;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+    small = cv2.resize(np.asarray(image, np.float32), size, interpolation=cv2.INTER_AREA)
+    return small if image.dtype.kind == "f" else np.rint(small).astype(image.dtype)

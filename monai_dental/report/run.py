@@ -1,4 +1,4 @@
-"""The loop: read a pair, compare it, write it to its page; one entry for each image."""
+"""Write a report: read each pair, compare it, and write it to its page."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _LATER_PAGE = re.compile(r"page-([0-9]+)\.html")
 
 
 def sample_evenly(instances: Sequence[Instance], count: int | None) -> list[Instance]:
-    """Return some instances, evenly spread over all, the first and the last among them.
+    """Return an evenly spaced sample of instances, including the first and the last.
 
     Args:
         instances: All of them.
-        count: How many; None, or more than there are, for all.
+        count: Size of the sample; None, or more than there are, for all.
     """
     if count is None or count >= len(instances):
         return list(instances)
@@ -50,23 +50,23 @@ def write_report(
     total: int | None = None,
     hash_paths: bool = False,
 ) -> Iterator[Entry]:
-    """Write pages that show originals beside their results.
+    """Write pages that show originals next to their results.
 
-    One pair is in memory at a time. `index.html`, with a table of all images, appears last, when
-    the other pages are complete; later pages of an earlier report are removed.
+    Only one pair is in memory at a time. `index.html`, with a table of all images, is written last,
+    when the other pages are complete. Surplus pages of an earlier report are removed.
 
     Args:
         instances: The originals, at least one.
         denoised_dir: Folder of the results, which have the names of the instances.
-        output_dir: Folder for the pages; it exists.
+        output_dir: Existing folder for the pages.
         reference_dir: Folder of clean images of the same names.
-        page_size: Images on a page.
-        total: How many images there are, where `instances` is a sample of them.
-        hash_paths: Whether a digest stands for each name.
+        page_size: Number of images per page.
+        total: Total number of images, if `instances` is a sample of them.
+        hash_paths: Whether to replace each name by a digest.
 
     Yields:
-        One entry for each image, in order. A bad image does not stop the loop; of an unforeseen
-        error only kind and place are told; see `unforeseen`.
+        One entry for each image, in order. A bad image does not stop the loop. Of an unforeseen
+        error, only its type and location are reported; see `unforeseen`.
 
     Raises:
         OutputError: A page cannot be written.
@@ -103,7 +103,7 @@ def write_report(
 
 
 def shown_name(name: Path, *, is_hashed: bool) -> str:
-    """Return how a report calls an image.
+    """Return the name of an image in a report.
 
     Args:
         name: Path below the source.
@@ -111,7 +111,7 @@ def shown_name(name: Path, *, is_hashed: bool) -> str:
             path, with slashes, in UTF-8.
 
     Returns:
-        The digest, or the path with what is not printable in escapes.
+        The digest, or the path with non-printable characters escaped.
     """
     if is_hashed:
         content = name.as_posix().encode("utf-8", "surrogateescape")
@@ -126,7 +126,7 @@ def _write_entry(
     reference_dir: Path | None,
     stream: BinaryIO,
 ) -> Entry:
-    """Write one image to a page, as an article that says why if it cannot be compared."""
+    """Write one image to a page as an article, with the reason if it cannot be compared."""
     pictures = None
     try:
         pair = read_pair(instance, denoised_dir, reference_dir)
@@ -135,7 +135,7 @@ def _write_entry(
         entry = entry.with_figures(comparison.figures, pair.notes)
     except MonaiDentalError as error:
         entry = entry.with_reason(str(error))
-    except Exception as error:  # noqa: BLE001 - one bad pair does not end the report
+    except Exception as error:  # noqa: BLE001 - a bad pair must not end the report
         entry = entry.with_reason(unforeseen(error))
     stream.write(article(entry, pictures).encode())
     return entry

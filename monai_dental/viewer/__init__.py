@@ -1,1 +1,1 @@
-"""The viewer that report, page and MONAI Label's page share: its files, and what it shows."""
+"""The viewer shared by the report, the page and MONAI Label's page: its files and its data."""

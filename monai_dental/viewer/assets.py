@@ -1,4 +1,4 @@
-"""The viewer's files: one by one for a server, or as one script for a page that stands alone."""
+"""The viewer's files: separate for a server, or as one script for a standalone page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def style() -> str:
 
 
 def languages() -> dict[str, dict[str, str]]:
-    """Return the words of each language, by its tag: one file each."""
+    """Return the words of each language by its tag, from one file each."""
     folder = _FOLDER.joinpath("languages")
     return {
         each.name.removesuffix(".json"): json.loads(each.read_text(encoding="utf-8"))
@@ -45,27 +45,28 @@ def languages() -> dict[str, dict[str, str]]:
 
 
 @cache
-def single_script(entry: str) -> str:
-    """Return a module and all that it imports as one script, for a page without a server.
+def single_script(*entries: str) -> str:
+    """Return modules and all their imports as one script, for a page without a server.
 
-    A browser loads no module from a file's address, so a page that stands alone holds them all in
-    one element. The modules import each other by name alone, from the same folder, and no two of
-    them use one name at their top level.
+    Browsers do not load modules from file URLs, so a standalone page holds them all in one element.
+    The modules import each other only by name, from the same folder, and no two of them share a
+    top-level name.
 
     Args:
-        entry: File name of the module.
+        entries: File names of the modules.
     """
     texts: dict[str, str] = {}
 
     def add(name: str) -> None:
         if name in texts:
             return
-        texts[name] = ""  # modules that import each other are each added once
+        texts[name] = ""  # avoids endless recursion if modules import each other
         text = module(name)
         for other in _IMPORT.findall(text):
             add(other)
         del texts[name]
         texts[name] = _EXPORT.sub("", _IMPORT.sub("", text))
 
-    add(entry)
+    for entry in entries:
+        add(entry)
     return "\n".join(texts.values())

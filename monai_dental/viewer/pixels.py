@@ -1,8 +1,10 @@
-"""What the viewer gets of a radiograph: exact grey values, and what it takes to show them."""
+"""Data of a radiograph for the viewer: exact grey values, and how to show them."""
 
 from __future__ import annotations
 
+import base64
 import math
+import zlib
 from typing import Any
 
 import cv2
@@ -20,16 +22,16 @@ _TYPES = {"u1": "u1", "u2": "u2", "i2": "i2"}
 
 
 def describe(radiograph: Radiograph) -> dict[str, Any]:
-    """Return what the viewer must know of a radiograph beside its grey values; JSON.
+    """Return a radiograph's properties that the viewer needs besides its grey values, as JSON.
 
     Args:
         radiograph: As it was read.
 
     Returns:
-        `rows`, `columns`, `frames`; `dtype` of `grey_values`; `black` and `white`, the grey values
-        that the file means by them; `isWhole`, whether grey values are whole numbers;
-        `spacing`, (row, column) in mm, and `spacingKeyword`, where the file tells them; `windows`,
-        each with `black` and `white`.
+        `rows`, `columns`, `frames`; `dtype` of `grey_values`; `black` and `white`, the file's grey
+        values for black and white; `isWhole`, whether grey values are whole numbers; `spacing`,
+        (row, column) in mm, and `spacingKeyword`, if the file has them; `windows`, each with
+        `black` and `white`.
     """
     encoding = radiograph.encoding
     return {
@@ -51,8 +53,8 @@ def describe(radiograph: Radiograph) -> dict[str, Any]:
 def grey_values(radiograph: Radiograph) -> StoredArray:
     """Return the grey values, (frames, rows, columns), little endian.
 
-    Grey values are the stored values, or behind a Modality LUT its outputs: the scale on which
-    black and white lie on a line. Types other than 8 and 16 bits become float32.
+    Grey values are the stored values, or the outputs of a Modality LUT if there is one: the scale
+    on which intensity is linear from black to white. Types other than 8 and 16 bits become float32.
 
     Args:
         radiograph: As it was read, or with processed pixels.
@@ -63,6 +65,22 @@ def grey_values(radiograph: Radiograph) -> StoredArray:
         stored = np.asarray(encoding.table)[stored.astype(np.int64) - encoding.minimum]
     frames = stored.reshape(-1, *stored.shape[-2:])
     return np.ascontiguousarray(frames, np.dtype(_dtype(radiograph)).newbyteorder("<"))
+
+
+def packed(values: StoredArray) -> str:
+    """Return an image, (rows, columns), as text, for a standalone page.
+
+    Deflate compresses noisy pixels poorly. It works better on the steps from each pixel to the
+    next, with all their lowest bytes grouped. `Plane.unpack` (pixels.js) decodes the text.
+
+    Args:
+        values: Of 8, 16 or 32 bits.
+    """
+    size = values.dtype.itemsize
+    whole = np.ascontiguousarray(values).view(f"<u{size}")
+    steps = np.diff(whole, axis=1, prepend=whole.dtype.type(0))
+    parts = np.ascontiguousarray(steps.view(np.uint8).reshape(-1, size).T)
+    return base64.b64encode(zlib.compress(parts.tobytes())).decode()
 
 
 def thumbnail(radiograph: Radiograph) -> bytes:
@@ -89,7 +107,7 @@ def _dtype(radiograph: Radiograph) -> str:
 
 
 def _windows(radiograph: Radiograph) -> list[dict[str, Any]]:
-    """The windows of the file (PS3.3 C.11.2.1.2), in grey values; broken ones are left out."""
+    """The file's windows (PS3.3 C.11.2.1.2), in grey values; invalid ones are left out."""
     header = radiograph.header
     if not isinstance(header, Dataset):
         return []

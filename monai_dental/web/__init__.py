@@ -1,1 +1,1 @@
-"""The page: a browser on this machine denoises radiographs, without a command line."""
+"""The page: denoise radiographs in a browser on this machine, without a command line."""

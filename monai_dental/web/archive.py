@@ -1,4 +1,4 @@
-"""All results as one ZIP, sent as it is made: it never lies on the disk or in memory as a whole."""
+"""All results as one ZIP, streamed while it is made: never whole on disk or in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monai_dental.web.images import Image
 from monai_dental.web.line import DeedError
 
 _CHUNK = 1 << 20
-_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that ZIP knows: it says nothing of an examination
+_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest in ZIP; it reveals no examination date
 
 FAILURES = "not-denoised.txt"
-"""Member that says which images are missing, and why."""
+"""Member that lists the missing images and the reasons."""
 
 
 class _Pipe(io.RawIOBase):
-    """A file that cannot seek, whose content is taken away as it is written."""
+    """An unseekable file whose content is removed as it is written."""
 
     def __init__(self) -> None:
         self._content = bytearray()
@@ -39,12 +39,12 @@ class _Pipe(io.RawIOBase):
 
 
 async def results_archive(desk: Desk, images: list[Image], strength: float) -> AsyncIterator[bytes]:
-    """Yield a ZIP of the results at a strength; what is not denoised yet is denoised now.
+    """Yield a ZIP of the results at a strength, denoising images that are not yet denoised.
 
     Args:
-        desk: Denoises and saves.
-        images: Which images.
-        strength: Share of the correction that is applied, 0 to 1.
+        desk: The desk, which denoises and saves.
+        images: The images.
+        strength: Fraction of the correction to apply, 0 to 1.
     """
     pipe = _Pipe()
     failures = []

@@ -1,4 +1,4 @@
-"""The desk: takes images, has them read, denoised and saved, each once, however often asked."""
+"""The desk: have images read, denoised and saved, each step once despite repeated requests."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from monai_dental.web.job import AFTER, BEFORE, FULL, THUMBNAIL, Answer, PageJob
 from monai_dental.web.line import LATER, SOON, URGENT, DeedError, Line
 
 TIME_LIMIT_S = 600.0
-"""What one file may take, as in a batch."""
+"""Time limit for one file, as in a batch."""
 
 
 class Desk:
     """Two worker processes and the images of the page.
 
-    One process has the network; the other reads and writes files, so that pictures open and are
+    One process runs the network; the other reads and writes files, so images can be opened and
     saved while the network works.
 
     Args:
-        job: What denoises.
+        job: The job that denoises.
         folder: The server's temporary folder.
     """
 
@@ -36,30 +36,31 @@ class Desk:
         memory = memory_mb() * 3 // 4
         self._network = Line(job, Limits(TIME_LIMIT_S, memory, max(1, usable_cores())))
         self._files = Line(PageJob(None), Limits(TIME_LIMIT_S, memory, 1))
+        self._lines = {self._network, self._files}
         self._folder = folder
         self._tasks: set[asyncio.Task[Any]] = set()
         self.images = Images(folder)
         self.model = "loading"
 
     async def start(self) -> None:
-        """Start both processes; images can be taken before they are there."""
+        """Start both processes; images are accepted before they are ready."""
         self._spawn(self._files.start())
         self._spawn(self._load())
 
     async def stop(self) -> None:
-        """End both processes, whatever they do."""
+        """End both processes, even if they are busy; whoever waits for them gets an error."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(self._network.stop(), self._files.stop())
+        await asyncio.gather(*(line.stop() for line in self._lines))
 
     def follow(self, image: Image) -> None:
-        """Begin with an image that has just come: read it, then denoise it."""
+        """Start work on a new image: read it, then denoise it."""
         image.state = "waiting"
         self.images.touch(image)
         self._spawn(self._follow(image))
 
     async def inspected(self, image: Image, urgency: int = SOON) -> None:
-        """Have an image read, if it was not: its `info`, and its thumbnail."""
+        """Have an image's `info` and thumbnail read, unless they already were."""
         if image.info and (image.folder / THUMBNAIL).exists():
             return
 
@@ -109,7 +110,7 @@ class Desk:
         return image.folder / AFTER
 
     async def figures(self, image: Image, strength: float, frame: int) -> dict[str, Any]:
-        """Return the figures of a frame; the noise map lies in the image's folder then."""
+        """Return the figures of a frame, and store its noise map in the image's folder."""
         await self.denoised(image, URGENT)
         task = self._task(image, "figures", strength=strength, frame=frame)
         return (await self._network.do(task, URGENT)).info
@@ -117,13 +118,13 @@ class Desk:
     async def saved(
         self, image: Image, strength: float, folder: Path, name: Path | None = None
     ) -> Path:
-        """Write the result at a strength as `monai-dental denoise` writes it, and return its file.
+        """Write the result at a strength as `monai-dental denoise` does, and return its file.
 
         Args:
-            image: Which image.
-            strength: Share of the correction that is applied, 0 to 1.
-            folder: Where to; made where it is missing.
-            name: The file's path below it; None for the name of the source's file.
+            image: The image.
+            strength: Fraction of the correction to apply, 0 to 1.
+            folder: Folder to write to; created if missing.
+            name: Path of the file below the folder; None for the name of the source file.
         """
         await self.denoised(image, URGENT)
         path = folder / (name or image.path.name)
@@ -132,7 +133,7 @@ class Desk:
         return path
 
     async def report(self, images: list[Image], strength: float) -> Path:
-        """Return the folder of the report's pages of some images at a strength."""
+        """Write a report on the given images at a strength, and return the folder of its pages."""
         folder = Path(tempfile.mkdtemp(prefix="report-", dir=self._folder))
         shown = []
         for image in images:
@@ -142,19 +143,21 @@ class Desk:
                 shown.append(Task(image.path, name))
         if not shown:
             raise DeedError("no image is denoised yet; drop one on the page")
-        # A line of its own: many images take longer than one file may.
+        # Use a separate line: many images take longer than the limit for one file.
         line = Line(PageJob(None), Limits(None, None, 1))
+        self._lines.add(line)
         try:
             await line.start()
             task = Task(folder, Path(), deed="report", folder=folder, others=tuple(shown))
             await line.do(task)
         finally:
+            self._lines.discard(line)
             await line.stop()
             shutil.rmtree(folder / "results", ignore_errors=True)
         return folder / "report"
 
     async def _fetch(self, image: Image) -> None:
-        """Bring what is elsewhere; further files of it are images of their own."""
+        """Fetch a remote image; any further files become separate images."""
         if image.fetch is None:
             return
         try:
@@ -206,7 +209,7 @@ class Desk:
     async def _once(
         self, image: Image, deed: str, urgency: int, work: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
-        """Do a work, or wait for it where it is being done already."""
+        """Do a piece of work, or wait for it if it is already in progress."""
         running = image.work.get(deed)
         if running is None or running.done():
             running = image.work[deed] = asyncio.create_task(work())
@@ -214,7 +217,12 @@ class Desk:
         elif urgency == URGENT:
             self._network.hasten(image.path)
             self._files.hasten(image.path)
-        await asyncio.shield(running)
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not running.cancelled():  # else it is the request that is cancelled
+                raise
+            raise DeedError("it was removed from the list meanwhile") from None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -224,6 +232,6 @@ class Desk:
 
 
 def _retrieved(task: asyncio.Future[Any]) -> None:
-    """Look at a task's error, so that asyncio does not complain that nobody did."""
+    """Retrieve a task's error, so that asyncio does not warn that it was never retrieved."""
     if not task.cancelled():
         task.exception()

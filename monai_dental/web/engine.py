@@ -1,7 +1,8 @@
-"""The deeds of the page's worker processes; nothing here is loaded by the server itself."""
+"""The actions of the page's worker processes; the server itself does not load this module."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ _NOISE_SIDE = 800
 
 
 class PageEngine:
-    """A worker's deeds.
+    """The actions of a worker.
 
     Args:
         denoiser: The network; None for a worker that only reads and writes files.
@@ -37,7 +38,7 @@ class PageEngine:
         self.recipe = Recipe("", "")
 
     def run(self, instance: Instance, known: str) -> Result:
-        """Do a `Task`; see `Engine.run`."""
+        """Run a `Task`; see `Engine.run`."""
         if not isinstance(instance, Task):
             raise TypeError(f"need a Task, got {type(instance).__name__}")
         deeds = {
@@ -47,18 +48,18 @@ class PageEngine:
         try:
             return deeds[instance.deed](instance)
         except MonaiDentalError as error:
-            return Result("failed", _reason(error, instance))
+            return Result("failed", _for_the_page(error, instance))
         except MemoryError:
             return Result("failed", TOO_LARGE)
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
             return Result("failed", unforeseen(error))
 
     def inspect(self, task: Task) -> Answer:
-        """Tell what the file is, and make its thumbnail."""
+        """Describe the file, and write its thumbnail."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             radiograph = task.read()
-        notes = [_without_path(str(each.message), task) for each in caught
+        notes = [_for_the_page(each.message, task) for each in caught
                  if str(each.message).startswith(f"{task.path}: ")]  # fmt: skip
         write_atomically(task.folder / THUMBNAIL, thumbnail(radiograph))
         return Answer("derived", info={**describe(radiograph), "notes": notes})
@@ -74,8 +75,7 @@ class PageEngine:
             raise ValueError("this worker has no network")
         radiograph = task.read()
         full = self._denoiser.network_result(radiograph.pixels)
-        with (task.folder / FULL).open("wb") as stream:
-            np.save(stream, full)
+        write_atomically(task.folder / FULL, full.tobytes())
         denoised = radiograph.with_pixels(blend(radiograph.pixels, full, 1.0))
         write_atomically(task.folder / AFTER, grey_values(denoised).tobytes())
         return Answer("derived", derivation=self._denoiser.derivation_at(1.0))
@@ -92,7 +92,7 @@ class PageEngine:
         return Answer("derived")
 
     def figures(self, task: Task) -> Answer:
-        """Measure a frame, and write its noise map: one byte each, `noiseScale` for 255."""
+        """Measure a frame, and write its noise map: a byte per pixel, 255 for `noiseScale`."""
         from monai_dental.report.compare import compare
 
         pixels = task.read().pixels
@@ -113,7 +113,7 @@ class PageEngine:
         return Answer("derived", info=info)
 
     def report(self, task: Task) -> Answer:
-        """Write the report's pages of the results of `others` into `task.folder`."""
+        """Write a report on the results of `others` into `task.folder`."""
         from monai_dental.report import write_report
 
         results = task.folder / "results"
@@ -128,15 +128,13 @@ class PageEngine:
     def _blended(task: Task, pixels: PixelArray) -> PixelArray:
         if task.strength == 0:
             return pixels
-        full = np.load(task.folder / FULL, mmap_mode="r", allow_pickle=False)
+        full = np.memmap(task.folder / FULL, np.float32, "r", shape=pixels.shape)
         return blend(pixels, full, task.strength)
 
 
-def _reason(error: MonaiDentalError, task: Task) -> str:
-    return _without_path(str(error), task)
-
-
-def _without_path(text: str, task: Task) -> str:
-    """A message for the page, which knows the file by another name than the disk does."""
-    text = text.removeprefix(f"file {task.path}: ").removeprefix(f"{task.path}: ")
+def _for_the_page(message: Exception | str, task: Task) -> str:
+    """Return a message without the file's name: the page knows the file by another name."""
+    ours = rf"{re.escape(str(task.folder.parent))}[^:]*"
+    names = rf"(file )?({re.escape(str(task.path))}|{ours})|instance [\d.]+|an instance without UID"
+    text = re.sub(rf"^({names}): ", "", str(message))
     return text.replace(str(task.path), "the file")

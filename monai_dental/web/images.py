@@ -1,4 +1,4 @@
-"""The images of the page: what each is, and what has changed since the page last asked."""
+"""The images of the page, and the changes since the page last asked."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Image:
     """One image of the page.
 
     Attributes:
-        key: What addresses call it; made here, never sent by a browser.
-        name: What people call it: a relative path, for showing and for a ZIP.
+        key: Identifier in URLs; made by the server, never sent by a browser.
+        name: Name for display and for a ZIP, a relative path.
         path: The file.
-        folder: What is made of it lies here.
-        is_upload: Whether the file is ours, and goes with the image.
+        folder: Folder for the files made from it.
+        is_upload: Whether the file is an upload, which is removed with the image.
         state: "listed", "waiting", "denoising", "done" or "failed".
-        reason: Why it failed.
-        info: As of `monai_dental.viewer.describe`; empty until it was read.
+        reason: Reason of the failure.
+        info: Result of `monai_dental.viewer.describe`; empty until the image is read.
         derivation: How the network's result was made.
-        revision: Grows whenever the page must know of a change.
-        work: What is being done with it, by deed.
-        used: Grows whenever somebody looks at it.
-        fetch: Brings the files of what is elsewhere, the first of them this image's; None where
-            the file is at its path.
-        source: What the place that it comes from calls it, where that keeps results.
+        revision: Increases with every change that the page must know of.
+        work: Work in progress, by action.
+        used: Increases whenever the image is viewed.
+        fetch: Fetches the files of a remote image, of which the first is this image's; None if the
+            file is already at `path`.
+        source: Identifier at the place of origin, if that stores results.
     """
 
     key: str
@@ -54,7 +54,7 @@ class Image:
     source: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the page is told."""
+        """Return the data that is sent to the page."""
         return {
             "key": self.key, "name": self.name, "state": self.state, "reason": self.reason,
             "info": self.info,
@@ -62,11 +62,11 @@ class Image:
 
 
 class Images:
-    """All images, in the order in which they came.
+    """All images, in order of arrival.
 
     Args:
-        folder: Where their folders are made.
-        cache_bytes: How much of what can be made again is kept on the disk.
+        folder: Folder for the images' own folders.
+        cache_bytes: Limit in bytes for files on the disk that can be made again.
     """
 
     def __init__(self, folder: Path, cache_bytes: int = 4 << 30) -> None:
@@ -76,26 +76,26 @@ class Images:
         self._revisions, self._uses, self._keys = (itertools.count(1) for _ in range(3))
 
     def __len__(self) -> int:
-        """Return their number."""
+        """Return the number of images."""
         return len(self._images)
 
     def __iter__(self) -> Iterator[Image]:
-        """Return the images."""
+        """Iterate over the images."""
         return iter(list(self._images.values()))
 
     def __getitem__(self, key: str) -> Image:
-        """Return an image; KeyError where there is none."""
+        """Return an image; raise KeyError if there is none."""
         return self._images[key]
 
     def new_folder(self) -> tuple[str, Path]:
-        """Return a key and an empty folder for an image to come."""
+        """Return a key and an empty folder for a new image."""
         key = str(next(self._keys))
         folder = self._folder / key
         folder.mkdir(mode=0o700)
         return key, folder
 
     def add(self, key: str, name: str, path: Path, *, is_upload: bool) -> Image:
-        """Add an image, with a key of `new_folder`; two of one name are told apart."""
+        """Add an image with a key from `new_folder`; number its name if it is taken."""
         taken = {image.name for image in self._images.values()}
         unique, number = name, 2
         while unique in taken:
@@ -108,7 +108,7 @@ class Images:
         return image
 
     def add_folder(self, folder: Path, paths: list[Path]) -> None:
-        """List the images of a folder; none of them is opened."""
+        """Add the images of a folder without opening them."""
         for path in paths:
             key = str(next(self._keys))
             name = path.relative_to(folder).as_posix()
@@ -117,12 +117,12 @@ class Images:
             self.touch(image)
 
     def add_remote(self, source: str, name: str, fetch: Callable[[], list[Path]]) -> None:
-        """List an image that is fetched when it is first opened.
+        """Add an image that is fetched when it is first opened.
 
         Args:
-            source: What its place calls it.
-            name: What people call it.
-            fetch: As of `Image`.
+            source: Identifier at the place of origin.
+            name: Name for display.
+            fetch: See `Image`.
         """
         key, folder = self.new_folder()
         image = Image(key, name, folder / "fetched", folder, is_upload=False)
@@ -131,7 +131,7 @@ class Images:
         self.touch(image)
 
     def remove(self, image: Image) -> None:
-        """Forget an image, and remove what is ours of it."""
+        """Remove an image and its folder."""
         for work in image.work.values():
             work.cancel()
         del self._images[image.key]
@@ -139,11 +139,11 @@ class Images:
         shutil.rmtree(image.folder, ignore_errors=True)
 
     def touch(self, image: Image) -> None:
-        """Have the page told of an image anew."""
+        """Mark an image as changed, so that the page gets the update."""
         image.revision = next(self._revisions)
 
     def changes(self, since: int) -> dict[str, Any]:
-        """Return what has changed since a revision."""
+        """Return the changes since a revision."""
         changed = [image for image in self._images.values() if image.revision > since]
         removed = [(revision, key) for revision, key in self._removed if revision > since]
         last = max([since, *(i.revision for i in changed), *(revision for revision, _ in removed)])
@@ -154,7 +154,7 @@ class Images:
         }
 
     def use(self, image: Image) -> None:
-        """Note that somebody looks at an image: what is made of it is kept the longest."""
+        """Mark an image as viewed: its cached files are the last to be removed."""
         image.used = next(self._uses)
         sizes = {each: _cached_bytes(each) for each in self._images.values() if each.used}
         total = sum(sizes.values())

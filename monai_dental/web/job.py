@@ -1,4 +1,4 @@
-"""What the page has its worker processes do: one deed with one file at a time."""
+"""The work of the page's worker processes: one action on one file at a time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from monai_dental.web.engine import PageEngine
 
 THUMBNAIL, BEFORE, AFTER, FULL, NOISE = (
-    "thumbnail.png", "before.bin", "after.bin", "full.npy", "noise.bin",
+    "thumbnail.png", "before.bin", "after.bin", "full.bin", "noise.bin",
 )  # fmt: skip
-"""Files of an image's folder: a PNG; grey values before and after; the network's result; the noise
-map."""
+"""Files in an image's folder: thumbnail PNG; grey values before and after; the network's result;
+the noise map."""
 
 
 @dataclass(frozen=True)
 class Task(Instance):
-    """One deed with one file.
+    """One action on one file.
 
     Attributes:
-        deed: Name of a method of `PageEngine`.
-        folder: The image's folder, for what the deed makes.
-        strength: Share of the correction that is applied, 0 to 1.
+        deed: The action: the name of a method of `PageEngine`.
+        folder: The image's folder, for the files that the action makes.
+        strength: Fraction of the correction to apply, 0 to 1.
         derivation: How the network's result was made, at any strength.
-        frame: Which frame figures are of, from 0.
-        others: Tasks whose results a report shows.
+        frame: Index of the frame to measure, from 0.
+        others: Tasks whose results the report shows.
     """
 
     deed: str = "inspect"
@@ -43,10 +43,10 @@ class Task(Instance):
 
 @dataclass(frozen=True)
 class Answer(Result):
-    """What came of a deed.
+    """Result of an action.
 
     Attributes:
-        info: What the page is told, JSON.
+        info: Data for the page, JSON.
         derivation: How the network's result was made.
     """
 
@@ -60,8 +60,8 @@ class PageJob:
 
     Attributes:
         bundle: The bundle's folder; None for a worker that only reads and writes files.
-        device: As of `Denoiser`.
-        backend: As of `Denoiser`.
+        device: See `Denoiser`.
+        backend: See `Denoiser`.
     """
 
     bundle: Path | None
@@ -69,7 +69,7 @@ class PageJob:
     backend: str = "torch"
 
     def open(self) -> PageEngine:
-        """Load the model, if there is one to load; see `Job.open`."""
+        """Load the model, if there is one; see `Job.open`."""
         from monai_dental.web.engine import PageEngine
 
         if self.bundle is None:

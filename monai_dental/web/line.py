@@ -1,4 +1,4 @@
-"""A line of tasks before one worker process: the urgent ones first."""
+"""A priority queue of tasks for one worker process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from monai_dental.web.job import Answer, Task
 from monai_dental.web.thread import LastingThread
 
 URGENT, SOON, LATER = range(3)
-"""What somebody waits for; what somebody has asked for; all else."""
+"""Priorities: the user is waiting; the user has asked; everything else."""
+
+
+_ENDED = "the server has ended"
 
 
 class DeedError(MonaiDentalError):
-    """A task failed; the message is a sentence for the page."""
+    """A task failed; the message is for the page."""
 
 
 @dataclass
@@ -34,16 +37,17 @@ class _Waiting:
 
 
 class Line:
-    """One worker process and the tasks that wait for it.
+    """One worker process and its queue of tasks.
 
     Args:
-        job: What the process does.
-        limits: What one task may take.
+        job: The job of the process.
+        limits: Limits of one task.
     """
 
     def __init__(self, job: Job, limits: Limits) -> None:
         self._job, self._limits = job, limits
         self._waiting: list[_Waiting] = []
+        self._current: _Waiting | None = None
         self._numbers = itertools.count()
         self._news = asyncio.Event()
         self._thread = LastingThread()
@@ -52,10 +56,10 @@ class Line:
         self._broken: str | None = None
 
     async def start(self) -> None:
-        """Start the process, and wait until it has loaded what it needs.
+        """Start the process, and wait until it has loaded its model.
 
         Raises:
-            MonaiDentalError: It cannot do its job at all.
+            MonaiDentalError: The process cannot do its job at all.
         """
         self._made = self._thread.call(LocalWorker, self._job, self._limits)
         worker = await asyncio.shield(self._made)
@@ -71,15 +75,15 @@ class Line:
     async def do(
         self, task: Task, urgency: int = SOON, began: Callable[[], None] | None = None
     ) -> Answer:
-        """Return what comes of a task.
+        """Run a task and return its result.
 
         Args:
-            task: What to do.
+            task: The task.
             urgency: `URGENT`, `SOON` or `LATER`.
-            began: Called when the process begins it.
+            began: Called when the process starts the task.
 
         Raises:
-            DeedError: It failed.
+            DeedError: The task failed.
         """
         if self._broken is not None:
             raise DeedError(self._broken)
@@ -89,18 +93,20 @@ class Line:
         return await future
 
     def hasten(self, path: Path) -> None:
-        """Make what waits for a file urgent."""
+        """Make the waiting tasks of a file urgent."""
         for each in self._waiting:
             if each.task.path == path:
                 each.urgency = URGENT
 
     async def stop(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, even if it is busy; whoever waits for a task gets an error."""
+        self._broken = _ENDED
         if self._runner is not None:
             self._runner.cancel()
-        for each in self._waiting:
-            each.future.cancel()
-        if self._made is not None:  # a process that is only just being started must end too
+        for each in (self._current, *self._waiting):
+            if each is not None and not each.future.done():
+                each.future.set_exception(DeedError(_ENDED))
+        if self._made is not None:  # a process that is still starting must end too
             await asyncio.to_thread((await self._made).stop)
 
     async def _run(self, worker: LocalWorker) -> None:
@@ -109,6 +115,7 @@ class Line:
                 self._news.clear()
                 await self._news.wait()
             next_one = min(self._waiting, key=lambda each: (each.urgency, each.number))
+            self._current = next_one
             self._waiting.remove(next_one)
             if next_one.future.cancelled():
                 continue
@@ -118,7 +125,7 @@ class Line:
                 result = await self._thread.call(_do, worker, next_one.task)
             except MonaiDentalError as error:
                 result = Result("failed", str(error))
-            except Exception as error:  # noqa: BLE001 - the line goes on with the next task
+            except Exception as error:  # noqa: BLE001 - continue with the next task
                 result = Result("failed", unforeseen(error))
             if next_one.future.cancelled():
                 continue

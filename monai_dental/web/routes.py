@@ -1,4 +1,4 @@
-"""What the server answers; who may ask at all is for `guard`."""
+"""The server's responses; `guard` controls access."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from string import Template
 from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -25,22 +25,22 @@ from monai_dental.web.desk import Desk
 from monai_dental.web.images import Image
 from monai_dental.web.job import NOISE, THUMBNAIL
 from monai_dental.web.line import LATER, URGENT
-from monai_dental.web.names import attachment, shown_name, suffix_of
+from monai_dental.web.names import attachment, ending_on_disk, shown_name, suffix_of
 from monai_dental.web.uploads import MOST_IMAGES, UploadError, receive
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 _PAGE = files("monai_dental.web").joinpath("page")
-_REPORT_POLICY = "frame-ancestors 'none'"  # the report's pages hold a policy of their own
+_REPORT_POLICY = "frame-ancestors 'none'"  # the report's pages contain their own policy
 
 
 class RequestError(Exception):
-    """A request that cannot be answered as it is.
+    """A request that is not valid.
 
     Args:
         status: The HTTP status.
-        message: Why, a sentence.
+        message: The reason, a sentence.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -49,13 +49,13 @@ class RequestError(Exception):
 
 
 class Routes:
-    """The answers.
+    """The responses of the server.
 
     Args:
-        desk: Has the images and the worker processes.
-        settings: What the page is told of the server at its start.
-        keep: Keeps the result of an image, a file, where the image came from, and returns what it
-            is called there; None where there is no such place. It may block.
+        desk: The desk, with the images and the worker processes.
+        settings: Settings of the server for the page when it loads.
+        keep: Stores an image's result file where the image came from, and returns its name there;
+            None if there is no such place. It may block.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Routes:
         """Return the ASGI app.
 
         Args:
-            lifespan: What starts and ends with it.
+            lifespan: Context that starts and ends with the app.
         """
         routes = [
             Route("/", self.page),
@@ -124,24 +124,24 @@ class Routes:
         return Response(text, media_type=_TYPES[Path(name).suffix])
 
     async def changes(self, request: Request) -> Response:
-        """Answer with what has changed since the page last asked."""
+        """Answer with the changes since the page last asked."""
         since = _whole(request, "since", 0)
         changes = await asyncio.to_thread(self._desk.images.changes, since)
         return JSONResponse({**changes, "model": self._desk.model})
 
     async def upload(self, request: Request) -> Response:
-        """Take a file, and begin with it."""
+        """Receive a file, and start work on it."""
         if len(self._desk.images) >= MOST_IMAGES:
             raise RequestError(413, f"there are {MOST_IMAGES} images already; remove some")
         name = shown_name(request.query_params.get("name", ""))
         length = request.headers.get("content-length", "")
         key, folder = self._desk.images.new_folder()
-        path = folder / f"source{suffix_of(name)}"
+        path = folder / f"source{ending_on_disk(name)}"
         try:
             await receive(request.stream(), path, int(length) if length.isdecimal() else None)
         except UploadError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise RequestError(error.status, f"{name}: {error}") from error
+            raise RequestError(error.status, str(error)) from error
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -150,12 +150,12 @@ class Routes:
         return JSONResponse(image.as_json(), 201)
 
     async def remove(self, request: Request) -> Response:
-        """Forget an image."""
+        """Remove an image."""
         self._desk.images.remove(self._image(request))
         return Response(status_code=204)
 
     async def denoise(self, request: Request) -> Response:
-        """Have an image denoised before all others."""
+        """Denoise an image before all others."""
         await self._desk.denoised(self._image(request), URGENT)
         return Response(status_code=204)
 
@@ -182,7 +182,7 @@ class Routes:
         return JSONResponse(await self._desk.figures(image, strength, frame))
 
     async def noise(self, request: Request) -> Response:
-        """Answer with the noise map of the frame whose figures were asked for last."""
+        """Answer with the noise map of the frame whose figures were requested last."""
         path = self._image(request).folder / NOISE
         if not path.exists():
             raise RequestError(404, "no noise map yet; ask for the figures first")
@@ -199,10 +199,12 @@ class Routes:
         return Response(content, media_type=_BYTES, headers=headers)
 
     async def keep(self, request: Request) -> Response:
-        """Keep a result where its image came from."""
+        """Store a result where its image came from."""
         image, strength = self._image(request), _strength(request)
         if self._keep is None or not image.source:
-            raise RequestError(404, "this image comes from no place that keeps results; save it")
+            raise RequestError(
+                404, "results cannot be kept where this image came from; save it instead"
+            )
         path = await self._desk.saved(image, strength, image.folder / "kept")
         try:
             name = await asyncio.to_thread(self._keep, image, path)
@@ -211,13 +213,13 @@ class Routes:
         return JSONResponse({"name": name}, 201)
 
     async def archive(self, request: Request) -> Response:
-        """Answer with a ZIP of all results, as it is made."""
+        """Answer with a ZIP of all results, streamed while it is made."""
         chunks = results_archive(self._desk, self._chosen(request), _strength(request))
         headers = {"Content-Disposition": attachment("denoised.zip")}
         return StreamingResponse(_nonempty(chunks), media_type="application/zip", headers=headers)
 
     async def make_report(self, request: Request) -> Response:
-        """Make the report's pages of what is denoised, and answer with their address."""
+        """Write a report on the denoised images, and answer with its address."""
         done = [image for image in self._desk.images if image.state == "done"]
         folder = await self._desk.report(done, _strength(request))
         number = str(len(self._reports) + 1)
@@ -240,7 +242,7 @@ class Routes:
             raise RequestError(404, "no such image on this server; reload the page") from None
 
     def _chosen(self, request: Request) -> list[Image]:
-        """The images that were asked for by state: all but the listed ones, or all."""
+        """The requested images: all, or all but those that are only listed."""
         everything = request.query_params.get("which") == "all"
         return [i for i in self._desk.images if everything or i.state != "listed"]
 
@@ -267,7 +269,10 @@ _BYTES = "application/octet-stream"
 
 
 def _told(endpoint: Endpoint) -> Endpoint:
-    """Answer errors with a sentence: what is wrong with a request, or with a file."""
+    """Answer errors with a sentence that says what is wrong with the request or file.
+
+    A browser that has left, or a server that is ending, is no error.
+    """
 
     async def answer(request: Request) -> Response:
         try:
@@ -276,6 +281,8 @@ def _told(endpoint: Endpoint) -> Endpoint:
             return JSONResponse({"reason": str(error)}, error.status)
         except MonaiDentalError as error:
             return JSONResponse({"reason": str(error)}, 422)
+        except (ClientDisconnect, asyncio.CancelledError):
+            return Response(status_code=503)
 
     return answer
 

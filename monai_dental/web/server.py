@@ -1,4 +1,4 @@
-"""Starting and ending the server."""
+"""Start and end the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from monai_dental.web.routes import Routes
 from monai_dental.web.temporary import temporary_folder
 
 LOOPBACK = "127.0.0.1"
-"""The only address that the server listens on: it has no password."""
+"""The only address that the server listens on, since it has no password."""
 
 _TOKEN_BYTES = 18
 
@@ -36,14 +36,14 @@ def serve(
     opens_browser: bool,
     tell: Callable[[str], None],
 ) -> bool:
-    """Serve the page until a signal comes.
+    """Serve the page until a signal ends the server.
 
     Args:
-        job: What denoises.
-        port: Port of 127.0.0.1; 0 for any that is free.
-        studies: A folder whose images are listed; they are read, and never written to.
+        job: The job that denoises.
+        port: Port of 127.0.0.1; 0 for any free port.
+        studies: A folder whose images are listed; they are only read, never written.
         opens_browser: Whether to open the page in the user's browser.
-        tell: Takes a line for the user: the address, as soon as the server answers there.
+        tell: Shows a line to the user: the address, as soon as the server answers there.
 
     Returns:
         Whether the server ever started.
@@ -51,7 +51,7 @@ def serve(
     Raises:
         ServerError: The port cannot be listened on.
         DatasetError: The folder holds no images.
-        OutputError: There is no room for temporary files.
+        OutputError: Temporary files cannot be written.
     """
     paths = [] if studies is None else find_images(studies)
     listener = _listen(port)
@@ -81,24 +81,29 @@ def serve(
             app, log_level="warning", access_log=False, server_header=False, date_header=False,
             timeout_graceful_shutdown=2, ws="none",
         )  # fmt: skip
-        server = _Server(config, address, opens_browser, tell)
-        with contextlib.suppress(KeyboardInterrupt):  # how a server ends
+        server = _Server(config, address, desk, opens_browser, tell)
+        with contextlib.suppress(KeyboardInterrupt):  # the normal end of a server
             server.run(sockets=[listener])
     return bool(server.started)
 
 
 class _Server(uvicorn.Server):
-    """Tells its address as soon as it answers there."""
+    """A server that reports its address as soon as it answers there.
+
+    It ends the work before the connections.
+    """
 
     def __init__(
         self,
         config: uvicorn.Config,
         address: str,
+        desk: Desk,
         opens_browser: bool,
         tell: Callable[[str], None],
     ) -> None:
         super().__init__(config)
-        self._address, self._opens_browser, self._tell = address, opens_browser, tell
+        self._address, self._desk = address, desk
+        self._opens_browser, self._tell = opens_browser, tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -106,8 +111,12 @@ class _Server(uvicorn.Server):
             return
         self._tell(f"The page is at {self._address}")
         self._tell("Only this machine can open it. Ctrl-C ends it.")
-        if self._opens_browser:  # some browsers answer only when they are closed
+        if self._opens_browser:  # with some browsers, this returns only when they are closed
             threading.Thread(target=webbrowser.open, args=(self._address,), daemon=True).start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._desk.stop()  # else who waits for a picture would hold the end up
+        await super().shutdown(sockets)
 
 
 def _listen(port: int) -> socket.socket:
@@ -121,11 +130,12 @@ def _listen(port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _ended_by_hangup() -> Iterator[None]:
-    """Let a terminal that is closed end the server as Ctrl-C does: nothing is left behind."""
+    """End the server like Ctrl-C when its terminal is closed, so that nothing is left behind."""
     if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGHUP, signal.default_int_handler)
+    # Do not raise an exception: during a request, it would end only that request.
+    before = signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:

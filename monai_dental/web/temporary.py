@@ -1,4 +1,4 @@
-"""The folder of a server's uploads and results, which goes when the server ends."""
+"""The folder for a server's uploads and results, removed when the server ends."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _YOUNG_S = 60.0
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make a folder that only this user can open, and remove it at the end.
+    """Create a folder that only this user can open, and remove it at the end.
 
-    What servers have left that were killed is removed first: the lock that each one holds ends
-    with its process, however that ends.
+    Folders left by killed servers are removed first. Each server holds a lock on its folder, which
+    is released however its process ends.
 
     Raises:
-        OutputError: The folder cannot be made.
+        OutputError: The folder cannot be created.
     """
     place = Path(tempfile.gettempdir())
     sweep(place)
@@ -42,17 +42,20 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def sweep(place: Path) -> None:
-    """Remove the folders of this user's servers that have ended.
+    """Remove the folders of this user's ended servers.
 
     Args:
-        place: Where the folders are.
+        place: Parent folder of the folders.
     """
     for folder in place.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError, OutputError):
             status = folder.lstat()
-            is_young = time.time() - status.st_mtime < _YOUNG_S  # its lock may be about to come
+            # On Windows, each user has a separate folder for temporary files.
+            is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+            is_young = time.time() - status.st_mtime < _YOUNG_S  # its lock may not exist yet
             has_lock = (folder / _LOCK).exists()
-            if status.st_uid != os.getuid() or (is_young and not has_lock):
+            if not is_own or (is_young and not has_lock):
                 continue
             with hold_lock(folder / _LOCK):
                 shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # Windows keeps a locked file

@@ -1,4 +1,4 @@
-"""A thread that lasts as long as the server, for what blocks."""
+"""A thread for blocking calls that lasts as long as the server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _Value = TypeVar("_Value")
 
 
 class LastingThread:
-    """Calls functions one after another in a thread of their own, for asyncio.
+    """Calls functions in turn in a separate thread, for asyncio.
 
-    A worker process ends with the thread that started it, so that thread must not end before. And a
-    call that never returns must not keep the server from ending: the thread is a daemon.
+    A worker process ends with the thread that started it, so the thread must outlive it. The thread
+    is a daemon, so a call that never returns does not keep the server from ending.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class LastingThread:
         threading.Thread(target=self._run, daemon=True).start()
 
     def call(self, function: Callable[..., _Value], *arguments: Any) -> asyncio.Future[_Value]:
-        """Return a future of what a function returns or raises."""
+        """Return a future for the result or exception of a function."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Value] = loop.create_future()
 
@@ -40,9 +40,9 @@ class LastingThread:
             value, error = None, None
             try:
                 value = function(*arguments)
-            except Exception as caught:  # noqa: BLE001 - told to whoever awaits the future
+            except Exception as caught:  # noqa: BLE001 - passed on by the future
                 error = caught
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody awaits it
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nothing awaits it
                 loop.call_soon_threadsafe(tell, value, error)
 
         self._calls.put(run)

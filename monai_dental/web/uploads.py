@@ -1,4 +1,4 @@
-"""Receiving a file: streamed to the disk, within bounds, under a name of ours."""
+"""Receive a file: streamed to the disk, within limits, under a name chosen by the server."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from monai_dental.errors import MonaiDentalError
 
 LARGEST_UPLOAD = 1 << 30
-"""Bytes of one file."""
+"""Maximum bytes of one file."""
 
 MOST_IMAGES = 20_000
-"""Images of one server."""
+"""Maximum number of images of one server."""
 
-_KEPT_FREE = 1 << 30  # bytes of the disk, which others use too
+_KEPT_FREE = 1 << 30  # bytes to leave free on the disk for others
 
 
 class UploadError(MonaiDentalError):
-    """A file is not taken.
+    """A file is refused.
 
     Args:
-        status: The HTTP status that says so.
-        message: Why.
+        status: The HTTP status.
+        message: The reason.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -32,15 +32,16 @@ class UploadError(MonaiDentalError):
 
 
 async def receive(chunks: AsyncIterator[bytes], path: Path, declared: int | None) -> None:
-    """Write what a browser sends to a file; nothing is left of one that is not taken.
+    """Write an upload to a file; leave nothing behind if it is refused.
 
     Args:
         chunks: The content.
         path: The file, in an existing folder.
-        declared: How many bytes the browser says that there are.
+        declared: Size in bytes that the browser declares.
 
     Raises:
-        UploadError: It is larger than `LARGEST_UPLOAD`, the disk is full, or it is cut off.
+        UploadError: The file is larger than `LARGEST_UPLOAD`, the disk is full, or the upload is
+            incomplete.
     """
     if declared is not None:
         _check(declared, path)
@@ -52,7 +53,7 @@ async def receive(chunks: AsyncIterator[bytes], path: Path, declared: int | None
                 _check(size, path)
                 await asyncio.to_thread(stream.write, chunk)
         if declared is not None and size != declared:
-            raise UploadError(400, f"{size} bytes came of {declared}; send the file again")
+            raise UploadError(400, f"only {size} of {declared} bytes arrived; send the file again")
     except OSError as error:
         path.unlink(missing_ok=True)
         raise UploadError(507, f"cannot be written: {error.strerror}") from error

@@ -73,7 +73,7 @@ class Server:
         return self._ask(urllib.request.Request(self.url + path, data, headers, method=method))
 
     def infer(self, model: str, image: str, output: str = "image", **params: Any) -> Answer:
-        """Ask as 3D Slicer and OHIF do: the parameters are a field of a form."""
+        """Send a request like 3D Slicer and OHIF, with the parameters in a field of a form."""
         mark = uuid.uuid4().hex
         form = f'--{mark}\r\nContent-Disposition: form-data; name="params"\r\n\r\n'
         form += f"{json.dumps(params)}\r\n--{mark}--\r\n"
@@ -82,7 +82,7 @@ class Server:
         return self._ask(urllib.request.Request(self.url + path, form.encode(), headers))
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Return the match of the next line that the server prints and that has one."""
+        """Return the match of the next line of the server's output that matches."""
         while True:
             line = self.news.get(timeout=300)
             if line is None:
@@ -91,7 +91,7 @@ class Server:
                 return found
 
     def finish(self, path: str) -> dict[str, Any]:
-        """Return what a background task has come to: "/train/" or "/batch/infer"."""
+        """Return the result of a background task: "/train/" or "/batch/infer"."""
         self.wait_for("Return code: ")
         while (task := self.get(path).json)["status"] == "RUNNING":
             pass  # the line comes just before the change
@@ -114,7 +114,7 @@ class Server:
 
 @contextmanager
 def run(command: list[str], ready: str, **variables: str) -> Iterator[Server]:
-    """Start a server, wait until it prints `ready`, whose group is the port, and end it after."""
+    """Start a server, wait until it prints `ready`, whose group is the port, and end it later."""
     process = subprocess.Popen(
         command, env={**os.environ, "PYTHONUNBUFFERED": "1", **variables}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -202,7 +202,7 @@ def copy_bundle(name: str, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def denoised(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Factory of folders with what `monai-dental denoise` makes of the images."""
+    """Factory of folders with the images denoised by `monai-dental denoise`."""
     made: dict[tuple[str, ...], Path] = {}
 
     def denoise(*options: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -83,6 +84,14 @@ def instances(orthanc):
         uids = found.setdefault(instance["0020000E"]["Value"][0], set())
         uids.add(instance["00080018"]["Value"][0])
     return found
+
+
+def _instance(orthanc, series):
+    """The content of the first instance of a series."""
+    found = orthanc.post(
+        "/tools/find", {"Level": "Instance", "Query": {"SeriesInstanceUID": series}}
+    )
+    return orthanc.get(f"/instances/{found.json[0]}/file").content
 
 
 def test_series_of_the_pacs_are_listed_and_denoised(server, series, denoised):
@@ -178,6 +187,131 @@ def test_training_learns_from_the_pacs_but_not_from_its_own_results(server, seri
     )
 
     assert server.infer("small", series).content != before
+
+
+DENOISE = "[data-cy=Denoise]"
+CANVASES = "[...document.querySelectorAll('.cornerstone-canvas')]"
+# Of each viewport: the first and last column that are not black, and the sum of the greys.
+SHOWN = f"""
+return {CANVASES}.map((canvas) => {{
+  const {{ width, height }} = canvas;
+  const {{ data }} = canvas.getContext("2d").getImageData(0, 0, width, height);
+  let [first, last, sum] = [width, 0, 0];
+  for (let i = 0; i < data.length; i += 4) {{
+    sum += data[i];
+    if (data[i] < 9) continue;
+    first = Math.min(first, (i / 4) % width);
+    last = Math.max(last, (i / 4) % width);
+  }}
+  return [first, last, sum];
+}});
+"""
+
+
+@pytest.fixture(scope="module")
+def study(orthanc, images):
+    """A study with a series of each modality, one instance each, and a broken one (OT)."""
+    series = {"IO": "1.2.9.1", "PX": "1.2.9.2", "DX": "1.2.9.3", "CR": "1.2.9.4", "OT": "1.2.9.5"}
+    for modality, uid in series.items():
+        dataset = pydicom.dcmread(images / "dicom.dcm")
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.9", uid
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{uid}.1"
+        dataset.Modality = modality
+        if modality == "OT":
+            dataset.PixelData = dataset.PixelData[:1000]
+        stream = io.BytesIO()
+        dataset.save_as(stream)
+        assert orthanc.post_bytes("/instances", stream.getvalue()).status == 200
+    return series
+
+
+@pytest.fixture
+def ohif(browser, server, study):
+    """Opens a series in OHIF's plain viewer, and clicks "Denoise" there."""
+
+    def denoise(modality):
+        browser.resize(1400, 900)
+        query = f"StudyInstanceUIDs=1.2.9&initialSeriesInstanceUID={study[modality]}"
+        browser.visit(f"{server.url}/ohif/viewer?{query}")
+        browser.wait_for(f"document.querySelector('{DENOISE}') && {CANVASES}.length === 1")
+        browser.click(DENOISE)
+        return browser
+
+    return denoise
+
+
+@pytest.mark.parametrize("modality", ["PX", "DX", "CR", "IO"])
+def test_button_of_ohif_opens_the_original_beside_its_stored_result(
+    ohif, orthanc, study, tmp_path, modality
+):
+    page = ohif(modality)
+
+    page.wait_for(f"location.search.includes('denoised=') && {CANVASES}.length === 2")
+    query = page.run("return Object.fromEntries(new URLSearchParams(location.search))")
+    assert query["original"] == f"{study[modality]}.1"
+    stored = pydicom.dcmread(io.BytesIO(_instance(orthanc, query["denoised"])))
+    assert stored.Modality == modality
+    assert stored.SourceImageSequence[0].ReferencedSOPInstanceUID == query["original"]
+    panes = (
+        "[...document.querySelectorAll('[data-cy=viewport-pane]')].map((each) => each.innerText)"
+    )
+    page.wait_for(f"{panes}.every((text) => text.includes('periapical'))")
+    assert ["[Noise" in text for text in page.run(f"return {panes}")] == [False, True]
+    page.screenshot(tmp_path / "ohif.png")
+
+
+def have_changed(shown, before, part):
+    return all(now[part] != then[part] for now, then in zip(shown, before, strict=True))
+
+
+def test_ohif_links_zoom_pan_and_window_of_both(browser, server, study, tmp_path):
+    """After the test above: the two viewports are open."""
+    browser.wait_for(f"{CANVASES}.length === 2")
+    browser.wait_until(lambda: min(total for _, _, total in browser.run(SHOWN)) > 0)
+    boxes = browser.run(f"return {CANVASES}.map((each) => each.getBoundingClientRect().toJSON())")
+    x, y = boxes[0]["x"] + boxes[0]["width"] / 2, boxes[0]["y"] + boxes[0]["height"] / 2
+
+    for tool, (dx, dy) in {"WindowLevel": (40, 60), "Zoom": (0, -120), "Pan": (50, 0)}.items():
+        before = browser.run(SHOWN)
+        browser.click(f"[data-cy={tool}]")
+        browser.drag((x, y), (x + dx, y + dy))
+        part = slice(2, 3) if tool == "WindowLevel" else slice(0, 2)
+        browser.wait_until(lambda: have_changed(browser.run(SHOWN), before, part))  # noqa: B023
+        left, right = browser.run(SHOWN)
+        assert left[:2] == right[:2]
+
+
+def test_error_of_the_button_is_a_sentence(ohif):
+    page = ohif("OT")
+
+    notices = "[...document.querySelectorAll('[data-type=error]')].map((each) => each.innerText)"
+    said = page.wait_for(f"{notices}.find((text) => text.startsWith('Denoise'))")
+
+    assert said.startswith("Denoise\ninstance 1.2.9.5.1: (7FE0,0010) Pixel Data has 1000 bytes")
+
+
+def test_results_are_not_denoised_again(server, series):
+    result = server.infer("unet", series, output="json", save_label=True).json["label"]
+
+    answer = server.infer("unet", result)
+
+    said = f"series {result} is denoised; choose its original"
+    assert (answer.status, answer.json["detail"]) == (422, said)
+
+
+def test_ohif_gets_what_it_searches_for_and_nothing_else(server, study):
+    """MONAI Label's own proxy loses the query: it answers with the studies of all patients."""
+    answer = server.get("/proxy/dicom/qido/studies?StudyInstanceUID=1.2.9")
+
+    # It passes on what the PACS has compressed, as a browser takes it.
+    content = answer.content
+    found = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    assert [each["0020000D"]["Value"] for each in found] == [["1.2.9"]]
+    refused = server.get("/proxy/dicom/wado/%2e%2e/instances")
+    assert (refused.status, refused.json["detail"]) == (
+        400,
+        "the path leads out of the DICOMweb service",
+    )
 
 
 def test_patients_do_not_reach_the_log(server):

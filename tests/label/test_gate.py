@@ -1,4 +1,4 @@
-"""The gate: other web sites, paths, changes, and answers that say something."""
+"""The gate: other web sites, paths, changes, and the contents of responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from monai_dental.errors import UnsupportedImageError
-from monai_dental.label.gate import Gate, Rules, foreign, is_plain_name
+from monai_dental.label.gate import Gate, Rules, foreign, is_plain_name, leads_out
 
 
 class LabelNotFoundException(Exception):  # noqa: N818 - MONAI Label's own name
@@ -37,7 +37,7 @@ async def _fails(request):
 
 
 def ask(path, rules=Rules(), method="GET", **headers):  # noqa: B008 - it is frozen
-    """Return status, text and headers of what the gate lets through."""
+    """Return status, text and headers of a response through the gate."""
     inner = Starlette(
         routes=[
             Route("/datastore/image", _fine, methods=["GET", "PUT", "DELETE"]),
@@ -116,6 +116,12 @@ def test_no_name_of_a_client_is_a_path(name, path):
     for method in ("GET", "PUT"):
         assert ask(f"/datastore/image?{name}={path}", rules, method)[0] == 400
     assert is_plain_name("Zähne 1.2.840")
+
+
+@pytest.mark.parametrize("path", ["..", "../instances", "studies/..", "a/%2e%2e/b", "..\\\\b", "."])
+def test_no_question_to_the_pacs_leads_out_of_its_dicomweb(path):
+    assert ask(f"/proxy/dicom/wado/{path}")[0] == 400
+    assert not leads_out("/proxy/dicom/qido/studies/1.2.840/series")
 
 
 def test_token_is_asked_for_where_there_is_one():

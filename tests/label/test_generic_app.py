@@ -1,4 +1,4 @@
-"""MONAI Label's own app for bundles, `monaibundle`, with ours as they are."""
+"""MONAI Label's own app for bundles, `monaibundle`, with our bundles unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = ("png.png", "jpg.jpg", "nifti.nii.gz", "dicom.dcm")
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory, label_python, small_bundle):
-    """The app as MONAI Label hands it out, with copies of our bundles in its folder."""
+    """The app as distributed by MONAI Label, with copies of our bundles in its folder."""
     folder = tmp_path_factory.mktemp("apps")
     command = [label_python, "-m", "monailabel.main", "apps", "--download", "--name", "monaibundle"]
     subprocess.run([*command, "--output", str(folder)], check=True, stdout=subprocess.DEVNULL)
@@ -35,7 +35,7 @@ def app(tmp_path_factory, label_python, small_bundle):
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory, images):
-    """The images; for a training the app wants "labels", and takes the images themselves."""
+    """The images; for training, the app needs "labels" and is given the images themselves."""
     folder = tmp_path_factory.mktemp("studies")
     shutil.copytree(images, folder, dirs_exist_ok=True)
     shutil.copytree(images, folder / "labels" / "final")

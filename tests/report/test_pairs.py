@@ -1,4 +1,4 @@
-"""Reading a pair: one scale, one frame, and a reason where that cannot be."""
+"""Reading a pair: one scale, one frame, or a reason why not."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_reasons_and_notes_hold_no_path(folders, picture):
     cv2.imwrite(str(folders[0] / "a.png"), np.dstack([picture(), picture(), 255 - picture()]))
     cv2.imwrite(str(folders[1] / "a.png"), picture())
 
-    assert read(folders, "a.png").notes == ("The original: colour is folded to grey.",)
+    assert read(folders, "a.png").notes == ("The original: colour is converted to grey.",)
     content = (folders[1] / "a.png").read_bytes()
     (folders[1] / "a.png").write_bytes(content[:80])
     with pytest.raises(CorruptImageError, match="^result: ") as caught:

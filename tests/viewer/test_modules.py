@@ -19,9 +19,9 @@ def test_every_language_has_every_word_with_its_places():
     for tag, words in languages.items():
         assert words.keys() == english.keys(), tag
         for key, text in words.items():
-            assert sorted(re.findall(r"\{\w+\}", text)) == sorted(
-                re.findall(r"\{\w+\}", english[key])
-            ), f"{tag}: {key}"
+            places, wanted = (set(re.findall(r"\{\w+\}", each)) for each in (text, english[key]))
+            # A sentence that was said in English may lose what only a programmer reads.
+            assert places <= wanted if key.startswith("said.") else places == wanted, (tag, key)
 
 
 def test_single_script_holds_each_module_once_and_asks_for_none():

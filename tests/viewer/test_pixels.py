@@ -1,4 +1,4 @@
-"""What the browser gets of a radiograph."""
+"""The data of a radiograph that the browser gets."""
 
 import json
 

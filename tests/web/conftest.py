@@ -1,4 +1,4 @@
-"""A real server, started as users start it, and files of all formats."""
+"""A real server, started as by users, and files of all formats."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from monai_dental.cli import main
 
 @dataclass
 class Served:
-    """A server that runs: its process, its page's address, and the folder of its temporary one."""
+    """A running server: its process, its page's address, and the parent of its temporary folder."""
 
     process: subprocess.Popen[str]
     url: str
@@ -52,6 +52,10 @@ class Served:
     def images(self) -> list[dict[str, Any]]:
         return json.loads(self.ask("api/changes?since=0")[1])["images"]
 
+    def errors(self) -> str:
+        """What it has told the terminal that is no address."""
+        return (self.tmp / "stderr").read_text(encoding="utf-8")
+
     def folders(self) -> list[Path]:
         return sorted(self.tmp.glob("monai-dental-serve-*"))
 
@@ -59,7 +63,10 @@ class Served:
 def start_server(tmp: Path, *arguments: str) -> Served:
     command = [sys.executable, "-m", "monai_dental", "serve", "--no-browser", *arguments]
     environment = {**os.environ, "TMPDIR": str(tmp)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    with (tmp / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
+        )
     line = process.stdout.readline()
     return Served(process, re.search(r"http://127\.0\.0\.1:\d+/[\w-]+/", line)[0], tmp)
 
@@ -83,7 +90,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
 @pytest.fixture(scope="session")
 def served(start: Callable[..., Served]) -> Served:
-    """A server for the tests that leave it as it was."""
+    """A server for the tests that do not change it."""
     return start()
 
 
@@ -116,7 +123,7 @@ def mixed_files(
 
 @pytest.fixture(scope="session")
 def denoised_files(mixed_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command line makes of them at strength 0.6."""
+    """The results of the command line for them at strength 0.6."""
     folder = tmp_path_factory.mktemp("denoised")
     assert main(["denoise", str(mixed_files), "--output", str(folder), "--strength", "0.6"]) == 1
     return folder

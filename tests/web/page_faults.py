@@ -1,6 +1,6 @@
-"""A worker's job whose files can crash, hang or blow it up: their names say which.
+"""A worker's job whose files crash, hang or exhaust it, depending on their names.
 
-Worker processes import this file, so it stands on `sys.path` and is no test module.
+Worker processes import this file, so it is on `sys.path` and is not a test module.
 """
 
 from __future__ import annotations

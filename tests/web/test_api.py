@@ -1,4 +1,4 @@
-"""What the server answers: the command line's bytes, and sentences for what is wrong."""
+"""The server's responses: the command line's bytes, and sentences for errors."""
 
 from __future__ import annotations
 
@@ -103,6 +103,17 @@ def test_broken_file_is_told_in_a_sentence_without_its_place(filled):
     assert json.loads(answer)["reason"] == broken["reason"]
 
 
+def test_file_that_is_no_image_is_told_what_is_needed(start):
+    served = start()
+    served.add("note.txt", b"hello")
+
+    (told,) = served.images()
+    while told["state"] == "waiting":
+        (told,) = served.images()
+
+    assert told["reason"].startswith("not an image; need one of .png, .jpg,")
+
+
 def test_figures_and_noise_map_come_when_asked_for(filled):
     served, keys = filled
 
@@ -122,7 +133,7 @@ def test_report_shows_what_is_denoised(filled):
     _, page, headers = served.ask(address)
 
     assert status == 201
-    assert page.count(b'<article class="image"') == 7
+    assert page.count(b'<article class="image ') == 7
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert served.ask(address.replace("index.html", "..%2f..%2flock"))[0] == 404
 

@@ -1,8 +1,7 @@
-"""The page in a real browser, against a real server: what a dentist does."""
+"""The page in a real browser with a real server, used like a dentist would."""
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import zipfile
@@ -10,57 +9,16 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from page_actions import READY, drop, is_opened, open_image, press, settle, states
 
 from monai_dental.formats import read_radiograph
 
-DROP = """
-const transfer = new DataTransfer();
-for (const [name, content] of Object.entries(arguments[0])) {
-  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-  transfer.items.add(new File([bytes], name));
-}
-document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
-"""
 PIXEL = """
 const canvas = document.querySelector(".stage canvas");
 const at = window.pointed.map((each) => Math.floor(each * devicePixelRatio));
 return canvas.getContext("2d").getImageData(at[0], at[1], 1, 1).data[0];
 """
 SHOT = "return document.querySelector('.stage canvas').toDataURL()"
-READY = "!document.querySelector('.divider').hidden && document.querySelector('.notice').hidden"
-
-
-def states(page):
-    return page.run(
-        "return [...document.querySelectorAll('.list li')].map("
-        "(row) => [row.querySelector('.name').textContent, row.dataset.state])"
-    )
-
-
-def open_image(page, name):
-    """Open an image of the list; by its own title, which is its whole name."""
-    page.run(
-        "[...document.querySelectorAll('.list .open')]"
-        ".find((each) => each.title === arguments[0]).click()",
-        name,
-    )
-    page.wait_for(READY)
-    page.wait_for("document.querySelector('[aria-current]').closest('li').dataset.state === 'done'")
-    settle(page)
-
-
-def settle(page):
-    """Wait until everything that was asked for is drawn."""
-    page.run(
-        "window.drawn = 0; requestAnimationFrame(() => requestAnimationFrame(() => drawn = 1))"
-    )
-    page.wait_for("window.drawn")
-
-
-def press(page, *keys):
-    page.run("document.querySelector('.stage').focus()")
-    page.press(".stage", *keys)
-    settle(page)
 
 
 def stage_box(page):
@@ -71,7 +29,7 @@ def stage_box(page):
 
 
 def point_at(page, x, y):
-    """Bring the mouse to a point of the stage; return what is told of the pixel there."""
+    """Move the mouse to a point of the stage; return the readout of the pixel there."""
     left, top, _, _ = stage_box(page)
     at = round(left + x), round(top + y)
     page.hover(at)
@@ -94,11 +52,7 @@ def filled(start, browser, mixed_files):
     browser.wait_for(
         "document.querySelector('.welcome') && !document.querySelector('.welcome').hidden"
     )
-    contents = {
-        path.name: base64.b64encode(path.read_bytes()).decode()
-        for path in sorted(mixed_files.iterdir())
-    }
-    browser.run(DROP, contents)
+    drop(browser, *((path.name, path.read_bytes()) for path in sorted(mixed_files.iterdir())))
     browser.wait_until(
         lambda: browser.run(
             "return document.querySelectorAll('[data-state=done]').length === 7 "
@@ -110,6 +64,7 @@ def filled(start, browser, mixed_files):
 
 @pytest.fixture
 def page(browser, filled):
+    browser.visit("about:blank")  # so that the page of an ended server asks no more
     browser.errors(), browser.requests()
     browser.resize(1440, 900)
     browser.visit(filled.url)
@@ -229,6 +184,51 @@ def test_save_and_save_all_give_the_files_of_the_command_line(page, denoised_fil
             assert archive.read(path.name) == path.read_bytes()
 
 
+def test_report_button_opens_the_pages_of_what_is_denoised(page, filled, mixed_files, tmp_path):
+    open_image(page, "c.png")
+
+    page.click("#report")
+    page.wait_until(lambda: len(page.windows()) == 2)
+    own, opened = page.windows()
+    page.go_to(opened)
+    try:
+        page.wait_until(lambda: page.run("return location.href").startswith(f"{filled.url}report/"))
+        page.wait_for("document.querySelectorAll('article.ready').length > 0")
+        names = page.run(
+            "return [...document.querySelectorAll('.overview a')].map((each) => each.textContent)"
+        )
+        page.run("[...document.querySelectorAll('article')].at(-1).scrollIntoView()")
+        page.wait_for("[...document.querySelectorAll('article')].at(-1).matches('.ready')")
+        faults = page.faults()
+        page.screenshot(tmp_path / "report.png")
+    finally:
+        page.close_window()
+        page.go_to(own)
+
+    assert names == [name for name, state in states(page) if state == "done"]
+    assert faults == []
+    assert page.errors() == []
+
+
+def test_button_rests_until_its_work_is_done(page, filled, mixed_files):
+    open_image(page, "b.png")
+    page.run(
+        "const own = window.fetch; window.fetch = (path, ...more) => path.includes('/result')"
+        " ? new Promise((done) => { window.go = () => done(own(path, ...more)); })"
+        " : own(path, ...more);"
+    )
+
+    page.click("#save")
+    filled.add("later.png", (mixed_files / "b.png").read_bytes())  # of which the page is told
+    page.wait_for(
+        "[...document.querySelectorAll('.open')].some((each) => each.title === 'later.png')"
+    )
+    assert page.run("return document.querySelector('#save').disabled")
+
+    page.run("go()")
+    page.wait_for("!document.querySelector('#save').disabled")
+
+
 @pytest.mark.parametrize("key", "+1sbenirhvw.")
 def test_each_key_changes_the_picture_or_the_tool(page, key):
     open_image(page, "g.dcm")
@@ -344,6 +344,22 @@ def test_page_fits_its_window(page, tmp_path, width, height, theme):
     page.screenshot(tmp_path / f"{width}-{theme}.png")
 
 
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1440), ("light", 1440), ("light", 390)])
+def test_axe_finds_no_serious_fault(page, theme, width):
+    page.resize(width, 850, is_touch=width < 500)
+    page.run("document.documentElement.dataset.theme = arguments[0]", theme)
+    open_image(page, "g.dcm")
+    page.click("#details")
+    page.wait_for("document.querySelector('.figures-place:not([aria-busy]) table')")
+
+    assert page.faults() == []
+    cut = "const bar = document.querySelector('.bar'); return bar.scrollHeight > bar.clientHeight"
+    assert not page.run(cut)
+    assert page.run("return document.documentElement.scrollHeight") <= 850
+    press(page, "?")
+    assert page.faults() == []
+
+
 def test_page_speaks_the_language_of_its_reader(page):
     agent = page.run("return navigator.userAgent")
     page.develop("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="de-AT")
@@ -355,13 +371,30 @@ def test_page_speaks_the_language_of_its_reader(page):
         page.develop("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="en-US")
 
 
-def test_page_says_that_the_server_has_ended(start, browser):
-    served = start()
-    browser.visit(served.url)
-    browser.wait_for("document.querySelector('.welcome')")
-    served.process.terminate()
-    served.process.wait(30)
-
-    assert browser.wait_for(
-        "document.querySelector('.message').textContent.startsWith('The server has ended')"
+def test_noise_map_is_that_of_the_frame_and_the_image_that_are_shown(page):
+    open_image(page, "g.dcm")
+    press(page, "n")
+    page.wait_for(
+        "document.querySelector('.scale .ramp') && !document.querySelector('.scale').hidden"
     )
+    press(page, ".")
+    page.wait_for(
+        "document.querySelector('.frames .share').textContent === '2 / 2'"
+        " && document.querySelector('.notice').hidden"
+        " && document.querySelector('[aria-label=\"What is shown\"]').value === 'noise'"
+    )
+    assert "NaN" not in page.run("return document.querySelector('.scale').textContent")
+
+    press(page, "o")
+    press(page, "n")
+    page.run("document.querySelector('.list .open').click()")  # while it is being measured
+    page.wait_for(is_opened("a.jpg"))
+    assert page.errors() == []
+
+
+def test_help_names_the_keys_of_the_list(page):
+    press(page, "?")
+
+    text = page.run("return document.querySelector('dialog.help').textContent")
+    assert "PgUp PgDnPrevious and next image" in text
+    assert "[ ÖLess strength" in text  # German keyboards have no key for [

@@ -1,10 +1,10 @@
-"""Who is answered: the page's own browser, and no other web site."""
+"""Only the page's own browser gets responses, and no other web site."""
 
 import pytest
 
 pytest.importorskip("starlette")
 
-from monai_dental.web.guard import refusal
+from monai_dental.web.policy import refusal
 
 HOSTS = frozenset({"127.0.0.1:8000", "localhost:8000"})
 

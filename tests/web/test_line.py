@@ -1,4 +1,4 @@
-"""The line before a worker: whatever a file does to the worker, the next file is done."""
+"""The queue of a worker: whatever a file does to the worker, the next file is processed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def faults(monkeypatch):
 
 
 def run(work, job, limits):
-    """Run an async function with a line that has started, and end it after."""
+    """Run an async function with a started line, and stop the line afterwards."""
 
     async def all_of_it():
         line = Line(job, limits)

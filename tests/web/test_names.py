@@ -1,8 +1,8 @@
-"""Names that a browser sends lead nowhere."""
+"""Names sent by a browser cannot lead to other paths."""
 
 import pytest
 
-from monai_dental.web.names import attachment, shown_name, suffix_of
+from monai_dental.web.names import attachment, ending_on_disk, shown_name, suffix_of
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,14 @@ def test_shown_name_is_a_path_below(sent, shown):
 )  # fmt: skip
 def test_only_known_endings_reach_the_disk(name, suffix):
     assert suffix_of(name) == suffix
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("a.PNG", ".png"), ("a.exe", ".unknown"), ("1.2.840.1", ""), ("old.folder/IM0001", "")],
+)  # fmt: skip
+def test_name_without_an_ending_alone_may_be_a_dicom_file(name, ending):
+    assert ending_on_disk(name) == ending
 
 
 def test_attachment_keeps_letters_and_cannot_be_broken_out_of():

@@ -1,6 +1,10 @@
-"""The temporary folder goes when its server ends, however that ends."""
+"""The temporary folder is removed when its server ends, however it ends."""
 
+import contextlib
+import http.client
 import signal
+import threading
+import time
 
 import pytest
 
@@ -31,11 +35,24 @@ def test_server_that_is_ended_leaves_nothing(start, tmp_path, how):
     served = start(tmp=tmp_path)
     served.add("a.png", b"no image")
     assert len(served.folders()) == 1
+    asking = [threading.Thread(target=ask_on, args=(served,)) for _ in range(4)]
+    for each in asking:
+        each.start()
+    time.sleep(0.2)
 
     served.process.send_signal(how)
     assert served.process.wait(30) == 0
 
+    for each in asking:
+        each.join()
     assert served.folders() == []
+
+
+def ask_on(served):
+    """Send requests until nothing answers, so that the signal arrives during a request."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        while True:
+            served.ask("")
 
 
 def test_next_start_removes_what_a_killed_server_left(start, tmp_path):

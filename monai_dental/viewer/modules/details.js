@@ -1,4 +1,4 @@
-// Figures, a profile and histograms: what a physicist asks for, behind one button.
+// Figures, a profile and histograms for physicists, behind one button.
 
 import { element } from "./elements.js";
 
@@ -30,7 +30,7 @@ export function drawProfile(canvas, { picture, strength }, row) {
   drawCurves(canvas, [before, after], low, high > low ? high : low + 1);
 }
 
-// How many pixels have which intensity, before and after; the height is the square root of their share.
+// The histogram of intensities before and after; heights are the square root of the share of pixels.
 export function drawHistogram(canvas, { picture, strength }) {
   const { black, white } = picture.info;
   const [low, high] = [Math.min(black, white), Math.max(black, white)];

@@ -1,4 +1,4 @@
-// Small helpers to make elements; text is always set as text, so nothing in it is ever markup.
+// Small helpers to create elements. Text is always set as text, so it is never parsed as markup.
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

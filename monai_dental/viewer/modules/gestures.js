@@ -1,5 +1,5 @@
-// Mouse, pen and touch on the stage. One finger or the left button does what the tool says; two fingers
-// zoom by pinching, and change the window by moving together; the wheel zooms.
+// Mouse, pen and touch on the stage. One finger or the left button uses the selected tool. Two fingers zoom
+// by pinching, and change the window by moving together. The wheel zooms.
 
 const FAR = 4;
 const WINDOW_STEP = 1 / 300;
@@ -87,7 +87,7 @@ function beginSingle(viewer, event, point) {
   return { kind, start: point, last: point, isFar: false, pane: viewer.pane(point), line: null };
 }
 
-// A finger pans what is larger than the stage; at fit it moves the divider.
+// A finger pans an image larger than the stage; if the image fits, it moves the divider.
 function touchKind(state) {
   if (state.view && !state.view.isFitted) return "pan";
   return state.compare === "divider" && state.layer === "image" ? "divider" : "none";
@@ -117,6 +117,7 @@ function click(viewer, drag) {
   const { state } = viewer;
   if (!state.view || drag.kind === "measure") return;
   viewer.tell(drag.start);
+  viewer.options.onPoint?.(state.view.toImage(drag.start, drag.pane));
   if (state.view.isFitted) state.detail = state.view.toImage(drag.start, drag.pane);
 }
 

@@ -1,12 +1,12 @@
-// Everything by keyboard, with the stage in focus; the same table makes the help.
+// Keyboard control while the stage has focus; the help is made from the same table.
 
 export const KEYS = [
   { keys: ["+", "="], shown: "+", words: "zoom.in", run: (viewer) => viewer.command("in") },
   { keys: ["-"], shown: "−", words: "zoom.out", run: (viewer) => viewer.command("out") },
   { keys: ["0"], shown: "0", words: "zoom.fit", run: (viewer) => viewer.command("fit") },
   { keys: ["1"], shown: "1", words: "zoom.one", run: (viewer) => viewer.command("one") },
-  { keys: ["[", "ö"], shown: "[", words: "strength.less", run: (viewer) => viewer.setStrength(viewer.state.strength - 0.05) },
-  { keys: ["]", "ä"], shown: "]", words: "strength.more", run: (viewer) => viewer.setStrength(viewer.state.strength + 0.05) },
+  { keys: ["[", "ö"], shown: "[ Ö", words: "strength.less", run: (viewer) => viewer.setStrength(viewer.state.strength - 0.05) },
+  { keys: ["]", "ä"], shown: "] Ä", words: "strength.more", run: (viewer) => viewer.setStrength(viewer.state.strength + 0.05) },
   { keys: ["d"], shown: "D", words: "compare.divider", run: (viewer) => viewer.setCompare("divider") },
   { keys: ["s"], shown: "S", words: "compare.side", run: (viewer) => viewer.setCompare("side") },
   { keys: ["b"], shown: "B", words: "compare.blink", run: (viewer) => viewer.setCompare("blink") },
@@ -43,7 +43,7 @@ export function listenToKeys(viewer) {
   });
 }
 
-// With Shift arrows change the window; else they move what is larger than the stage, or the divider.
+// With Shift, arrows change the window; else they pan an image larger than the stage, or move the divider.
 function byArrow(viewer, event, [x, y]) {
   const { state } = viewer;
   const isOnDivider = event.target === viewer.divider;

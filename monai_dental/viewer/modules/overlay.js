@@ -1,4 +1,4 @@
-// What lies over the picture: the detail at fit, and measured lengths.
+// Overlays on the picture: the detail if the picture fits the stage, and measured lengths.
 
 export function detailPlace(state, panes) {
   const { picture, view, detail } = state;
@@ -78,6 +78,21 @@ export function drawLengths(context, state, pane) {
       }
     }
     label(context, lengthText(line, state.picture.info, state.words), end.x + 10, end.y - 8, "left", "#ffd54a");
+  }
+}
+
+// The row whose profile is shown.
+export function drawRow(context, { view, row }, pane) {
+  if (row === null) return;
+  const [start, end] = [0, view.columns].map((x) => view.toStage({ x, y: row + 0.5 }, pane));
+  for (const [colour, width, dash] of [["#0009", 3, []], ["#ffffffc0", 1, [5, 4]]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.setLineDash(dash);
+    context.beginPath();
+    context.moveTo(start.x, start.y);
+    context.lineTo(end.x, end.y);
+    context.stroke();
   }
 }
 

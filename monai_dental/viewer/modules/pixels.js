@@ -1,4 +1,4 @@
-// Grey values as they are stored, and smaller versions of them for pictures that are shown small.
+// Stored grey values, and smaller versions of them for pictures that are shown small.
 
 const ARRAYS = { u1: Uint8Array, u2: Uint16Array, i2: Int16Array, f4: Float32Array };
 
@@ -10,6 +10,23 @@ export class Plane {
 
   static fromBytes(buffer, { dtype, columns, rows }) {
     return new Plane(new ARRAYS[dtype](buffer), columns, rows);
+  }
+
+  // Decodes the output of `packed` (pixels.py): deflated steps from each pixel to the next, lowest bytes
+  // first.
+  static async unpack(text, { dtype, columns, rows }) {
+    const deflated = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+    const count = columns * rows;
+    const whole = new { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[bytes.length / count](count);
+    for (let i = 0, value = 0; i < count; i += 1) {
+      let step = 0;
+      for (let at = i, shift = 0; at < bytes.length; at += count, shift += 8) step |= bytes[at] << shift;
+      value = i % columns === 0 ? step : value + step;
+      whole[i] = value;
+    }
+    return Plane.fromBytes(whole.buffer, { dtype, columns, rows });
   }
 
   get columns() {
@@ -24,7 +41,7 @@ export class Plane {
     return this.levels[0].values[y * this.columns + x];
   }
 
-  // The plane at half its size, so many times: each value is the mean of up to 2 × 2.
+  // The plane halved `number` times: each value is the mean of up to 2 × 2.
   level(number) {
     while (this.levels.length <= number) this.levels.push(halve(this.levels.at(-1)));
     return this.levels[number];
@@ -47,7 +64,7 @@ function halve({ values, columns, rows }) {
   return { values: half, columns: width, rows: height };
 }
 
-// The values below which a share of the pixels lies, from a sample.
+// The values below which the given shares of the pixels lie, from a sample.
 export function quantiles(values, shares, transform = (index) => values[index]) {
   const step = Math.max(1, Math.floor(values.length / 200000));
   const sample = new Float32Array(Math.ceil(values.length / step));
@@ -56,7 +73,7 @@ export function quantiles(values, shares, transform = (index) => values[index]) 
   return shares.map((share) => sample[Math.min(sample.length - 1, Math.floor(share * sample.length))]);
 }
 
-// Where the picture is changed the most without being black or white: a good place for a detail.
+// The place where the picture changes most without being black or white, which suits a detail.
 export function liveliestPlace(before, after, black, white) {
   const [low, high] = [Math.min(black, white), Math.max(black, white)];
   const size = Math.max(16, Math.round(Math.min(before.columns, before.rows) / 12));

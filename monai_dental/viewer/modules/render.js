@@ -1,16 +1,16 @@
-// From grey values to the pixels of a canvas; every grey is computed from the stored values.
+// Renders grey values to a canvas; every grey is computed from the stored values.
 
 const GREYS = Uint32Array.from({ length: 256 }, (_, grey) => (0xff000000 | (grey * 0x010101)) >>> 0);
 const NOISE_STOPS = [[13, 16, 20], [30, 58, 95], [32, 134, 140], [122, 199, 121], [250, 240, 160]];
 const NOISES = Uint32Array.from({ length: 256 }, (_, level) => noiseColour(level / 255));
 
-// Which version of the pixels is shown at a scale (device pixels per image pixel), at most halved so
-// often that none of its pixels is left out.
+// The level of the pixels to show at a scale (device pixels per image pixel): halved at most so often that
+// none of its pixels is skipped.
 export function levelFor(scale) {
   return Math.max(0, Math.floor(Math.log2(1 / scale) + 1e-9));
 }
 
-// Paints what the picture needs of a level into a canvas of its own; returns it with its place.
+// Paints the needed region of a level into a separate canvas; returns it with its place.
 export function paint(kind, picture, settings, level, region) {
   const width = region.right - region.left;
   const height = region.bottom - region.top;

@@ -1,6 +1,6 @@
 // Draws the picture on its canvas: panes, divider, detail, and lengths.
 
-import { drawDetail, drawLengths } from "./overlay.js";
+import { drawDetail, drawLengths, drawRow } from "./overlay.js";
 import { levelFor, paint } from "./render.js";
 
 export class Stage {
@@ -9,7 +9,7 @@ export class Stage {
     this.painted = new Map();
   }
 
-  // The panes, in CSS pixels of the stage, each with what it shows.
+  // The panes, in CSS pixels of the stage, each with its content.
   panes(state) {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const whole = { x: 0, y: 0, width, height };
@@ -24,7 +24,7 @@ export class Stage {
         : { x: 0, y: index * (height / 2 + gap / 2), width, height: (height - gap) / 2, kind });
   }
 
-  // The pane that a point of the stage lies in; each is a window of the same size on the image.
+  // The pane that contains a point of the stage; all panes show windows of the same size on the image.
   paneAt(state, point) {
     const panes = this.panes(state);
     return panes.find((pane) => point.x < pane.x + pane.width && point.y < pane.y + pane.height) ?? panes.at(-1);
@@ -50,6 +50,7 @@ export class Stage {
         this.drawClipped(context, state, pane, right, "after", fresh);
       } else this.drawKind(context, state, pane, pane.kind, fresh);
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      drawRow(context, state, pane);
       drawLengths(context, state, pane);
       context.restore();
     }

@@ -83,7 +83,7 @@ export function makeToolbar(viewer) {
       preset.value = state.preset ?? "";
       percent.textContent = state.view ? `${Math.round(state.view.scale * devicePixelRatio * 100)} %` : "–";
     },
-    // The key to a residual or a noise map.
+    // The legend of a residual or a noise map.
     drawScale(line, state) {
       const { picture, layer: shown } = state;
       line.hidden = shown === "image" || !picture?.after;
@@ -109,7 +109,8 @@ function makeHelp(viewer) {
     element("h2", {}, words("help")),
     element("div", { class: "keys" }, ...rows,
       element("div", {}, element("kbd", {}, "← →"), words("help.arrows")),
-      element("div", {}, element("kbd", {}, "⇧ ← ↑"), words("help.shift"))),
+      element("div", {}, element("kbd", {}, "⇧ ← ↑"), words("help.shift")),
+      ...(viewer.options.keys ?? []).map(([shown, key]) => element("div", {}, element("kbd", {}, shown), words(key)))),
     element("p", {}, words("help.mouse")),
     element("p", {}, words("help.touch")),
     element("form", { method: "dialog" }, element("button", { class: "primary" }, words("close"))));

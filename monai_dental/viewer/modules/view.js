@@ -1,4 +1,4 @@
-// Where an image lies on the stage: its centre, scale, quarter turns, and whether it is mirrored.
+// The placement of an image on the stage: its centre, scale, quarter turns, and whether it is mirrored.
 
 const TURNS = [[1, 0, 0, 1], [0, 1, -1, 0], [-1, 0, 0, -1], [0, -1, 1, 0]];
 const MOST_SCALE = 40;
@@ -15,7 +15,7 @@ export class View {
     this.y = rows / 2;
   }
 
-  // What one step to the right and one step down in the image are on the stage, at scale 1.
+  // One step to the right and one step down in the image, as vectors on the stage at scale 1.
   axes() {
     const [a, b, c, d] = TURNS[this.quarter];
     return this.isMirrored ? [-a, b, -c, d] : [a, b, c, d];
@@ -32,8 +32,9 @@ export class View {
     this.settle(pane);
   }
 
-  // Takes up a change of the pane or of anything else; the image stays within the pane.
+  // Updates the view after a change of the pane or its own; keeps the image within the pane.
   settle(pane) {
+    if (!(pane.width > 0 && pane.height > 0)) return; // hidden, for example in print
     const fit = this.fitScale(pane);
     if (this.isFitted) this.scale = fit;
     this.scale = Math.min(Math.max(MOST_SCALE, fit), Math.max(Math.min(fit, 1), this.scale));

@@ -1,5 +1,5 @@
-// The viewer: one picture before and after, in an element of any size. Report, page and MONAI Label's
-// page give it pictures; it asks for nothing by itself.
+// The viewer: one picture before and after, in an element of any size. The report, the page and MONAI Label's
+// page pass pictures to it; it requests nothing itself.
 
 import { element } from "./elements.js";
 import { listenToGestures } from "./gestures.js";
@@ -10,19 +10,21 @@ import { Stage } from "./stage.js";
 import { makeControls, makeToolbar } from "./toolbar.js";
 import { View } from "./view.js";
 
-const SMALLEST_RANGE = 0.4; // of what the file means by black to white; what uses less is stretched
+const SMALLEST_RANGE = 0.4; // of the file's range from black to white; pictures that use less are stretched
 const BLINK_MS = 650;
 let pictures = 0;
 
 export class Viewer {
-  // Options: words; strength; onStrength(share); onFrame(number); onLayer(layer), before it is shown.
+  // Options: words; strength; onStrength(share); onFrame(number); onNoise(), before a noise map is shown;
+  // onPoint(point), a clicked point of the image; isPassive: the wheel scrolls the page until the viewer has
+  // focus; keys: [shown, words] of each key that acts outside the viewer, for its help.
   constructor(host, options) {
     this.options = options;
     this.words = options.words;
     this.state = {
       picture: null, view: null, words: options.words, compare: "divider", layer: "image", tool: "window",
       divider: 0.5, isBlinked: false, hasDetail: true, detail: null, strength: options.strength ?? 1,
-      black: 0, white: 1, isInverted: false, residualScale: 1, lengths: [], frame: 0,
+      black: 0, white: 1, isInverted: false, residualScale: 1, lengths: [], frame: 0, row: null,
     };
     this.canvas = element("canvas");
     this.divider = element("div", {
@@ -42,13 +44,15 @@ export class Viewer {
     host.classList.add("viewer");
     host.append(this.toolbar.root, this.stageElement, this.controls.root);
     this.stage = new Stage(this.canvas);
+    this.setNotice("");
     listenToGestures(this);
     listenToKeys(this);
     new ResizeObserver(() => this.resize()).observe(this.stageElement);
     this.update();
   }
 
-  // Shows a picture: { info, before, after, noise, frame }; planes of one frame, `after` may be missing yet.
+  // Shows a picture: { info, before, after, noise, frame }; planes of one frame, of which `after` may come
+  // later.
   show(picture, { keepsView = false } = {}) {
     const { state } = this;
     pictures += 1;
@@ -58,14 +62,17 @@ export class Viewer {
       state.view = new View(picture.info.columns, picture.info.rows);
       Object.assign(state, { lengths: [], detail: null, isInverted: false, presets: this.presets() });
       this.usePreset(0);
-      if (state.layer === "noise" && !picture.noise) state.layer = "image";
       state.view.fit(this.pane());
     }
     if (picture.after) this.takeAfter();
+    if (state.layer === "noise" && !picture.noise) {
+      state.layer = "image";
+      if (keepsView) this.setLayer("noise"); // the picture's next frame has its own map
+    }
     this.update();
   }
 
-  // Adds what has become known of the picture: `after`, `noise`.
+  // Adds parts of the picture that have arrived: `after`, `noise`.
   add(parts) {
     Object.assign(this.state.picture, parts);
     pictures += 1;
@@ -95,7 +102,7 @@ export class Viewer {
     state.detail ??= liveliestPlace(before, after, state.presets[0].black, state.presets[0].white);
   }
 
-  // The windows to choose from, the one to begin with first.
+  // The windows to choose from, the initial one first.
   presets() {
     const { info, before } = this.state.picture;
     const [low, high] = quantiles(before.level(0).values, [0.001, 0.999]);
@@ -119,7 +126,7 @@ export class Viewer {
     this.update();
   }
 
-  // Changes the window by shares of its width: brighter or darker, and wider or narrower.
+  // Changes the window's level and width by fractions of its width.
   changeWindow(level, width) {
     const { state } = this;
     if (!state.picture) return;
@@ -224,8 +231,8 @@ export class Viewer {
     this.draw();
   }
 
-  // Column and row of the image whose middle lies nearest to the canvas pixel at a point of the stage;
-  // the picture is drawn from a whole canvas pixel on.
+  // Column and row of the image pixel whose centre is nearest to the canvas pixel at a point of the stage;
+  // the picture starts at a whole canvas pixel.
   pixelAt(point) {
     const ratio = devicePixelRatio;
     const pane = this.pane(point);
@@ -238,7 +245,7 @@ export class Viewer {
     return [Math.floor(at.x), Math.floor(at.y)];
   }
 
-  // Tells of the pixel at a point of the stage.
+  // Reports the pixel at a point of the stage.
   tell(point) {
     const { state } = this;
     const { picture } = state;

@@ -1,4 +1,4 @@
-// The words of the reader's language; what a language lacks is said in English.
+// The words in the reader's language; missing ones are shown in English.
 
 export function chooseLanguage(languages, wanted) {
   for (const tag of wanted) {
@@ -14,8 +14,24 @@ export function makeWords(languages, tag) {
     const text = own[key] ?? languages.en[key] ?? key;
     return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
   };
+  const sentences = Object.entries(languages.en).filter(([key]) => key.startsWith("said."))
+    .sort(([, one], [, other]) => other.length - one.length) // "cut off: {found} bytes" before "{found} bytes"
+    .map(([key, text]) => [key, patternOf(text)]);
+  // Returns a sentence of the server in this language; its English words tell which it is.
+  words.said = (sentence) => {
+    for (const [key, pattern] of sentences) {
+      const found = pattern.exec(sentence);
+      if (found) return words(key, found.groups);
+    }
+    return words("said", { sentence });
+  };
   words.tag = tag;
   words.number = (value, digits) =>
-    value.toLocaleString(tag, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    value.toLocaleString(tag, { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" });
   return words;
+}
+
+function patternOf(text) {
+  const escaped = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)");
+  return new RegExp(`^${escaped}$`, "s");
 }

@@ -1,6 +1,7 @@
-// Files and folders that are dropped or chosen, folders with all that is in them.
+// Dropped or chosen files and folders, with all their contents. An unreadable file is returned
+// as null, with its name.
 
-const SENT_AT_ONCE = 1; // so that they stay in order
+const SENT_AT_ONCE = 1; // to keep their order
 const PASSED_OVER = /(^|\/)(\.|DICOMDIR$|Thumbs\.db$|desktop\.ini$)/i;
 
 export function listenToDrops(target, onFiles) {
@@ -23,7 +24,7 @@ export function listenToDrops(target, onFiles) {
     target.classList.remove("dropping");
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
     const entries = items.map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    // Files made by a script have no entry.
+    // Files created by a script have no entry.
     const plain = entries.length ? [] : [...event.dataTransfer.files].map((file) => ({ file, name: file.name }));
     onFiles(plain);
     for (const entry of entries) for await (const found of walk(entry)) onFiles([found]);
@@ -36,20 +37,21 @@ export function chosen(input) {
 
 async function* walk(entry) {
   if (PASSED_OVER.test(entry.fullPath)) return;
+  const name = entry.fullPath.replace(/^\//, "");
   if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    yield { file, name: entry.fullPath.replace(/^\//, "") };
+    yield { file: await new Promise((resolve) => entry.file(resolve, () => resolve(null))), name };
     return;
   }
   const reader = entry.createReader();
   for (;;) {
-    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!entries.length) return;
+    const entries = await new Promise((resolve) => reader.readEntries(resolve, () => resolve(null)));
+    if (!entries) yield { file: null, name };
+    if (!entries?.length) return;
     for (const each of entries) yield* walk(each);
   }
 }
 
-// Calls a function for each of many items, in order.
+// Calls a function for each item, in order.
 export class Queue {
   constructor(run) {
     this.run = run;

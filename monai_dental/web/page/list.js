@@ -1,4 +1,4 @@
-// The list of images: thumbnail, name, state; thumbnails are asked for when they come into sight.
+// The list of images: thumbnail, name, state. Thumbnails are requested when they scroll into view.
 
 import { element, icon } from "../viewer/elements.js";
 
@@ -30,16 +30,17 @@ export class List {
       this.rows.set(image.key, row);
       this.root.append(row.root);
     }
-    const { state, reason } = image;
+    const { state, reason, info } = image;
     row.root.dataset.state = state;
-    row.state.textContent = state === "failed" ? reason : this.words(`state.${state}`, image);
+    const said = [this.words(`state.${state}`, image), ...(info?.notes ?? [])];
+    row.state.textContent = state === "failed" ? reason : said.join(" · ");
     if (image.info?.rows && !row.picture.dataset.src) {
       row.picture.dataset.src = `api/images/${image.key}/thumbnail`;
       this.sight.observe(row.picture);
     }
   }
 
-  // Images of a folder are not read before their thumbnail is in sight.
+  // Images of a folder are not read before their thumbnail is in view.
   putListed(image) {
     this.put(image);
     const { picture } = this.rows.get(image.key);

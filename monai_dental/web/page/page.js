@@ -1,24 +1,22 @@
-// The page: what is added, listed, opened and saved. The viewer shows; the server denoises.
+// The page: adds, lists, opens and saves images. The viewer shows them; the server denoises them.
 
 import { element, icon } from "../viewer/elements.js";
 import { Plane } from "../viewer/pixels.js";
+import { openTheme } from "../viewer/theme.js";
 import { Viewer } from "../viewer/viewer.js";
-import { chooseLanguage, makeWords } from "../viewer/words.js";
 import * as api from "./api.js";
 import { chosen, listenToDrops, Queue } from "./drop.js";
+import { words } from "./language.js";
 import { List } from "./list.js";
 import { DetailsPanel } from "./panel.js";
-import { openTheme } from "./theme.js";
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const tag = chooseLanguage(data.languages, navigator.languages);
-const words = makeWords(data.languages, tag);
-document.documentElement.lang = tag;
+const { settings } = JSON.parse(document.getElementById("data").textContent);
+document.documentElement.lang = words.tag;
 document.title = words("app.title");
 
 const images = new Map();
 let opened = null;
-let isChosen = false; // by the user; else what failed makes room for the next
+let isChosen = false; // by the user; else a failed image is replaced by the next
 let opening = null;
 let revision = 0;
 let sending = 0;
@@ -48,19 +46,21 @@ const welcome = element("div", { class: "welcome" },
   element("div", { class: "row" },
     element("button", { type: "button", class: "primary", onclick: () => files.click() }, words("add.files")),
     element("button", { type: "button", onclick: () => folder.click() }, words("add.folder"))));
-const main = element("main", {}, side, viewerHost, element("aside", { class: "panel", id: "panel", hidden: true }), welcome);
+const details = element("aside", { class: "panel", hidden: true, tabindex: "0", "aria-label": words("details") });
+const main = element("main", {}, side, viewerHost, details, welcome);
 document.body.append(
   element("header", { class: "top" }, element("h1", {}, words("app.title")),
-    element("div", { class: "actions" }, ...Object.values(buttons), openTheme(words))),
+    element("div", { class: "actions" }, ...Object.values(buttons), openTheme(words, "dark"))),
   message, main, files, folder, element("p", { class: "drop-over", "aria-hidden": "true" }, words("drop.over")));
 
 const viewer = new Viewer(viewerHost, {
   words,
+  keys: [["PgUp PgDn", "help.images"]],
   onFrame: (number) => loadFrame(number),
   onNoise: () => loadNoise(),
   onStrength: () => panel.changed(),
 });
-const panel = new DetailsPanel(document.getElementById("panel"), viewer, words, {
+const panel = new DetailsPanel(details, viewer, words, {
   ask: () => api.figures(opened, viewer.state.strength, viewer.state.frame),
   onToggle: (isOpen) => buttons.details.setAttribute("aria-expanded", isOpen),
 });
@@ -69,6 +69,7 @@ const queue = new Queue(async ({ file, name }) => {
   const key = `sending-${(sending += 1)}`;
   list.put({ key, name, state: "sending", percent: 0 });
   try {
+    if (!file) throw new Error(words("failed.read", { name }));
     const image = await api.send(file, name, (share) => list.put({ key, name, state: "sending", percent: Math.round(share * 100) }));
     list.remove(key);
     put(image);
@@ -96,12 +97,16 @@ function put(image) {
 function tellState(image) {
   if (image.state === "failed") {
     viewer.clear(image.reason);
-    const next = list.order.map((key) => images.get(key)).find((each) => each && each.state !== "failed");
+    const next = firstUsable();
     if (!isChosen && next) open(next.key);
   } else if (!viewer.state.picture?.after) {
     const busy = { waiting: "busy.waiting", denoising: "busy.denoising" }[image.state];
     viewer.setNotice(busy ? words(busy) : "", Boolean(busy));
   }
+}
+
+function firstUsable(order = list.order) {
+  return order.map((key) => images.get(key)).find((each) => each && each.state !== "failed");
 }
 
 function choose(key) {
@@ -132,7 +137,7 @@ async function open(key) {
 
 async function load(key, number, signal, options) {
   const first = await api.frame(key, "before", number, signal);
-  while (images.has(key) && !images.get(key).info.rows) await poll(); // one may have been under way
+  while (images.has(key) && !images.get(key).info.rows) await poll(); // a poll may already have been under way
   if (signal.aborted || !images.has(key)) return;
   const { info } = images.get(key);
   const planeOf = (bytes) => Plane.fromBytes(bytes, info);
@@ -163,35 +168,45 @@ async function loadNoise() {
   const { picture, strength, frame } = viewer.state;
   if (!picture || picture.noise) return;
   const key = opened;
+  const isShown = () => key === opened && frame === viewer.state.frame && viewer.state.picture?.after;
   viewer.setNotice(words("busy.figures"), true);
   try {
     const { noise } = await api.figures(key, strength, frame);
-    if (noise && key === opened) {
+    if (noise && isShown()) {
       const plane = Plane.fromBytes(await api.noise(key), { dtype: "u1", ...noise });
-      viewer.add({ noise: plane, noiseScale: noise.scale });
+      if (isShown()) viewer.add({ noise: plane, noiseScale: noise.scale });
     }
   } catch (error) {
-    tell(error.message);
+    if (isShown()) tell(error.message);
   }
-  viewer.setNotice("");
+  if (isShown()) viewer.setNotice("");
 }
 
 async function remove(key) {
-  if (images.has(key)) await api.remove(key).catch((error) => tell(error.message));
+  try {
+    if (images.has(key)) await api.remove(key);
+  } catch (error) {
+    if (error.status !== 404) { // else it is already gone
+      tell(error.message);
+      return;
+    }
+  }
   forget(key);
   refresh();
 }
 
 function forget(key) {
+  const neighbour = firstUsable(list.order.slice(list.order.indexOf(key) + 1));
   images.delete(key);
   list.remove(key);
   if (key !== opened) return;
   opened = null;
+  isChosen = false;
   opening?.abort();
   panel.clear();
   viewer.clear();
-  const next = list.order.find((each) => images.has(each));
-  if (next) open(next);
+  const next = neighbour ?? firstUsable();
+  if (next) open(next.key);
 }
 
 async function save() {
@@ -226,7 +241,7 @@ async function report() {
   }, () => page.close());
 }
 
-// Opened at once, by the click: a page that opens later is taken for an advertisement.
+// Open the page directly in the click handler: browsers block pages that open later as pop-ups.
 function openBlank() {
   const page = window.open("", "_blank");
   page.document.title = words("busy.report");
@@ -235,8 +250,8 @@ function openBlank() {
 }
 
 async function during(button, work, onError = () => {}) {
-  button.disabled = true;
   button.setAttribute("aria-busy", "true");
+  refresh();
   try {
     await work();
   } catch (error) {
@@ -264,12 +279,9 @@ function refresh() {
   const all = [...images.values()];
   const count = (state) => all.filter((image) => image.state === state).length;
   const isDone = images.get(opened)?.state === "done";
-  buttons.save.disabled = !isDone;
-  buttons.keep.hidden = !data.settings.keeps;
-  buttons.keep.disabled = !isDone;
-  buttons.all.disabled = all.length === 0;
-  buttons.report.disabled = count("done") === 0;
-  buttons.details.disabled = !isDone;
+  buttons.keep.hidden = !settings.keeps;
+  const isUsable = { save: isDone, keep: isDone, all: all.length > 0, report: count("done") > 0, details: isDone };
+  for (const [name, button] of Object.entries(buttons)) button.disabled = !isUsable[name] || button.getAttribute("aria-busy") === "true";
   welcome.hidden = list.root.children.length > 0;
   main.classList.toggle("empty", !welcome.hidden);
   const parts = [words("progress", { done: count("done"), all: all.length })];
@@ -285,12 +297,12 @@ function poll() {
       revision = told.revision;
       for (const image of told.images) put(image);
       for (const key of told.removed) if (images.has(key)) forget(key);
-      if (told.model.startsWith("error: ")) tell(told.model.slice(7));
+      if (told.model.startsWith("error: ")) tell(words.said(told.model.slice(7)));
       else if (message.textContent === words("gone") || told.model === "ready") clearTold();
       if (told.model === "loading" && !message.textContent) tell(words("model.loading"));
       if (told.images.length) refresh();
     } catch (error) {
-      tell(error.status ? error.message : words("gone"));
+      tell(error.message);
     } finally {
       polling = null;
     }
@@ -311,7 +323,7 @@ async function watch() {
 document.body.addEventListener("keydown", (event) => {
   const step = { PageDown: 1, PageUp: -1 }[event.key];
   if (!step || event.target.closest("input, select, dialog")) return;
-  const { order } = list;
+  const order = list.order.filter((key) => images.has(key)); // skip images that could not be sent
   const next = order[order.indexOf(opened) + step];
   if (next) choose(next);
   event.preventDefault();
@@ -319,4 +331,4 @@ document.body.addEventListener("keydown", (event) => {
 
 refresh();
 await watch();
-if (opened === null && images.size) open(images.keys().next().value);
+if (opened === null && images.size) open(firstUsable()?.key ?? images.keys().next().value);

@@ -1,4 +1,4 @@
-// The details of the open image: figures, a profile, histograms, and what the file says.
+// The details of the open image: figures, a profile, histograms, and the file's metadata.
 
 import { drawHistogram, drawProfile, makeFigures } from "../viewer/details.js";
 import { element } from "../viewer/elements.js";
@@ -19,7 +19,7 @@ export class DetailsPanel {
     this.root.replaceChildren();
   }
 
-  // Draws anew a moment after the last of many changes.
+  // Redraws shortly after the last of a series of changes.
   changed() {
     clearTimeout(this.timer);
     if (!this.root.hidden && this.viewer.state.picture?.after) this.timer = setTimeout(() => this.draw(), 250);

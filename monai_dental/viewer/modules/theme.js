@@ -1,6 +1,6 @@
-// Dark by default, as radiographs are read; light by choice, which this browser remembers.
+// Light or dark theme, chosen by a button; the browser stores the choice.
 
-import { element, icon } from "../viewer/elements.js";
+import { element, icon } from "./elements.js";
 
 const NAME = "monai-dental-theme";
 
@@ -12,16 +12,16 @@ function remembered() {
   }
 }
 
-export function openTheme(words) {
+export function openTheme(words, byDefault) {
   const set = (theme) => {
     document.documentElement.dataset.theme = theme;
     try {
       localStorage.setItem(NAME, theme);
     } catch {
-      // A browser may forbid it; then the choice holds for this page.
+      // If the browser forbids storage, the choice holds for this page only.
     }
   };
-  document.documentElement.dataset.theme = remembered() ?? "dark";
+  document.documentElement.dataset.theme = remembered() ?? byDefault;
   return element("button", {
     type: "button", class: "action", id: "theme", title: words("theme"), "aria-label": words("theme"),
     onclick: () => set(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
