@@ -1,1 +1,1 @@
-"""Bundles: find, check and load one; check what `monai.bundle run` does not."""
+"""Bundles: find, check and load them; make the checks that `monai.bundle run` omits."""

@@ -1,7 +1,7 @@
 """Find, check and load bundles.
 
-A bundle's configs are code: `$` expressions and `_target_`s run. Only bundles that the user names,
-or that come with this package, are ever loaded.
+A bundle's configs are code: their `$` expressions and `_target_`s are executed. Only bundles that
+the user names, or that come with this package, are ever loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PREFIX = "dental_xray_denoising_"
 DEFAULT_BUNDLE = "blind"
 
 _PACKAGE = Path(__file__).parents[1]
-# The wheel carries the bundles inside the package; in a checkout they stand beside it.
+# A wheel has the bundles inside the package; in a checkout they are beside it.
 _IN_WHEEL, _IN_CHECKOUT = _PACKAGE / "shipped_bundles", _PACKAGE.parent / "bundles"
 _SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
 
@@ -32,9 +32,9 @@ def find_bundle(name: str) -> Path:
     """Return the folder of a bundle.
 
     Args:
-        name: The short name of a bundle that comes with the package ("dae"), its whole name, or
-            the path of a bundle's folder, which is told from a name by a slash ("./my_bundle"):
-            a folder that happens to be called "dae" is never run.
+        name: The short name of a bundle that comes with the package ("dae"), its full name, or the
+            path of a bundle's folder. A path must contain a slash ("./my_bundle"), so that a folder
+            that happens to be called "dae" is never run.
 
     Raises:
         BundleError: There is no such bundle.
@@ -57,6 +57,15 @@ def shipped_bundles() -> list[str]:
     return sorted(folder.name.removeprefix(PREFIX) for folder in _SHIPPED.glob(f"{PREFIX}*"))
 
 
+def is_shipped_config(path: Path) -> bool:
+    """Return whether a config equals, byte for byte, one that comes with the package.
+
+    The config of an adapted bundle does: adapting changes only the weights.
+    """
+    shipped = _SHIPPED.glob(f"{PREFIX}*/configs/{path.name}")
+    return path.is_file() and path.read_bytes() in (other.read_bytes() for other in shipped)
+
+
 def load_config(
     bundle: Path, config_name: str, overrides: Mapping[str, Any], required: Sequence[str] = ()
 ) -> Any:
@@ -65,15 +74,15 @@ def load_config(
     Args:
         bundle: The bundle's folder.
         config_name: For example "inference".
-        overrides: New values of ids that the config has; `bundle_root` is set to `bundle`.
-        required: Ids that the caller is going to use.
+        overrides: New values for ids of the config; `bundle_root` is set to `bundle`.
+        required: Ids that the caller needs.
 
     Returns:
         A `monai.bundle.ConfigParser`.
 
     Raises:
-        BundleError: No such config, it is not JSON, an id of `overrides` or `required` is not in
-            it, or the weights (`ckpt_path`) that it names do not exist.
+        BundleError: There is no such config, it is not JSON, it lacks an id of `overrides` or
+            `required`, or its weights (`ckpt_path`) do not exist.
     """
     from monai.bundle import ConfigParser
 
@@ -89,10 +98,10 @@ def load_config(
         raise BundleError(f"{path}: not a JSON config: {error}") from error
     missing = [key for key in required if key not in parser]
     if missing:
-        raise BundleError(f"{path}: it has no {', '.join(missing)}, which are needed here")
+        raise BundleError(f"{path}: lacks {', '.join(missing)}, which are required")
     unknown = [key for key in overrides if key not in parser]
     if unknown:
-        raise BundleError(f"{path}: it has no {', '.join(unknown)} to override")
+        raise BundleError(f"{path}: has no {', '.join(unknown)} to override")
     parser.update({"bundle_root": str(bundle), **overrides})
     if "ckpt_path" in parser:
         require_weights(parser.get_parsed_content("ckpt_path"))
@@ -100,10 +109,10 @@ def load_config(
 
 
 def checked_device(name: str) -> torch.device:
-    """Return a device that is there.
+    """Return a device, checked to exist.
 
     Raises:
-        BundleError: It is not.
+        BundleError: It does not exist.
     """
     import torch
 
@@ -116,10 +125,10 @@ def checked_device(name: str) -> torch.device:
 
 
 def require_weights(path: str) -> None:
-    """Check that a file of weights is there.
+    """Check that a file of weights exists.
 
     Raises:
-        BundleError: It is not.
+        BundleError: It does not exist.
     """
     if not Path(path).is_file():
         raise BundleError(f"{path}: no weights here; train the bundle first, or name a ckpt_path")
@@ -159,9 +168,9 @@ def derivation_of(
     """Return the record of what a bundle does to an image, for derived DICOM objects.
 
     Args:
-        bundle_root: The bundle's folder; its metadata tell name and version.
-        ckpt_path: The file whose digest says what exactly ran: the weights, or the config of a
-            filter that has none.
+        bundle_root: The bundle's folder, which gives the name; its metadata give the version.
+        ckpt_path: The file whose digest identifies what ran: the weights, or the config of a filter
+            without weights.
         description: What was done, in words.
         strength: Share of the correction that was applied.
 
@@ -175,7 +184,7 @@ def derivation_of(
 
     metadata = read_metadata(Path(bundle_root))
     if "version" not in metadata:
-        raise BundleError(f"{bundle_root}/configs/metadata.json: it has no version")
+        raise BundleError(f"{bundle_root}/configs/metadata.json: has no version")
     return Derivation(
         description=description,
         model_name=Path(bundle_root).resolve().name,
@@ -189,9 +198,9 @@ def load_weights(network: torch.nn.Module, path: str, device: torch.device) -> N
     """Load weights into a network.
 
     Args:
-        network: The network that they belong to.
+        network: The network.
         path: A file with a plain state dictionary.
-        device: Where the weights are loaded to.
+        device: The device to load the weights to.
 
     Raises:
         BundleError: There is no such file, or it does not fit the network.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from monai_dental.bundle.find import checked_device
-from monai_dental.errors import BundleError, MissingPackageError
+from monai_dental.errors import BundleError, MissingPackageError, extra_needed
 
 _RUN_ARGUMENTS = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking",
@@ -22,7 +20,7 @@ _ZERO_FOR_NONE = {"cache_mb", "figure_count", "halo", "num_workers"}
 
 
 def is_true(value: bool | str) -> bool:
-    """Return a flag of a config, which the command line hands over as a string.
+    """Return the value of a flag in a config, which is a string if the command line sets it.
 
     Args:
         value: True or False, or "true" or "false" in any case.
@@ -39,35 +37,36 @@ def is_true(value: bool | str) -> bool:
 def check_overrides(arguments: Sequence[str]) -> None:
     """Check the overrides among the arguments of `python -m monai.bundle run`.
 
-    MONAI takes `--max_epoch 7` without a word, and trains the `max_epochs` of the config; it takes
-    `--max_epochs 1.5`, too. What is a number in the config must be one on the command line: a whole
-    one where that is whole, and not negative or zero where that is not.
+    MONAI accepts `--max_epoch 7` without a warning, and trains for the config's `max_epochs`; it
+    also accepts `--max_epochs 1.5`. If the config has a number, the override must be a number, and
+    a whole one if the config's is whole. It must not be negative, and not zero if the config's is a
+    whole number above zero, except for ids where 0 means "none".
 
     Args:
         arguments: The command line after the program.
 
     Raises:
         BundleError: An override is neither an id of the config files nor an argument of one of
-            their components, is a path that MONAI would read as something else, is not such a
-            number or component as the config has there, or a device that is not there, or no epoch
-            of a training would be validated.
-        MissingPackageError: `--tracking mlflow`, and MLflow is not installed.
+            their components; is a path that MONAI would read as something else; is not a number or
+            component as in the config; or is a device that does not exist. Or no epoch of the
+            training would be validated.
+        MissingPackageError: `--tracking mlflow` is given, and MLflow is not installed.
     """
-    from fire.parser import DefaultParseValue
     from monai.bundle import ConfigParser
 
-    given = _named_arguments(arguments)
-    given = {**_read_json(given.pop("args_file", None)), **given}
+    named = _named_arguments(arguments)
+    given: dict[str, Any] = {**_read_arguments(named.pop("args_file", None)), **named}
     if given.get("tracking") == "mlflow" and find_spec("mlflow") is None:
-        raise MissingPackageError("--tracking mlflow needs two packages: pip install mlflow pandas")
+        raise MissingPackageError(f"--tracking mlflow needs MLflow: {extra_needed('tracking')}")
     if "config_file" not in given:
         return
-    files = DefaultParseValue(given["config_file"])
+    files = _parsed(given["config_file"])
     parser = ConfigParser(ConfigParser.load_config_files(files))
+    known = _RUN_ARGUMENTS | _tracking_arguments(given.get("tracking"))
     unknown = [
         key
         for key in given
-        if key not in _RUN_ARGUMENTS and key not in parser and not _has_component(parser, key)
+        if key not in known and key not in parser and not _has_component(parser, key)
     ]
     for key, value in given.items():
         is_plain = str(value)[:1] not in _REFERENCES
@@ -78,7 +77,8 @@ def check_overrides(arguments: Sequence[str]) -> None:
     for key, value in given.items():
         if key in parser:
             _check_number(key, value, _followed(parser, key))
-            _check_component(key, value, _followed(parser, key))
+            if not (key == "datalist" and "fold" in parser and _is_list(value)):
+                _check_component(key, value, _followed(parser, key))
     if str(given.get("device", "$"))[:1] not in _REFERENCES:
         checked_device(str(given["device"]))
     _check_interval(
@@ -87,7 +87,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
 
 def _followed(parser: Any, key: str) -> object:
-    """Return the value of an id, or that which it refers to."""
+    """Return the value of an id, with references followed."""
     value: object = parser[key]
     while isinstance(value, str) and value.startswith("@") and value[1:] in parser:
         value = parser[value[1:]]
@@ -95,14 +95,12 @@ def _followed(parser: Any, key: str) -> object:
 
 
 def _check_number(key: str, value: object, default: object) -> None:
-    """Check that `value` can stand for `default`, if that is a number and `value` no expression."""
-    from fire.parser import DefaultParseValue
-
+    """Check that `value` can replace `default`, if that is a number and `value` no expression."""
     if not isinstance(default, int | float) or isinstance(default, bool):
         return
     if str(value)[:1] in _REFERENCES:
         return
-    number = DefaultParseValue(value) if isinstance(value, str) else value
+    number = _parsed(value)
     is_count = isinstance(default, int)
     least = int(is_count and default > 0 and re.split("#|::", key)[-1] not in _ZERO_FOR_NONE)
     kinds = int if is_count else int | float
@@ -112,12 +110,10 @@ def _check_number(key: str, value: object, default: object) -> None:
 
 
 def _check_component(key: str, value: object, default: object) -> None:
-    """Check that `value` can stand for `default`, if that is a component."""
-    from fire.parser import DefaultParseValue
-
+    """Check that `value` can replace `default`, if that is a component."""
     if not isinstance(default, dict) or "_target_" not in default:
         return
-    given = DefaultParseValue(value) if isinstance(value, str) else value
+    given = _parsed(value)
     if isinstance(given, dict | list) or str(value)[:1] in _REFERENCES:
         return
     name = str(default["_target_"]).rpartition(".")[2]
@@ -127,8 +123,13 @@ def _check_component(key: str, value: object, default: object) -> None:
     )
 
 
+def _is_list(value: object) -> bool:
+    """Return whether a value names a file with a list of images."""
+    return str(value).lower().endswith((".json", ".csv"))
+
+
 def _check_interval(values: Mapping[str, object]) -> None:
-    """Check that an epoch is validated: no other's weights are kept."""
+    """Check that at least one epoch is validated: only weights of validated epochs are kept."""
     from fire.parser import DefaultParseValue
 
     interval, epochs = (
@@ -152,11 +153,35 @@ def _named_arguments(arguments: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _read_json(path: str | None) -> dict[str, Any]:
+def _read_arguments(path: str | None) -> dict[str, Any]:
+    """Return the content of an `--args_file`, JSON or YAML."""
+    from monai.bundle import ConfigParser
+
     if path is None:
         return {}
-    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    content: dict[str, Any] = ConfigParser.load_config_file(path)
     return content
+
+
+def _tracking_arguments(tracking: Any) -> set[str]:
+    """Return the names that MONAI accepts with a `--tracking`, which is its own name or a file."""
+    from monai.bundle import ConfigParser
+    from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+
+    if tracking is None:
+        return set()
+    settings: Any = _parsed(tracking)
+    if not isinstance(settings, dict):
+        known = DEFAULT_EXP_MGMT_SETTINGS.get(settings)
+        settings = known or ConfigParser.load_config_files(settings)
+    return set(settings["configs"])
+
+
+def _parsed(value: Any) -> Any:
+    """Return a string of the command line as Fire parses it; return other values unchanged."""
+    from fire.parser import DefaultParseValue
+
+    return DefaultParseValue(value) if isinstance(value, str) else value
 
 
 def _has_component(parser: Any, key: str) -> bool:

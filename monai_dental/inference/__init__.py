@@ -1,1 +1,1 @@
-"""Inference: arrays through a bundle's network, in tiles, on a device, at a precision."""
+"""Inference with a bundle's network on arrays: tiling, device and precision."""

@@ -1,4 +1,4 @@
-"""What runs a network for inference; torch is imported when it is needed."""
+"""Backends that run a network for inference; torch is only imported when needed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ BACKENDS = ("torch", "openvino")
 
 _ABSENT = object()
 
-_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either below Windows
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either under WSL
 
 
 def installed_backends() -> list[str]:
-    """Return those of `BACKENDS` whose package is there."""
+    """Return those of `BACKENDS` whose package is installed."""
     return [name for name in BACKENDS if importlib.util.find_spec(name)]
 
 
 def runs_on_gpu(device: str | None, backend: str = "torch") -> bool:
-    """Return whether a bundle is going to run on a GPU.
+    """Return whether a bundle will run on a GPU.
 
-    torch is imported only where there may be a GPU.
+    torch is only imported if there may be a GPU.
 
     Args:
-        device: As `Denoiser` takes it; None for the config's own, a GPU where torch finds one.
+        device: As in `Denoiser`; None for the config's own, a GPU if torch finds one.
         backend: One of `BACKENDS`.
     """
     if device is not None or backend != "torch":
@@ -44,14 +44,14 @@ def runs_on_gpu(device: str | None, backend: str = "torch") -> bool:
 
 
 def run_by(backend: str, network: nn.Module, precision: str = "auto") -> Callable[..., Tensor]:
-    """Return a network as a backend runs it.
+    """Return a callable that runs a network with a backend.
 
     Args:
-        backend: "torch", or "openvino": on some CPUs faster, with `torch`'s number of
-            threads; without GPUs.
+        backend: "torch", or "openvino", which is faster on some CPUs, uses `torch`'s number of
+            threads and runs on no GPU.
         network: Takes and returns (batch, C, H, W), on the CPU for OpenVINO.
-        precision: "auto", "float32" or "bfloat16"; see `fastest_dtype`. torch is told by the
-            inferer.
+        precision: "auto", "float32" or "bfloat16"; see `fastest_dtype`. For torch the inferer sets
+            the precision.
 
     Raises:
         ValueError: There is no such backend.
@@ -63,7 +63,7 @@ def run_by(backend: str, network: nn.Module, precision: str = "auto") -> Callabl
 
 
 class _OpenVinoNetwork:
-    """A network compiled by OpenVINO at its first call, for any height and width."""
+    """A network compiled by OpenVINO on the first call, for any height and width."""
 
     def __init__(self, network: nn.Module, precision: str) -> None:
         self._openvino = _import_openvino()
@@ -100,9 +100,9 @@ class _OpenVinoNetwork:
 
 
 def _import_openvino() -> Any:
-    """Return the package, without what reports its use to its maker over the network.
+    """Import the package without its telemetry, which reports its use over the network.
 
-    It looks for that while it is imported, and never after.
+    It only looks for the telemetry package during import.
     """
     telemetry = sys.modules.get("openvino_telemetry", _ABSENT)
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # not importable

@@ -1,21 +1,27 @@
-"""Arrays in, denoised arrays out."""
+"""Denoising of arrays with a bundle."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import Compose
 from numpy.typing import NDArray
+from torch import Tensor
 
-from monai_dental.bundle.find import checked_device, load_config, load_weights
+from monai_dental.bundle.find import (
+    checked_device,
+    is_shipped_config,
+    load_config,
+    load_weights,
+)
+from monai_dental.bundle.plain import PlainConfig
 from monai_dental.errors import BundleError
 from monai_dental.filters import blend, checked_strength
 from monai_dental.inference.backends import run_by
+from monai_dental.inference.stand_ins import STAND_INS, compose
 
 if TYPE_CHECKING:
     from monai_dental.dicom.derive import Derivation
@@ -26,23 +32,24 @@ _IDS = (
 
 
 class Denoiser:
-    """A bundle's network with what comes before and after it, for arrays of any size.
+    """A bundle's network with its pre- and postprocessing, for arrays of any size.
 
     Everything comes from the bundle's inference config: the transforms between the reader and the
-    network (`array_transforms`), `inferer` and `network`, and the way back (`restore_transforms`).
-    So `python -m monai.bundle run inference` computes the same (with `--native true`, where a
-    bundle was made for another size).
+    network (`array_transforms`), `inferer` and `network`, and the inverse transforms
+    (`restore_transforms`). `python -m monai.bundle run inference` computes the same result (with
+    `--native true` if a bundle was made for another size). A config shipped with the package is
+    read without MONAI, whose import takes longer than an image, with the same result.
 
     Args:
         bundle: The bundle's folder.
-        config_name: Which inference config of the bundle: "inference", or a variant of it.
-        device: For example "cpu" or "cuda:0"; default what the config says, but the CPU for a
-            backend that runs on no other.
-        backend: What runs the network, one of `BACKENDS`.
+        config_name: Inference config of the bundle: "inference" or a variant of it.
+        device: For example "cpu" or "cuda:0"; by default the config's own, or the CPU for a backend
+            that only runs there.
+        backend: What runs the network: one of `BACKENDS`.
 
     Raises:
         BundleError: The bundle lacks the config or its weights, the weights do not fit the network,
-            the device is not there, or the backend cannot use it.
+            the device does not exist, or the backend cannot use it.
         ValueError: There is no such backend.
         MissingPackageError: The backend's package is not installed.
     """
@@ -55,16 +62,21 @@ class Denoiser:
         *,
         backend: str = "torch",
     ) -> None:
-        parser = load_config(bundle, config_name, {}, required=_IDS)
-        if "native" in parser:  # the config of a bundle that was made for another size
+        self._is_plain = is_shipped_config(bundle / "configs" / f"{config_name}.json")
+        parser: Any = (
+            PlainConfig(bundle, config_name, STAND_INS)
+            if self._is_plain
+            else load_config(bundle, config_name, {}, required=_IDS)
+        )
+        if "native" in parser:  # for the config of a bundle made for another size
             parser["native"] = True
         if backend != "torch" and device is None:
             device = "cpu"
         if device is not None:
             parser["device"] = checked_device(device)
         self._device: torch.device = parser.get_parsed_content("device")
-        self._before = Compose(parser.get_parsed_content("array_transforms"))
-        self._after = Compose(parser.get_parsed_content("restore_transforms"))
+        self._before = compose(parser.get_parsed_content("array_transforms"))
+        self._after = compose(parser.get_parsed_content("restore_transforms"))
         self.inferer = parser.get_parsed_content("inferer")
         self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
         self.derivation: Derivation = parser.get_parsed_content("derivation")
@@ -80,15 +92,15 @@ class Denoiser:
 
         Args:
             pixels: (H, W) or (frames, H, W), in [0, 1]; floating-point numbers of any precision.
-            strength: Share of the network's correction that is applied: 0 returns the pixels as
-                they are, but for the clipping, 1 the network's result.
+            strength: Fraction of the network's correction that is applied: 0 returns the pixels
+                unchanged except for clipping, 1 the network's result.
 
         Returns:
             Denoised pixels of the same shape, clipped to [0, 1].
 
         Raises:
-            ValueError: `pixels` has another number of axes, other numbers, or values that are not
-                finite, or `strength` is not in [0, 1].
+            ValueError: `pixels` has the wrong number of axes, is not floating-point or has values
+                that are not finite, or `strength` is not in [0, 1].
         """
         pixels = _checked_pixels(pixels)
         if checked_strength(strength) == 0:
@@ -96,28 +108,37 @@ class Denoiser:
         return blend(pixels, self.network_result(pixels), strength)
 
     def network_result(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return what `denoise` blends with the pixels: who keeps it can blend at any strength.
+        """Return the network's result, which `denoise` blends with the pixels.
+
+        Keep it to blend at several strengths.
 
         Args:
-            pixels: As of `denoise`.
+            pixels: As in `denoise`.
 
         Returns:
             Pixels of the same shape; may exceed [0, 1].
 
         Raises:
-            ValueError: As of `denoise`.
+            ValueError: As in `denoise`.
         """
         pixels = _checked_pixels(pixels)
         frames = pixels[None] if pixels.ndim == 2 else pixels
-        data = self._before({"image": MetaTensor(torch.from_numpy(frames))})
+        data = self._before({"image": self._tensor_of(frames)})
         with torch.inference_mode():
             image = data["image"].to(self._device)
             data["pred"] = self.inferer(image[None], self._run)[0]
         denoised = torch.as_tensor(self._after(data)["pred"]).cpu().numpy().reshape(pixels.shape)
         return np.asarray(denoised, np.float32)
 
+    def _tensor_of(self, frames: NDArray[np.float32]) -> Tensor:
+        if self._is_plain:
+            return torch.from_numpy(frames)
+        from monai.data import MetaTensor
+
+        return MetaTensor(torch.from_numpy(frames))
+
     def derivation_at(self, strength: float) -> Derivation:
-        """Return the record of what `denoise` does at a strength, for derived DICOM objects.
+        """Return the record of `denoise` at a strength, for derived DICOM instances.
 
         Raises:
             ValueError: `strength` is not in [0, 1].

@@ -1,4 +1,4 @@
-"""Which number format this processor computes fastest."""
+"""The fastest number format of a device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def fastest_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
 
     Args:
         device: Where the network runs.
-        precision: "float32", "bfloat16", or "auto": bfloat16 where the CPU has AMX or
-            AVX512-BF16 units for it, else float32. On other devices "auto" is float32.
+        precision: "float32", "bfloat16", or "auto": bfloat16 if the CPU has AMX or AVX512-BF16
+            units for it, otherwise float32. On other devices "auto" is float32.
 
     Returns:
         `torch.float32` or `torch.bfloat16`.
 
     Raises:
-        ValueError: `precision` is none of the three.
+        ValueError: `precision` is not one of the three.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; need one of {', '.join(PRECISIONS)}")

@@ -1,4 +1,4 @@
-"""Networks that MONAI lacks, one per file."""
+"""Networks that are not in MONAI, one per file."""
 
 from monai_dental.networks.autoencoder import DenoisingAutoencoder
 from monai_dental.networks.median import MedianFilter

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """Return a 3 × 3 "same" convolution that starts as Keras starts it.
+    """Return a 3 × 3 "same" convolution with the initialization of Keras.
 
-    Glorot uniform weights and zero bias: torch's own default starts smaller.
+    Weights are Glorot uniform and biases zero; torch's default weights are smaller.
     """
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
     nn.init.xavier_uniform_(convolution.weight)
@@ -23,8 +23,8 @@ class DenoisingAutoencoder(nn.Module):
     """Convolutional denoising autoencoder, 1 → 64 → 64 → 64 → 64 → 1 channels, two poolings deep.
 
     With the default `features` it has the published 112,001 parameters. The network is fully
-    convolutional: it was published for 64 × 64 images and takes any size. A height or width that
-    is not a multiple of 4 is padded by repeating the edge, and the padding is cut off the result.
+    convolutional: it was published for 64 × 64 images, but accepts any size. A height or width that
+    is not a multiple of 4 is padded by repeating the edge, and the result is cropped.
 
     Args:
         features: Channels of the hidden layers.

@@ -1,4 +1,4 @@
-"""The median filter, as a network without weights."""
+"""The median filter as a network without weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class MedianFilter(nn.Module):
-    """OpenCV's `medianBlur` in the place of a network; the borders repeat the edge pixel.
+    """OpenCV's `medianBlur` as a network; the borders repeat the edge pixel.
 
     Args:
-        kernel_size: 3 or 5, the sizes that OpenCV has for float images.
+        kernel_size: 3 or 5, the sizes that OpenCV supports for float images.
 
     Raises:
         ValueError: `kernel_size` is neither 3 nor 5.

@@ -1,4 +1,4 @@
-"""The U-Net for images of their own size."""
+"""The U-Net for images at their native size."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch.nn import functional
 
 
 class DenoisingUNet(nn.Module):
-    """U-Net of residual blocks at half resolution, without norms and biases, learning the noise.
+    """U-Net of residual blocks at half resolution, without norms and biases, that learns the noise.
 
-    The image goes in as its 2 × 2 pixels in four channels, which costs a quarter of the time and
-    loses nothing. What comes out is added to the image. Two properties matter beyond accuracy: with
-    no normalization layers a tile gives what the whole image gives, and with no biases the result
-    scales with the image, so that the network also fits intensities and noise a little off those
-    that it learned from. MONAI's U-Nets have biases, norms, or activations on their shortcuts.
+    The input is the image as 2 × 2 pixels in four channels, which takes a quarter of the time and
+    loses nothing. The output is added to the image. Two properties matter beyond accuracy. Without
+    normalization layers, a tile gives the same result as the whole image. Without biases, the
+    result scales with the image, so the network also works for intensities and noise somewhat
+    outside its training data. MONAI's U-Nets have biases, norms, or activations on their shortcuts.
 
-    Any height and width will do: the image is padded by repeating the edge to a multiple of what
-    the depth needs, and the padding is cut off the result.
+    It accepts any height and width: the image is padded by repeating the edge to the multiple that
+    the depth requires, and the result is cropped.
 
     Args:
         features: Channels of each level, from half resolution down.
-        blocks: Residual blocks of two convolutions in each level, on the way down and up.
-        noise_channels: Channels after the image's that tell of its noise, see `noise_map`; they are
+        blocks: Residual blocks of two convolutions in each level, in encoder and decoder.
+        noise_channels: Number of noise channels after the image's, see `noise_map`; they are
             averaged over 2 × 2 pixels.
 
     References:
@@ -51,7 +51,7 @@ class DenoisingUNet(nn.Module):
             _level(channels, blocks) for channels in reversed(features[:-1])
         )
         self.last = _convolution(features[0], 4)
-        # The network begins as the identity: weak noise is then learned in a fraction of the steps.
+        # The network starts as the identity, and learns weak noise in a fraction of the steps.
         nn.init.zeros_(self.last.weight)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class DenoisingUNet(nn.Module):
         noisy = padded[:, :1]
         x = functional.pixel_unshuffle(noisy, 2)
         if self.first.in_channels > 4:
-            # The mean of 2 × 2 pixels: on a CPU in less than half the time of `avg_pool2d`.
+            # The mean of 2 × 2 pixels; on a CPU it takes less than half the time of `avg_pool2d`.
             halved = functional.interpolate(padded[:, 1:], scale_factor=0.5, mode="bilinear")
             x = torch.cat([x, halved], dim=1)
         x = self.first(x)
@@ -93,8 +93,8 @@ class _ResidualBlock(nn.Module):
         self.second = _convolution(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        # In place: an image's activations are tens of megabytes, and new memory costs as much time
-        # as filling it. No gradient needs what is written over.
+        # In place: an image's activations are tens of megabytes, and allocating memory takes as
+        # long as filling it. No gradient needs the overwritten values.
         hidden = functional.relu_(self.first(x))
         added: Tensor = self.second(hidden).add_(x)
         return added

@@ -1,4 +1,4 @@
-"""Noise of radiographs: models of it, simulation, blind estimation."""
+"""Noise of radiographs: models, simulation and blind estimation."""
 
 from monai_dental.noise.estimate import SMALLEST_SIDE, estimate_noise
 from monai_dental.noise.map import noise_map

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def clipped_levels(image: Tensor) -> list[float]:
-    """Return the minimum and the maximum of an image, each if it is one at which it is clipped.
+    """Return the minimum and the maximum of an image, each only if the image is clipped there.
 
-    A histogram falls off towards its ends, unless what is beyond has been put there.
+    A histogram falls off towards its ends, unless values beyond an end were clipped to it.
     """
     levels = []
     pixels = image.numpy()

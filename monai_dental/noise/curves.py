@@ -1,9 +1,9 @@
-"""What patches of an image tell of its noise: energy curves at three sizes, by intensity.
+"""Energy curves of image patches at three sizes, by intensity, from which noise is estimated.
 
-Noise is in every patch, anatomy in most. Patches of like intensity are put in order by the energy
-that one half of their spatial frequencies has, and the other half is measured: so the choice of
-flat patches does not make the noise small. Over the flattest patches the curve is level where noise
-is all there is, and rises from the first where anatomy is in each of them.
+Every patch has noise, most have anatomy. Patches of similar intensity are sorted by the energy in
+one half of their spatial frequencies, and the energy in the other half is measured. This way, the
+selection of flat patches does not bias the noise. Over the flattest patches the curve is level if
+they have only noise; it rises from the start if all of them have anatomy.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from monai_dental.noise.clipping import clipped_levels
 from monai_dental.noise.octaves import OCTAVES, halve
 
 SIDE = 8
-"""Rows and columns of a patch, at each size of the image."""
+"""Rows and columns of a patch at each image size."""
 
 SHARES = (0.03, 0.1, 0.3, 1.0)
-"""Parts of the patches, the flattest first, over which energy is averaged."""
+"""Fractions of the patches, flattest first, over which the energy is averaged."""
 
 RANGES = ((3, 5), (5, 8), (8, 15))
-"""Ranges of spatial frequency: sums of the half waves of a patch down and across."""
+"""Ranges of spatial frequency: sums of the numbers of half waves down and across a patch."""
 
 _MOST_PATCHES, _MOST_BINS, _PATCHES_PER_BIN = 8_000, 10, 150
-_FEWEST = 4  # patches of which there is a curve
-_TREND = 3  # sums of half waves below it are the trend
+_FEWEST = 4  # patches needed for a curve
+_TREND = 3  # lower sums of half waves are the trend
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +39,9 @@ class Curves:
 
     Attributes:
         intensities: Mean intensity of each group of patches, (bins,).
-        energies: Mean energy of a coefficient, as white noise of that variance has at full size;
-            not a number where there are too few patches, (bins, sizes, shares, ranges).
-        counts: How many patches that do not overlap there are, (bins, sizes).
+        energies: Mean energy of a coefficient, in units of the variance of white noise at full
+            size; NaN for too few patches, (bins, sizes, shares, ranges).
+        counts: Number of patches that do not overlap, (bins, sizes).
     """
 
     intensities: Tensor
@@ -51,7 +51,7 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class _Patches:
-    """Patches of one size of the image: means, (N,); energies (N, 2 halves, ranges); free ones."""
+    """Patches at one size: means, (N,); energies, (N, 2 halves, ranges); number not overlapping."""
 
     means: Tensor
     energies: Tensor
@@ -59,9 +59,10 @@ class _Patches:
 
 
 def measure_curves(images: Sequence[Tensor]) -> Curves | None:
-    """Measure images with the same noise; None where no patch shows any.
+    """Measure images with the same noise; return None if no patch varies.
 
-    Patches that are constant or hold clipped pixels are left out; where most are constant, all.
+    Patches that are constant or have clipped pixels are left out. If most patches of an image are
+    constant, all of them are left out.
 
     Args:
         images: Images, (H, W), each side at least `SIDE` pixels.
@@ -92,7 +93,7 @@ def _mean_in(means: Tensor, groups: Tensor, group: int) -> Tensor:
 
 
 def _curve(energies: Tensor) -> Tensor:
-    """Return the energies of the flattest patches, (shares, ranges), each half ordering the other.
+    """Return the energies of the flattest patches, (shares, ranges); each half sorts the other.
 
     Args:
         energies: Energies of the two halves of the frequencies, (N, 2, ranges).
@@ -105,7 +106,7 @@ def _curve(energies: Tensor) -> Tensor:
 
 
 def _cut_all(images: Sequence[Tensor], halvings: int) -> _Patches:
-    """Return what the patches of images have after some halvings of the images."""
+    """Return the patches of images after some halvings of the images."""
     cuts = [_cut(image, halvings, _MOST_PATCHES // len(images)) for image in images]
     return _Patches(
         means=torch.cat([cut.means for cut in cuts]),
@@ -131,7 +132,7 @@ def _cut(image: Tensor, halvings: int, most: int) -> _Patches:
     is_within = clipped.amax(dim=1) == 0
     is_varied = is_within & (patches.amax(dim=1) > patches.amin(dim=1))
     if halvings == 0 and 2 * is_varied.sum() < is_within.sum():
-        # Where most of the image is constant there is no noise: what varies is an edge.
+        # If most of the image is constant, it has no noise, and patches that vary are edges.
         is_varied[:] = False
     patches = patches[is_varied]
     means = patches.mean(dim=1)
@@ -144,12 +145,12 @@ def _cut(image: Tensor, halvings: int, most: int) -> _Patches:
 
 @cache
 def _transform() -> tuple[Tensor, Tensor]:
-    """Return the cosine transform of patches less their quadratic trend, and what to average.
+    """Return the cosine transform of patches without their quadratic trend, and mean weights.
 
     Returns:
         The transform, each coefficient of unit norm, (coefficients, SIDE * SIDE); and the weights
         of the coefficients in the mean of each half and range, (2 * ranges, coefficients). The
-        halves lie among each other like the squares of a chessboard.
+        halves alternate like the squares of a chessboard.
     """
     index = torch.arange(SIDE, dtype=torch.float64)
     waves = torch.cos(math.pi / SIDE * index[:, None] * (index + 0.5))

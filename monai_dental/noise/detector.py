@@ -1,8 +1,8 @@
-"""Detectors of many kinds, and what they and the programs behind them make of an image.
+"""Random detectors, and the effects of detectors and image processing on an image.
 
-A radiograph's noise comes from quanta and electronics; the detector blurs it, adds lines and bad
-pixels, and programs then filter, resample, sharpen, round and compress what it gave. Networks that
-are to know the noise of machines that nobody has listed learn from draws out of all of these.
+A radiograph's noise comes from quanta and electronics. The detector blurs it and adds lines and bad
+pixels; programs then filter, resample, sharpen, round and compress the image. Networks that must
+handle the noise of unknown machines learn from random combinations of all these.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ Step = Callable[[Image], Image]
 
 _LARGEST_BLUR = 3.0  # sigma in pixels
 _PITCHES = (0.5, 2.3)
-_DARK = 0.03  # intensity that even black has, as far as noise is concerned
-_KEPT = 0.25  # standard deviation that every processing leaves at the least, as part of the first
+_DARK = 0.03  # intensity of black, as far as noise is concerned
+_KEPT = 0.25  # least standard deviation after processing, as a fraction of that before
 
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """What makes the noise, and what is done to the image afterwards.
+    """The source of the noise, and the processing of the image after it.
 
     Attributes:
         quantum_variances: Variance of the quantum noise at equal steps of intensity from 0 to 1.
         kernel: The detector's blur, of unit energy.
-        electronic_sigma: Standard deviation of white noise beside it.
-        line_sigma: Standard deviation of an offset of each row, or of each column.
-        is_line_vertical: Whether the columns have the offsets.
-        bad_share: Share of pixels whose value means nothing.
-        bad_lines: Rows and columns whose values mean nothing.
-        pitch: Its pixels are so many times as wide as those of the image; 1 for equally wide ones.
-        steps: What programs do to the image, on noisy and clean ones alike.
-        levels: Number of the largest stored value; None for values as they are.
+        electronic_sigma: Standard deviation of the additional white noise.
+        line_sigma: Standard deviation of the offsets of rows or columns.
+        is_line_vertical: Whether the offsets are of columns.
+        bad_share: Fraction of pixels with a meaningless value.
+        bad_lines: Number of rows and columns with meaningless values.
+        pitch: Width of its pixels relative to those of the image.
+        steps: Processing steps, the same for noisy and clean images.
+        levels: Largest stored value; None if values are not rounded.
         jpeg_quality: Quality of a JPEG file; None for another format.
-        is_clipped: Whether what lies beyond black and white is cut off.
+        is_clipped: Whether values beyond black and white are clipped.
     """
 
     quantum_variances: Tensor
@@ -66,10 +66,10 @@ class Detector:
 
 
 def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
-    """Draw a detector.
+    """Draw a random detector.
 
     Args:
-        random: Source of the draw.
+        random: Source of randomness.
         sigma: Standard deviation of its noise at mid-grey, before any processing.
     """
     electronic_share = 0.4 * random.uniform() ** 2
@@ -93,7 +93,7 @@ def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
 
 
 def _draw_curve(random: np.random.RandomState) -> Tensor:
-    """Draw how the variance depends on the intensity, 1 at mid-grey."""
+    """Draw the variance by intensity, 1 at mid-grey."""
     intensities = torch.linspace(0, 1, CURVE_POINTS)
     kind = random.uniform()
     if kind < 0.3:
@@ -102,7 +102,7 @@ def _draw_curve(random: np.random.RandomState) -> Tensor:
         return 2 * intensities  # Poisson noise
     if kind < 0.75:
         return 1 + float(random.uniform(-0.9, 0.95)) * (2 * intensities - 1)
-    # What a display curve, a logarithm for instance, makes of it.
+    # The effect of a display curve, such as a logarithm.
     steepness = float(random.uniform(-1.3, 1.3))
     return ((intensities + _DARK) / (0.5 + _DARK)) ** steepness
 
@@ -122,7 +122,7 @@ def _draw_kernel(random: np.random.RandomState) -> Tensor:
 
 
 def _draw_steps(random: np.random.RandomState) -> tuple[Step, ...]:
-    """Draw what programs do, in the order in which they do it; most do nothing."""
+    """Draw processing steps in their order; often there are none."""
     steps: list[Step] = []
     if random.uniform() < 0.08:
         side = 3 if random.uniform() < 0.8 else 5
@@ -135,7 +135,7 @@ def _draw_steps(random: np.random.RandomState) -> tuple[Step, ...]:
 
 
 def _sharpening(radius: float, amount: float) -> Step:
-    """Return an unsharp mask; a wide one evens out the contrast, as CLAHE does."""
+    """Return an unsharp mask; a wide one equalizes the contrast like CLAHE."""
 
     def sharpen(image: Image) -> Image:
         blurred = cv2.GaussianBlur(image, (0, 0), radius)
@@ -152,17 +152,17 @@ def _draw_levels(random: np.random.RandomState) -> int | None:
 def expose(
     clean: Tensor, detector: Detector, random: np.random.RandomState, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return an image with the noise of a detector, without, and the noise alone.
+    """Return an image with the noise of a detector, the image without it, and the noise.
 
     Args:
         clean: The image without noise, (H, W), in [0, 1].
         detector: The detector.
-        random: Source of the bad pixels.
-        generator: Source of the noise.
+        random: Source of randomness for the bad pixels.
+        generator: Source of randomness for the noise.
 
     Returns:
-        The noisy image; the clean one, processed as the noisy one but not rounded; and the noise of
-        the noisy image, less what bad pixels have, each (H, W).
+        The noisy image; the clean image, processed like the noisy one but not rounded; and the
+        noise of the noisy image without bad pixels; each (H, W).
     """
     noise = _draw_noise(clean, detector, generator)
     images = [clean.numpy(), (clean + noise).numpy()]
@@ -227,7 +227,7 @@ def _round(image: Image, levels: int) -> Image:
 
 
 def _compress(image: Image, quality: int) -> Image:
-    """Return an image in [0, 1] as JPEG of 8 bits gives it back."""
+    """Return an image in [0, 1] after compression as 8-bit JPEG."""
     stored = np.rint(image * 255).astype(np.uint8)
     _, content = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)

@@ -1,4 +1,4 @@
-"""Estimate the noise of radiographs from nothing but themselves."""
+"""Blind estimation of the noise of radiographs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai_dental.noise.regression import octaves_of
 Image = Tensor | NDArray[Any]
 
 SMALLEST_SIDE = SIDE
-"""Rows and columns that an image needs for its noise to be told from its anatomy."""
+"""Least rows and columns of an image for distinguishing noise from anatomy."""
 
 _BLURS = np.linspace(0, 4, 41)  # sigma in pixels
 _WHITE_SHARES = np.linspace(0, 1, 21)
@@ -27,30 +27,29 @@ _SHARPENED = np.linspace(0.1, 2.0, 20)  # amount of an unsharp mask of one pixel
 
 
 def estimate_noise(images: Image | Sequence[Image]) -> NoiseModel:
-    """Return the noise of an image, its variance by intensity in each octave of frequency.
+    """Return the noise of an image: its variance by intensity in each octave of frequency.
 
     Noise is measured in the flattest patches of each intensity, at full, half and quarter size, as
-    energy curves (`measure_curves`); what of them is noise and what anatomy, a small network tells
+    energy curves (`measure_curves`). A small network separates noise from anatomy in these curves
     (`octaves_of`).
 
-    Beyond the intensities of the image the variance is that of the nearest one. The line through
-    the variances is one with `gain` and `electronic_variance` not negative. The kernel is that of a
-    blur or of an unsharp mask, with white noise beside it, which comes nearest to the octaves; all
-    directions are taken to be alike. Where nothing but constant or clipped patches is, the variance
-    is 0.
+    Beyond the intensities of the image the variance is that of the nearest one. A line is fitted to
+    the variances with `gain` and `electronic_variance` not negative. The kernel is that of a blur
+    or an unsharp mask, plus white noise, that best fits the octaves, and is the same in all
+    directions. If there are only constant or clipped patches, the variance is 0.
 
     Args:
-        images: A noisy image, (H, W), in [0, 1], or several with the same noise, which are
-            measured together.
+        images: A noisy image, (H, W), in [0, 1], or several with the same noise, which are measured
+            together.
 
     Raises:
-        ValueError: There is no image, or one is not (H, W), less than 8 pixels high or wide, or
-            not finite.
+        ValueError: There is no image, or one is not (H, W), less than 8 pixels high or wide, or not
+            finite.
 
     References:
-        The choice of patches follows Ponomarenko et al., CAOL 2007, and Colom et al., J. Opt. Soc.
-        Am. A 31(4), 2014; noise told in three scales, Ponomarenko et al., Blind denoising of dental
-        X-ray images, Electronic Imaging 2023, IPAS-299.
+        The selection of patches follows Ponomarenko et al., CAOL 2007, and Colom et al., J. Opt.
+        Soc. Am. A 31(4), 2014; noise at three scales follows Ponomarenko et al., Blind denoising of
+        dental X-ray images, Electronic Imaging 2023, IPAS-299.
     """
     curves = measure_curves(_checked(images))
     if curves is None:
@@ -93,7 +92,7 @@ def _model(intensities: Tensor, octaves: Tensor) -> NoiseModel:
 
 
 def _fit_line(intensities: Tensor, variances: Tensor) -> tuple[float, float]:
-    """Return slope and intercept, not negative, that fit with the least relative errors."""
+    """Return the nonnegative slope and intercept with the least relative squared error."""
     if not variances.any():
         return 0.0, 0.0
     weights = 1 / (variances + 0.01 * variances.mean()).square()
@@ -109,19 +108,19 @@ def _fit_line(intensities: Tensor, variances: Tensor) -> tuple[float, float]:
 
 
 def _kernel_of(shares: Tensor) -> Tensor:
-    """Return the kernel of unit energy whose octaves come nearest to some shares, (3,)."""
+    """Return the kernel of unit energy whose octave shares are closest to given ones, (3,)."""
     powers, known = _kernels()
     nearest = int((known - shares).square().sum(dim=1).argmin())
     return _kernel_with(powers[nearest])
 
 
 def _kernel_with(power: Tensor) -> Tensor:
-    """Return the zero-phase kernel with a power spectrum, (side, side), of unit energy."""
+    """Return the zero-phase kernel of unit energy with a given power spectrum, (side, side)."""
     filtered: Tensor = torch.fft.ifft2(power.sqrt()).real
     radius = len(power) // 2 - 1
     shifts = torch.arange(-radius, radius + 1)
     kernel = filtered[shifts[:, None], shifts]
-    # What is left out at the rim is nothing but rounding.
+    # Crop the margin, which has only rounding errors.
     significant = (kernel.abs() > 1e-3 * kernel.abs().max()).nonzero() - radius
     reach = int(significant.abs().max())
     kernel = kernel[radius - reach : radius + reach + 1, radius - reach : radius + reach + 1]
@@ -152,5 +151,5 @@ def _spectrum(kernel: Tensor, side: int) -> Tensor:
 
 
 def _interpolate(x: Tensor, places: Tensor, values: Tensor) -> Tensor:
-    """Return linear interpolation at `x`, constant outside of the places."""
+    """Interpolate linearly at `x`, constant outside the places."""
     return torch.from_numpy(np.interp(x.numpy(), places.numpy(), values.numpy())).float()

@@ -1,6 +1,6 @@
-"""What a denoising network is told of the noise.
+"""Noise maps: input channels of denoising networks.
 
-Each map scales with the image, as a network without biases needs it.
+Each map scales with the image, as bias-free networks need it.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from torch import Tensor
 from monai_dental.filters import low_pass
 from monai_dental.noise.model import NoiseModel, interpolate_variance
 
-_GUIDE_SIGMA = 2.0  # pixels: the expected intensity, with most of the noise gone
+_GUIDE_SIGMA = 2.0  # pixels; blurs most of the noise away for the expected intensity
 
 
 def noise_map(image: Tensor, noise: NoiseModel, channels: int = 3) -> Tensor:
-    """Return the noise at each pixel of a noisy image, as channels for a network.
+    """Return the noise at each pixel of a noisy image as channels for a network.
 
     Args:
         image: Noisy image, (H, W), in [0, 1].
         noise: Its noise.
-        channels: 3 for the standard deviation in each octave; 2 for what networks of bundle version
-            0.3 and earlier are told: the standard deviation, and the same times the correlation of
-            neighbours. 1 for the standard deviation alone.
+        channels: 3 for the standard deviation in each octave; 2 for the standard deviation, and the
+            same times the correlation of neighbours, for networks of bundle version 0.3 and
+            earlier; 1 for the standard deviation alone.
 
     Returns:
         The channels, (channels, H, W).
 
     Raises:
-        ValueError: There is no map of so many channels.
+        ValueError: `channels` is not 1, 2 or 3.
     """
     guide = low_pass(image, _GUIDE_SIGMA)
     if channels == 3:

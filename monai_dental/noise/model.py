@@ -1,4 +1,4 @@
-"""What the noise of a radiograph is: its variance by intensity and its spatial correlation."""
+"""The noise model of a radiograph: variance by intensity and spatial correlation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CURVE_POINTS = 33
 class NoiseModel:
     """Signal-dependent, spatially correlated, zero-mean noise of images in [0, 1].
 
-    Display curves bend the straight line of variance against intensity that a detector has: the
-    curve is what noise is drawn from, the line describes it.
+    A detector's variance is linear in intensity, but display curves bend the line. Noise is drawn
+    from the curve; the line only describes it.
 
     Attributes:
         gain: Slope of the line, variance = gain * intensity + electronic_variance.
@@ -28,8 +28,8 @@ class NoiseModel:
             them, constant outside.
         kernel: Filter that gives white noise the correlation of this noise, (2r+1, 2r+1) float32,
             symmetric about its centre, sum of squares 1.
-        octaves: Variance in each octave at the same intensities, (3, K) float32, see
-            `monai_dental.noise.octaves`. Where it is not given it follows from the kernel, the same
+        octaves: Variance in each octave at the same intensities, (3, K) float32; see
+            `monai_dental.noise.octaves`. By default it is computed from the kernel, with the same
             shares at every intensity.
     """
 
@@ -40,7 +40,7 @@ class NoiseModel:
     octaves: Tensor = field(default_factory=lambda: torch.empty(OCTAVES, 0))
 
     def __post_init__(self) -> None:
-        """Fill in the octaves."""
+        """Compute the octaves if they are not given."""
         if not self.octaves.numel():
             octaves = octave_shares(self.kernel)[:, None] * self.variances
             object.__setattr__(self, "octaves", octaves)
@@ -51,12 +51,12 @@ class NoiseModel:
     ) -> NoiseModel:
         """Return the model of a linear detector.
 
-        Electronic noise is white, so that the correlation depends on the intensity: in `octaves` it
-        does, while `kernel` is that of mid-grey.
+        Electronic noise is white, so the correlation depends on the intensity. `octaves` includes
+        this; `kernel` holds for mid-grey.
 
         Args:
             gain: Variance of the quantum noise at intensity 1.
-            electronic_variance: Variance of the rest, at every intensity.
+            electronic_variance: Variance of the remaining noise, at every intensity.
             blur: Standard deviation of the detector's Gaussian in pixels; 0 for white noise.
 
         Raises:
@@ -87,16 +87,16 @@ class NoiseModel:
 
     @property
     def lag_one(self) -> float:
-        """Correlation of neighbours, the mean of those down and across."""
+        """Correlation of neighbours, the mean of the vertical and the horizontal one."""
         return lag_one_correlation(self.kernel)
 
     def variance(self, image: Tensor) -> Tensor:
-        """Return the variance of the noise where the expected intensity is `image`."""
+        """Return the variance of the noise at the expected intensities `image`."""
         return interpolate_variance(image, self.variances)
 
 
 def _partly_white(kernel: Tensor, share: float) -> Tensor:
-    """Return a kernel of unit energy for noise that is white to a share of its variance."""
+    """Return a kernel of unit energy for noise with a given share of white noise."""
     kernel = kernel / kernel.square().sum().sqrt()
     side, radius = 8 * len(kernel), len(kernel) // 2
     power = (1 - share) * torch.fft.fft2(kernel, s=(side, side)).abs().square() + share
@@ -106,7 +106,7 @@ def _partly_white(kernel: Tensor, share: float) -> Tensor:
 
 
 def lag_one_correlation(kernel: Tensor) -> float:
-    """Return the correlation of neighbours that a kernel of unit energy makes."""
+    """Return the correlation of neighbours caused by a kernel of unit energy."""
     down = (kernel[1:] * kernel[:-1]).sum()
     across = (kernel[:, 1:] * kernel[:, :-1]).sum()
     return float(down + across) / 2
@@ -124,7 +124,7 @@ def correlated_noise(
         generator: Source of randomness, on the device of `guide`; None for torch's own.
 
     Returns:
-        Noise of the shape of `guide`, also at its borders of the right variance.
+        Noise of the shape of `guide`, with the right variance at the borders too.
     """
     rows, columns = guide.shape[-2:]
     margin = kernel.shape[-1] - 1
@@ -138,24 +138,24 @@ def correlated_noise(
 
 
 def interpolate_variance(image: Tensor, variances: Tensor) -> Tensor:
-    """Return the variance at each intensity of `image` from its values at equal steps, (K,)."""
+    """Interpolate the variance at each intensity of `image` from values at equal steps, (K,)."""
     variances = variances.to(image)
     if len(variances) == 1:
         return variances.expand(image.shape)
     position = image.clamp(0, 1) * (len(variances) - 1)
     below = position.floor().clamp(max=len(variances) - 2)
-    # In half the time of `variances[index]`.
+    # Takes half the time of `variances[index]`.
     index = below.flatten().int()
     steps = variances.diff().index_select(0, index).reshape(image.shape)
     return (position - below) * steps + variances.index_select(0, index).reshape(image.shape)
 
 
 def filter_valid(image: Tensor, kernel: Tensor) -> Tensor:
-    """Return images, (..., H, W), filtered where the whole kernel lies within them."""
+    """Filter images, (..., H, W), only where the whole kernel lies within them."""
     if kernel.shape[-1] == 1:
         return image * kernel.to(image)[0, 0]
     rows, columns = image.shape[-2:]
-    # Fourier transforms of sizes with small factors: much faster than a convolution of one channel.
+    # Fourier transforms with small prime factors are much faster than a one-channel convolution.
     size = [-(-side // 16) * 16 for side in (rows, columns)]
     spectrum = torch.fft.rfft2(image, s=size) * torch.fft.rfft2(kernel.to(image), s=size)
     margin = kernel.shape[-1] - 1
@@ -167,7 +167,7 @@ def gaussian_kernel(blur: float) -> Tensor:
     """Return a sampled Gaussian of sum 1, (2r+1, 2r+1).
 
     Args:
-        blur: Standard deviation in pixels; 0 for the kernel that changes nothing.
+        blur: Standard deviation in pixels; 0 for the identity kernel.
 
     Raises:
         ValueError: `blur` is negative.

@@ -1,7 +1,7 @@
-"""Noise by octave of spatial frequency: at full, at half and at quarter size.
+"""Noise by octave of spatial frequency: at full, half and quarter size.
 
-The octaves are those of the Haar transform: what two halvings of an image by means of 2 × 2 pixels
-take away one after the other, and all that is left. Their variances add up to that of the noise.
+The octaves are those of the Haar transform: the parts that two successive halvings of an image (by
+means of 2 × 2 pixels) remove, and the remainder. Their variances add up to that of the noise.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 OCTAVES = 3
-_NARROWEST = 0.05  # intensities that a group of pixels spans, in the mean
+_NARROWEST = 0.05  # least intensity range of a group of pixels, on average
 
 
 def halve(image: Tensor) -> Tensor:
-    """Return images, (..., H, W), at half size: means of 2 × 2 pixels, an odd last one left out."""
+    """Halve images, (..., H, W), by means of 2 × 2 pixels; an odd last row or column is dropped."""
     rows, columns = image.shape[-2] // 2 * 2, image.shape[-1] // 2 * 2
     even = image[..., :rows:2, :columns] + image[..., 1:rows:2, :columns]
     return (even[..., ::2] + even[..., 1::2]) / 4
 
 
 def split_octaves(image: Tensor) -> list[Tensor]:
-    """Return the three octaves of an image, (..., H, W), each at the full size.
+    """Return the three octaves of an image, (..., H, W), each at full size.
 
     Args:
         image: Rows and columns are multiples of 4.
@@ -37,7 +37,7 @@ def _doubled(image: Tensor) -> Tensor:
 
 
 def octave_shares(kernel: Tensor) -> Tensor:
-    """Return the shares of the variance of filtered white noise in each octave, (3,).
+    """Return the share of each octave in the variance of filtered white noise, (3,).
 
     Args:
         kernel: The filter, (2r+1, 2r+1), of unit energy.
@@ -47,7 +47,7 @@ def octave_shares(kernel: Tensor) -> Tensor:
 
 
 def _energy_of_means(kernel: Tensor, side: int) -> Tensor:
-    """Return the variance that is left of filtered white noise in means of side × side pixels."""
+    """Return the variance of means of side × side pixels of filtered white noise."""
     box = torch.full((1, 1, side, side), 1 / side**2, dtype=kernel.dtype)
     means = torch.nn.functional.conv2d(kernel[None, None], box, padding=side - 1)
     return means.square().sum()
@@ -58,14 +58,14 @@ def measure_octaves(noise: Tensor, clean: Tensor, *, bins: int, points: int) -> 
 
     Args:
         noise: The noise, (H, W).
-        clean: The image without it, (H, W), in [0, 1]; pixels at 0 and 1 do not count.
-        bins: Number of groups of pixels of like intensity, at the most: an image of few
-            intensities has fewer.
+        clean: The image without it, (H, W), in [0, 1]; pixels at 0 and 1 are ignored.
+        bins: Maximum number of groups of pixels of similar intensity; an image with a narrow
+            intensity range has fewer.
         points: Number of intensities.
 
     Returns:
         Variances at equal steps of intensity from 0 to 1, (3, points); beyond the intensities of
-        the image that of the nearest one.
+        the image, the value of the nearest one.
     """
     half = halve(noise)
     quarter = halve(half)
@@ -87,7 +87,7 @@ def measure_octaves(noise: Tensor, clean: Tensor, *, bins: int, points: int) -> 
 
 
 def _power_of_cells(plane: Tensor, rows: int, columns: int) -> Tensor:
-    """Return the mean square of each of rows × columns cells of a plane."""
+    """Return the mean square of each cell of a plane divided into rows × columns cells."""
     side = plane.shape[0] // rows
     cells = plane[: side * rows, : side * columns].reshape(rows, side, columns, side)
     return cells.square().mean(dim=(1, 3))

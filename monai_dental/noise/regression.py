@@ -1,10 +1,10 @@
-"""From energy curves to noise: a small network that has seen what anatomy does to the curves.
+"""Regression from energy curves to noise: a small network that has learned the effect of anatomy.
 
-Each group of patches of like intensity goes through the same layers; the mean and the largest of
-what comes out is known to all of them, since the noise of one image is of one kind. The network
-sees logarithms less their mean: an image of half the contrast has half the noise.
+Each group of patches of similar intensity goes through the same layers. The mean and the maximum of
+the outputs are then passed to all groups, since one image has one kind of noise. The network sees
+logarithms minus their mean: an image with half the contrast has half the noise.
 
-`scripts/train_estimator.py` trained it, on simulated radiographs, drawn shapes and photographs.
+`scripts/train_estimator.py` trained it on simulated radiographs, drawn shapes and photographs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from monai_dental.noise.curves import RANGES, SHARES, Curves
 from monai_dental.noise.octaves import OCTAVES
 
 FLOOR = 2e-4
-"""Standard deviation that is added to every other before its logarithm is taken."""
+"""Standard deviation added to all others before taking the logarithm."""
 
 _CURVE = OCTAVES * len(SHARES) * len(RANGES)
 _WIDTH = 64
 
 
 class NoiseRegression(nn.Module):
-    """Standard deviation of the noise in each octave, of each group of patches."""
+    """Network for the standard deviation of the noise in each octave and group of patches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,9 +48,9 @@ class NoiseRegression(nn.Module):
         """Return logarithms of standard deviations plus `FLOOR`.
 
         Args:
-            logs: Logarithms of the curves' standard deviations, (images, bins, _CURVE), not a
-                number where there is none; see `logs_of`.
-            counts: Numbers of patches that do not overlap, (images, bins, sizes).
+            logs: Logarithms of the curves' standard deviations, (images, bins, _CURVE), NaN if
+                missing; see `logs_of`.
+            counts: Number of patches that do not overlap, (images, bins, sizes).
             intensities: Mean intensity, (images, bins).
             is_group: 1 for a group, 0 for padding, (images, bins).
 
@@ -75,14 +75,14 @@ class NoiseRegression(nn.Module):
 
 
 def logs_of(energies: Tensor) -> Tensor:
-    """Return the logarithms that the network takes of energies, (bins, sizes, shares, ranges)."""
+    """Return the network's input logarithms of energies, (bins, sizes, shares, ranges)."""
     return 0.5 * torch.log(energies.clamp_min(0) + FLOOR**2).flatten(1)
 
 
 def octaves_of(curves: Curves) -> Tensor:
     """Return the variance of the noise in each octave and group of patches, (bins, octaves).
 
-    Never more than all of the energy of the patches, whatever the network says.
+    It is limited to the total energy of the patches.
     """
     network = _shipped()
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Noise as pure functions of (image, parameters, generator)."""
+"""Simulation of noise by pure functions of (image, parameters, generator)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_gaussian_noise(image: Tensor, sigma: float, generator: torch.Generator) 
         generator: Source of randomness, on the device of `image`.
 
     Returns:
-        Noisy images of the same shape; not clipped to [0, 1], as the published protocol does not.
+        Noisy images of the same shape; like in the published protocol, not clipped to [0, 1].
 
     Raises:
         ValueError: `sigma` is negative.
@@ -39,8 +39,8 @@ def add_poisson_gaussian_noise(
 ) -> Tensor:
     """Add the noise of a linear detector: quanta, blur, electronics.
 
-    The image has been through the detector already: the blur acts on the deviation of the quanta
-    from their mean only.
+    The image has already passed the detector, so the blur only affects the deviation of the quanta
+    from their mean.
 
     Args:
         image: Noise-free images, (..., H, W), nominally in [0, 1].
@@ -50,8 +50,8 @@ def add_poisson_gaussian_noise(
         generator: Source of randomness, on the device of `image`.
 
     Returns:
-        Noisy images of the same shape with mean `image` and, where it is smooth, variance
-        `gain * image + electronic_sigma**2`; not clipped to [0, 1].
+        Noisy images of the same shape with mean `image` and, in smooth regions, variance `gain *
+        image + electronic_sigma**2`; not clipped to [0, 1].
 
     Raises:
         ValueError: A parameter is negative, or `image` has negative values.
@@ -67,7 +67,7 @@ def add_poisson_gaussian_noise(
     noisy = add_gaussian_noise(image, electronic_sigma, generator)
     if gain == 0:
         return noisy
-    # Averaging over the blur leaves this part of the variance of independent pixels.
+    # The blur reduces the variance of independent pixels to this fraction.
     photons = float(kernel.square().sum()) / gain
     planes = image.reshape(-1, 1, *image.shape[-2:])
     mean = functional.pad(planes, [kernel.shape[-1] // 2] * 4, mode="replicate")

@@ -11,15 +11,15 @@ from monai_dental.phantom.strokes import Points, paint_areas, paint_lines, smoot
 BRACKET_MM = (3.2, 2.8)
 """Mesiodistal and vertical size of a bracket, typical."""
 WIRE_MM = 0.45
-_STEEL_AS_TITANIUM = 3.0  # path length in titanium that attenuates like 1 mm of steel, about
+_STEEL_AS_TITANIUM = 3.0  # approximate path in titanium that attenuates like 1 mm of steel
 
 
 def add_brackets(canvas: Canvas, teeth: Sequence[Tooth]) -> None:
     """Draw a bracket on each tooth from second premolar to second premolar, and the wire.
 
     Args:
-        canvas: With the teeth.
-        teeth: The teeth of one arch by rising x.
+        canvas: Canvas with the teeth.
+        teeth: The teeth of one arch, by ascending x.
     """
     borne = [tooth for tooth in teeth if tooth.number % 10 < 6]
     if len(borne) < 2:

@@ -1,4 +1,4 @@
-"""The X-ray beam and what materials take out of it."""
+"""The X-ray beam and its attenuation by materials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TUBE_VOLTAGES_KV = (60, 65, 70)
 
 _DEEPEST = (
     -40.0
-)  # behind metal: no photon is left, and smaller exponentials are slow denormal numbers
+)  # behind metal, no photon is left; smaller exponentials would be slow denormal numbers
 _BLOCK = 1 << 15  # pixels at a time: the intermediate arrays stay in the processor's cache
 
 
@@ -34,9 +34,10 @@ class AttenuationTable:
     """Spectra and coefficients by energy; rows are energy bins.
 
     Attributes:
-        energies_kev: Bin centres, (E,).
-        spectra: Share of the tube's photons in each bin by tube voltage in kV, (E,) each, sum 1.
-        absorbed_fraction: Part of the photons that the scintillator absorbs, (E,).
+        energies_kev: Centres of the bins, (E,).
+        spectra: Fraction of the tube's photons in each bin, by tube voltage in kV, (E,) each, sum
+            1.
+        absorbed_fraction: Fraction of the photons that the scintillator absorbs, (E,).
         mass_attenuation: Coefficients in cm2/g by material, (E,) each.
         densities: Densities in g/cm3 by material.
     """
@@ -54,7 +55,7 @@ class AttenuationTable:
 
 @cache
 def load_table() -> AttenuationTable:
-    """Return the checked-in table; `scripts/make_attenuation_table.py` says where it comes from."""
+    """Return the table in the package, which `scripts/make_attenuation_table.py` generates."""
     text = files("monai_dental.phantom").joinpath("attenuation.csv").read_text(encoding="utf-8")
     header, density_row, *rows = [
         line.split(",") for line in text.splitlines() if not line.startswith("#")
@@ -74,8 +75,8 @@ def load_table() -> AttenuationTable:
 def transmit(thickness: NDArray[np.float32], tube_voltage_kv: int) -> NDArray[np.float32]:
     """Return the energy that the scintillator absorbs behind a stack of materials.
 
-    Beer-Lambert for each energy bin, weighted by the spectrum, the photon energy and the absorbed
-    fraction. Scatter is not included.
+    The Beer-Lambert law is applied to each energy bin, weighted by the spectrum, the photon energy
+    and the absorbed fraction. Scatter is not included.
 
     Args:
         thickness: Path lengths in mm, (materials, H, W), in the order of `MATERIALS`.
@@ -85,7 +86,7 @@ def transmit(thickness: NDArray[np.float32], tube_voltage_kv: int) -> NDArray[np
         Relative signal, (H, W), 1.0 = unattenuated beam.
 
     Raises:
-        ValueError: The number of materials or the tube voltage is not one of the table's.
+        ValueError: The number of materials or the tube voltage does not match the table.
     """
     if thickness.shape[0] != len(MATERIALS):
         raise ValueError(f"thickness has {thickness.shape[0]} materials; need {len(MATERIALS)}")
@@ -98,7 +99,7 @@ def transmit(thickness: NDArray[np.float32], tube_voltage_kv: int) -> NDArray[np
     used = [row for row in range(len(MATERIALS)) if paths[row].any()]
     coefficients = [table.linear_attenuation(MATERIALS[row]) for row in used]
     signal = np.zeros(paths.shape[1], dtype=np.float32)
-    # Plain loops: the order of the sums, and so every bit, is the same on any number of threads.
+    # Plain loops keep the order of the sums, and so every bit, the same for any number of threads.
     for start in range(0, paths.shape[1], _BLOCK):
         block = slice(start, start + _BLOCK)
         depth, term = np.empty_like(signal[block]), np.empty_like(signal[block])

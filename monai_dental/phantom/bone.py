@@ -24,10 +24,10 @@ class Jaw:
 
     Attributes:
         is_upper: Maxilla or mandible.
-        crest: Alveolar crest as knots (x, y), by rising x.
+        crest: Alveolar crest as knots (x, y), by ascending x.
         depth: Buccolingual extent of the alveolar process.
         plates: Thickness of the buccal and lingual cortical plates together.
-        density: Share of the trabecular space that the struts of the pattern take at most.
+        density: Maximum fraction of the trabecular space that the struts of the pattern fill.
     """
 
     is_upper: bool
@@ -37,9 +37,9 @@ class Jaw:
     density: float
 
     def depth_below_crest(self, canvas: Canvas) -> Field:
-        """Return how deep in the bone each point lies, mm; negative above the crest."""
+        """Return the depth of each point in the bone, mm; negative above the crest."""
         knots = np.asarray(self.crest)
-        # A fine table: np.interp over the whole image is slow.
+        # Use a fine table, as np.interp over the whole image is slow.
         fine = np.linspace(knots[0, 0], knots[-1, 0], 513)
         heights = np.interp(fine, knots[:, 0], knots[:, 1])
         kernel = np.hanning(21)
@@ -57,9 +57,9 @@ def draw_jaw(
 
     Args:
         generator: Source of the individual shape.
-        teeth: Teeth of the arch by rising x, at least one.
+        teeth: Teeth of the arch by ascending x, at least one.
         is_upper: Maxilla or mandible.
-        bone_loss: Distance in mm from its healthy height of the crest.
+        bone_loss: Loss of height of the crest in mm, from its healthy height.
     """
     deep, thick, dense = generator.random(3)
     bumps = generator.standard_normal(20)
@@ -89,7 +89,7 @@ def shell_chord(distance: Field, start: float, end: float) -> Field:
     Args:
         distance: Distance from the outline of the root in mm, negative inside.
         start: Inner radius of the shell, in mm beyond the root.
-        end: Outer radius, likewise.
+        end: Outer radius of the shell, in mm beyond the root.
     """
     reach = np.square(np.maximum(distance + np.float32(ROOT_RADIUS_MM), 0))
     outer = np.sqrt(np.maximum(np.float32((ROOT_RADIUS_MM + end) ** 2) - reach, 0))
@@ -102,10 +102,9 @@ def trabecular_pattern(
 ) -> Field:
     """Return the pattern of trabeculae, about 0 in marrow spaces to 1 in struts, mean about 0.4.
 
-    Many layers of struts seen through each other make a band of spatial frequencies with 1/f
-    falloff (Geraets & van der Stelt, Dentomaxillofac. Radiol. 29, 2000); a few single struts stand
-    out as ridges. Marrow spaces are 0.5 to 1.5 mm, in the mandible larger and more horizontal
-    (typical).
+    Many superimposed layers of struts give a band of spatial frequencies with 1/f falloff (Geraets
+    & van der Stelt, Dentomaxillofac. Radiol. 29, 2000); a few single struts stand out as ridges.
+    Marrow spaces are 0.5 to 1.5 mm; in the mandible they are larger and more horizontal (typical).
     """
     cell = 0.1  # mm
     rows, columns = (int(np.ceil(side / cell)) + 8 for side in extent)
@@ -162,12 +161,12 @@ def add_bone(
     below = np.maximum(deep, 0)
     grown = 1 - np.exp(below * np.float32(-1 / 1.6))
     depth = np.float32(jaw.depth) * grown + np.float32(0.12) * below
-    # A lesion that shows in a radiograph has eroded the cortical plates from inside.
+    # A lesion that is visible in a radiograph has eroded the cortical plates from inside.
     erosion = 1 - 0.6 * smooth_step(cavity, 0.5, 5.0)
     plates = np.float32(jaw.plates) * (1 - np.exp(-below)) * erosion
     is_bone = smooth_step(deep, 0.0, 1.0)
     ligament *= is_bone
-    # Where the beam misses the tangent of the socket's wall, the lamina dura fades.
+    # The lamina dura fades where the beam is not tangential to the wall of the socket.
     lamina *= is_bone * (1 - smooth_step(cavity, 0.0, 2.0)) * np.clip(0.4 + pattern, 0, 1)
     crest = 1.0 * np.exp(-np.square((deep - 0.3) / 0.25)) * (tooth < 0.5)
     free = np.maximum(depth - plates - tooth - ligament, 0)

@@ -1,4 +1,4 @@
-"""The image plane in mm and the path length of each material at every point of it."""
+"""The image plane in mm, with the path length of each material at every point."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Canvas:
 
     Attributes:
         pitch: Size of a pixel in mm.
-        tilt: Angle of the anatomy against the image, radians.
-        x: Position along the dental arch in mm, (H, W), 0 in the middle.
+        tilt: Angle of the anatomy relative to the image, radians.
+        x: Position along the dental arch in mm, (H, W), 0 at the centre.
         y: Position across it in mm, downwards, (H, W).
         thickness: Path lengths in mm, (materials, H, W), in the order of `MATERIALS`.
     """
@@ -41,7 +41,7 @@ class Canvas:
         return self.x.shape[0], self.x.shape[1]
 
     def layer(self, material: str) -> Field:
-        """Return the thickness map of one material as a view, to be changed in place."""
+        """Return the thickness map of one material as a view, for changes in place."""
         layer: Field = self.thickness[MATERIALS.index(material)]
         return layer
 
@@ -82,8 +82,8 @@ def blank_canvas(
 ) -> Canvas:
     """Return an empty canvas whose coordinates are tilted and slightly warped.
 
-    The warp (0.13 mm over 6 mm and 0.04 mm over 1.5 mm, typical irregularity) keeps drawn teeth
-    from looking drawn.
+    The warp (0.13 mm over 6 mm and 0.04 mm over 1.5 mm, typical irregularity) makes teeth look
+    natural.
 
     Args:
         generator: Source of the warp.

@@ -1,4 +1,4 @@
-"""Where no beam reaches the sensor: cone cuts and the sensor's rounded edge."""
+"""Areas of the sensor without exposure: cone cuts and the sensor's rounded corners."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from monai_dental.phantom.canvas import Field, Mask
 def draw_exposed_area(
     generator: np.random.Generator, size: tuple[int, int], field: tuple[float, float]
 ) -> tuple[Field, Mask]:
-    """Return the beam's intensity, 0 to 1, and the mask of what it misses.
+    """Return the beam's intensity, 0 to 1, and the mask of the unexposed area.
 
-    Most images are exposed all over. Some show a cone cut (the round beam misses a corner), some
-    the rounded corners of the sensor.
+    Most images are fully exposed. Some show a cone cut (the round beam misses a corner), some the
+    rounded corners of the sensor.
 
     Args:
         generator: Source of the fault.

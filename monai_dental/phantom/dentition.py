@@ -1,4 +1,4 @@
-"""Which teeth there are, how large they are, and where they stand."""
+"""The teeth: which ones there are, their size and their position."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ TOOTH_CLASSES = (
     ToothClass.MOLAR,
 )
 
-# Crown length, root length, crown width and neck width (mesiodistal), crown depth (buccolingual),
-# in mm, of the teeth 1 to 8 of a quadrant. Nelson, Wheeler's Dental Anatomy, Physiology and
-# Occlusion.
+# Crown length, root length, crown width and neck width (mesiodistal), and crown depth
+# (buccolingual) in mm, for teeth 1 to 8 of a quadrant. Nelson, Wheeler's Dental Anatomy, Physiology
+# and Occlusion.
 UPPER_DIMENSIONS = (
     (10.5, 13.0, 8.5, 7.0, 7.0),
     (9.0, 13.0, 6.5, 5.0, 6.0),
@@ -61,7 +61,7 @@ def arch_numbers(*, is_upper: bool) -> list[int]:
 
 @dataclass(frozen=True)
 class Root:
-    """One root of a tooth, positions from the tooth's axis in mm, mesial positive."""
+    """One root of a tooth; positions are from the tooth's axis in mm, mesial positive."""
 
     start: float
     apex: float
@@ -75,18 +75,18 @@ class Root:
 
 @dataclass(frozen=True)
 class Tooth:
-    """A tooth in its place; lengths in mm.
+    """A tooth in its position; lengths in mm.
 
     Its own coordinates are `u` (mesiodistal, mesial positive, 0 on the axis) and `v` (from the
     cusps to the apex).
 
     Attributes:
         number: FDI number, such as 36.
-        x: Position of the middle of the occlusal edge along the arch.
+        x: Position of the centre of the occlusal edge along the arch.
         y: Position of the occlusal edge across the arch.
-        lean: Angle of the axis against the arch's, radians.
+        lean: Angle of the axis relative to the arch's, radians.
         mesial: Direction of mesial along x, 1 or -1.
-        cusps: Heights of relief of the buccal and the lingual outline, each as (u / half width, mm)
+        cusps: Relief heights of the buccal and the lingual outline, each as (u / half width, mm)
             knots.
         pulp: Width of the pulp, 1.0 = typical; it shrinks with age.
         wear: Enamel lost at the occlusal edge.
@@ -125,7 +125,7 @@ class Tooth:
 
     @property
     def length(self) -> float:
-        """From the cusps to the apex."""
+        """Distance from the cusps to the apex."""
         return self.crown_length + self.root_length
 
     def place(self, u: float, v: float) -> tuple[float, float]:

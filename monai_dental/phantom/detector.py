@@ -1,4 +1,4 @@
-"""What a sensor makes of the beam: quanta, blur, electronic noise, display curve, stored values."""
+"""The response of a sensor: quanta, blur, electronic noise, display curve, stored values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Detector:
         blur: Standard deviation of the Gaussian point spread function, image pixels.
         electronic_noise: Standard deviation of the noise after the blur, in units of the
             unattenuated signal.
-        gain: Full-well value in units of the unattenuated signal; what is brighter saturates.
+        gain: Full-well value in units of the unattenuated signal; brighter signals saturate.
     """
 
     photons: float
@@ -60,14 +60,14 @@ class Detector:
 
 @dataclass(frozen=True)
 class DisplayCurve:
-    """The way from the recorded signal to display values, dense = bright.
+    """The mapping of the recorded signal to display values, dense = bright.
 
     Attributes:
         kind: `"log"` (linear in attenuation) or `"root"` (linear in a root of the signal, darker
             teeth).
         black: Recorded signal that is shown black.
         white: Recorded signal that is shown white, less than `black`.
-        gamma: Exponent of the display value after the window; 1.0 leaves it.
+        gamma: Exponent of the display value after the window; 1.0 for no change.
     """
 
     kind: str

@@ -17,7 +17,7 @@ from monai_dental.phantom.simulate import Exposure
 from monai_dental.phantom.streams import PHANTOM_VERSION
 
 MANUFACTURER = "monai_dental"
-_DATE, _TIME = "20000101", "120000"  # of nothing that happened
+_DATE, _TIME = "20000101", "120000"  # fictitious
 
 # PS3.16 CID 4016, Anatomic Region for Intra-oral Radiography.
 _MAXILLA = ("70925003", "SCT", "Maxilla")
@@ -44,7 +44,7 @@ _TOOTH_NAMES = (
 
 
 def encode_dicom(exposure: Exposure, index: int, role: str) -> bytes:
-    """Return a complete DICOM file; the same arguments give the same bytes.
+    """Return a complete DICOM file, the same bytes for the same arguments.
 
     Args:
         exposure: The phantom.
@@ -90,7 +90,7 @@ def build_dataset(exposure: Exposure, index: int, role: str) -> Dataset:
 
 
 def _uid(index: int, *names: str) -> str:
-    """Return a UID under 2.25 (PS3.5, B.2) that is the same for the same phantom."""
+    """Return a UID under 2.25 (PS3.5, B.2), the same for the same phantom."""
     text = "/".join(("monai_dental.phantom", str(PHANTOM_VERSION), str(index), *names))
     return f"2.25.{int.from_bytes(sha256(text.encode()).digest()[:16], 'big')}"
 

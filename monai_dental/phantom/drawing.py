@@ -1,4 +1,4 @@
-"""From a scene to path lengths: everything that lies in the beam, drawn on a canvas."""
+"""Draw a scene on a canvas: the path lengths of everything in the beam."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Drawing:
 
     Attributes:
         canvas: Path lengths of all materials.
-        teeth: Teeth that are in the image, at least in part.
+        teeth: Teeth that are at least partly in the image.
         restorations: Their restorations.
         lesions: Their lesions.
-        lesion_masks: Where lesions of a kind lie, (H, W) each; kinds without a lesion are left out.
-        beam: Intensity of the beam before it meets the patient, 0 to 1, (H, W).
-        is_unexposed: Where the beam was cut off, (H, W).
+        lesion_masks: Mask of the lesions of each kind, (H, W); kinds without a lesion are left out.
+        beam: Intensity of the beam before it reaches the patient, 0 to 1, (H, W).
+        is_unexposed: Mask of the area outside the beam, (H, W).
     """
 
     canvas: Canvas
@@ -69,8 +69,8 @@ def draw(
         index: Number of the phantom.
         scene: What to draw.
         size: Rows and columns.
-        lesions: Instead of those that the index draws; None for these. Of a periapical one's cavity
-            the severity is the part that is empty.
+        lesions: Lesions to draw; None for those given by the index. The severity of a periapical
+            lesion is the fraction of its cavity that is empty.
     """
     canvas = blank_canvas(random_stream(index, "warp"), size, scene.field, scene.tilt)
     restorations = _all_restorations(index, scene)
@@ -146,7 +146,7 @@ def _mark(masks: dict[str, Mask], kind: str, canvas: Canvas) -> Mask:
 
 
 def _all_restorations(index: int, scene: Scene) -> tuple[Restoration, ...]:
-    """Return the restorations of single teeth, and bridges instead of those in their way."""
+    """Return the restorations of single teeth, replaced by bridges where there are any."""
     single = draw_restorations(random_stream(index, "restorations"), scene.teeth, scene.age)
     if not isinstance(scene, Panorama):
         return single
@@ -156,7 +156,7 @@ def _all_restorations(index: int, scene: Scene) -> tuple[Restoration, ...]:
 
 
 def _trabeculae(index: int, scene: Scene, canvas: Canvas) -> dict[bool, Field]:
-    """Return the trabecular pattern of each jaw, (H, W), by whether it is the upper one."""
+    """Return the trabecular pattern of each jaw, (H, W), keyed by whether it is the upper jaw."""
     if isinstance(scene, Panorama):
         lower = _panoramic_trabeculae(index, scene, canvas)
         return {True: lower[::-1], False: lower}
@@ -171,8 +171,8 @@ def _trabeculae(index: int, scene: Scene, canvas: Canvas) -> dict[bool, Field]:
 def _panoramic_trabeculae(index: int, scene: Scene, canvas: Canvas) -> Field:
     """Return the trabecular pattern over the whole image, (H, W).
 
-    The layer in focus is thick: what is seen of it is coarser than single trabeculae. The left side
-    is the right one turned around, since the whole would take too much of the drawing's time.
+    The layer in focus is thick, so its pattern is coarser than single trabeculae. The left side is
+    the right one rotated, to save drawing time.
     """
     columns = canvas.shape[1]
     side = replace(canvas, x=canvas.x[:, : -(-columns // 2) + columns // 64 + 1])

@@ -34,19 +34,19 @@ def write_phantoms(
     """Write phantoms in the folders `clean`, `noisy` and `truth`.
 
     Phantom 1 is `clean/1.png`, `noisy/1.png`, `truth/1.json` (its parameters) and
-    `truth/1_lesions.png` (a label map; the JSON holds the legend). Each file appears under its name
-    only when it is complete. Image i is the same whatever `count` is.
+    `truth/1_lesions.png` (a label map; the JSON holds the legend). Each file is written atomically.
+    Image i does not depend on `count`.
 
     Args:
-        output_dir: Folder to write to; made if it does not exist.
-        count: How many phantoms.
+        output_dir: Folder to write to; created if missing.
+        count: Number of phantoms.
         image_format: `"png"` (8 bits) or `"dicom"` (12 bits, Digital Intra-Oral X-Ray Image).
         size: Rows and columns.
         first_index: Index, and name, of the first phantom.
-        progress: Called after each phantom, in order, with how many are done.
+        progress: Called after each phantom, in order, with the number done.
 
     Returns:
-        Paths of the clean images, by rising index.
+        Paths of the clean images, by ascending index.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -79,7 +79,7 @@ def write_phantoms(
 
 
 def label_map(exposure: Exposure) -> NDArray[np.uint8]:
-    """Return the lesions as labels: 0 for none, else 1 + the kind's place in `LESION_KINDS`."""
+    """Return the label map of lesions: 0 for none, else 1 + the kind's index in `LESION_KINDS`."""
     labels = np.zeros(exposure.clean.shape, dtype=np.uint8)
     for kind, mask in exposure.lesions.items():
         labels[mask] = 1 + LESION_KINDS.index(kind)

@@ -1,4 +1,4 @@
-"""The head around the jaws in a panoramic view, in and out of the layer in focus."""
+"""The head around the jaws in a panoramic view, inside and outside the layer in focus."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def add_head(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> No
     """Draw everything but the jaws and the teeth.
 
     Args:
-        canvas: With the jaws.
+        canvas: Canvas with the jaws.
         generator: Source of the individual shape.
-        skull: Where things lie.
+        skull: Positions of the landmarks.
     """
-    # Strengths are path lengths in mm of cortical bone, chosen so that the histograms of the
-    # regions are those of real panoramic radiographs.
+    # Strengths are path lengths in mm of cortical bone, chosen to match the regions' histograms in
+    # real panoramic radiographs.
     draws = generator.uniform(-1, 1, 60)
     air, ghosts, base, midface, neck, _ = np.split(draws, [12, 24, 32, 44, 56])
     extent = (canvas.shape[0] * canvas.pitch, canvas.shape[1] * canvas.pitch)
@@ -31,14 +31,14 @@ def add_head(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> No
     bone += _midface(canvas, generator, extent, skull, midface)
     bone += draw_neck(canvas, generator, extent, skull, neck)
     bone += _smears(canvas, generator, extent, skull)
-    # Every bone is uneven, also where it is drawn as a plain area.
+    # Bone is uneven everywhere, even where it is drawn as a plain area.
     texture = smooth_noise(generator, canvas.shape, extent, 0.4)
     bone += np.float32(0.11) * np.sqrt(np.maximum(bone, 0)) * texture
     np.maximum(bone, 0, out=bone)
 
 
 def _ghosts(canvas: Canvas, skull: Skull, draws: Values) -> Field:
-    """Return what is far out of the layer: the spine in front, each ramus over the other side."""
+    """Return ghosts of anatomy far from the layer: spine in front, each ramus on the other side."""
     dense, wide, foot, rise, inner, shading, curve, *_ = draws
     spine = 2.8 + 2.0 * dense
     band: Points = ((0, -90), (9 + 2 * wide, -90), (10 + 2 * wide, 0), (15 + 4 * foot, 90), (0, 90))
@@ -138,7 +138,7 @@ def _midface(
 def _smears(
     canvas: Canvas, generator: np.random.Generator, extent: tuple[float, float], skull: Skull
 ) -> Field:
-    """Return the traces of what the moving beam smears out, along the movement, and its steps."""
+    """Return the streaks of smeared structures along the beam's movement, and its steps."""
     rows, columns = canvas.shape
     streaks = smooth_noise(generator, (rows, 24), (extent[0], 24.0), 1.6)
     wide = cv2.resize(streaks, (columns, rows), interpolation=cv2.INTER_CUBIC)

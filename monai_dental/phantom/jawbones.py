@@ -1,4 +1,4 @@
-"""Whole jaws as a panoramic view shows them: with an outline, a mandible with its rami."""
+"""Whole jaws in a panoramic view: with an outline, and a mandible with its rami."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ CANAL_MM = 3.0
 
 @dataclass(frozen=True)
 class OutlinedJaw(Jaw):
-    """A jaw that ends at an outline.
+    """A jaw with an outline.
 
     Attributes:
-        outline: Border of the bone (x, y) in mm, beyond the crest on the side of the teeth.
+        outline: Border of the bone (x, y) in mm; on the side of the teeth, it lies beyond the
+            crest.
     """
 
     outline: Points
 
     def depth_below_crest(self, canvas: Canvas) -> Field:
-        """Return the distance from the surface of the bone, mm; negative outside of it."""
+        """Return the depth below the surface of the bone, mm; negative outside."""
         inside = paint_areas(canvas, [(1.0, self.outline)], blur=0.0) > 0.5
         inside &= super().depth_below_crest(canvas) > 0
         return -signed_distance(inside, canvas.pitch)
@@ -41,7 +42,7 @@ class OutlinedJaw(Jaw):
 def draw_mandible(
     generator: np.random.Generator, teeth: Sequence[Tooth], skull: Skull, *, bone_loss: float
 ) -> OutlinedJaw:
-    """Return the mandible of a row of teeth; its crest goes on to the coronoids and condyles."""
+    """Return the mandible for a row of teeth; its crest continues to the coronoids and condyles."""
     jaw = draw_jaw(generator, teeth, is_upper=False, bone_loss=bone_loss)
     coronoid, notch, chin_shift, body_bend, angle_bend, ramus_bend = generator.uniform(-1, 1, 6)
     cx, cy = skull.condyle
@@ -89,7 +90,7 @@ def draw_mandible(
 
 
 def _crest_behind(jaw: Jaw, skull: Skull) -> float:
-    """Return the height of the crest behind the last molar, as `Skull.place` counts it."""
+    """Return the height of the crest behind the last molar, in the coordinates of `Skull.place`."""
     ends = [y for x, y in jaw.crest if 35.0 < abs(x) < 56.0] or [jaw.crest[0][1]]
     return float(np.mean(ends)) - skull.middle
 
@@ -130,7 +131,7 @@ def add_jaw_landmarks(
 
 
 def _add_cortex(canvas: Canvas, draws: Values, jaw: OutlinedJaw, skull: Skull) -> None:
-    """Draw the thick lower border, and the thin one of the rami, just inside of the outline."""
+    """Draw the thick lower border, and the thin one of the rami, just inside the outline."""
     thick, oblique_line = draws
     distance = jaw.depth_below_crest(canvas)
     low = smooth_step(canvas.y, skull.middle + skull.gonion[1] - 6, skull.middle + 26.0)
@@ -143,7 +144,7 @@ def _add_cortex(canvas: Canvas, draws: Values, jaw: OutlinedJaw, skull: Skull) -
     oblique: Points = ((62, -10), (58, 4), (50, 13 + oblique_line), (40, 17))
     lines = [(0.7, skull.place(side, smooth_line(oblique))) for side in (-1, 1)]
     result = 1.0 * paint_lines(canvas, lines, width=1.0, blur=0.5)
-    # The angle and the neck of the condyle are stout.
+    # The cortex at the angle and at the neck of the condyle is thick.
     stout: Points = ((gx - 8, gy - 2), (gx - 10, -10), (cx - 5, cy + 10))
     lines = [(1.0, skull.place(side, smooth_line(stout))) for side in (-1, 1)]
     result += 0.9 * paint_lines(canvas, lines, width=7.0, blur=2.5)

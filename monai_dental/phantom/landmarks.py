@@ -1,4 +1,4 @@
-"""What else the beam passes in a jaw: sinus, zygoma, canal, foramen, suture."""
+"""Other anatomy in the beam: sinus, zygoma, canal, foramen, suture."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def add_landmarks(
     """Draw the landmarks of one arch over its bone; sizes are typical.
 
     Args:
-        canvas: With the bone of the arch.
+        canvas: Canvas with the bone of the arch.
         generator: Source of the individual shape.
-        teeth: The arch, by rising x.
+        teeth: Teeth of the arch, by ascending x.
         is_upper: Maxilla or mandible.
     """
     draws = generator.uniform(-1.0, 1.0, 16).astype(np.float32)
@@ -42,7 +42,7 @@ def add_landmarks(
 
 
 def take_bone(canvas: Canvas, part: Field) -> None:
-    """Take a part, 0 to 1, of the trabecular bone and half of that of the cortical bone out."""
+    """Remove a fraction, 0 to 1, of trabecular bone and half that fraction of cortical bone."""
     canvas.layer("trabecular_bone")[...] *= 1 - part
     canvas.layer("cortical_bone")[...] *= 1 - np.float32(0.5) * part
 

@@ -1,4 +1,4 @@
-"""Caries and periapical lesions, with masks of where they are."""
+"""Caries and periapical lesions, with their masks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from monai_dental.phantom.projection import ENAMEL_TOP_MM, ToothProjection
 
 LESION_KINDS = ("proximal_caries", "occlusal_caries", "periapical_lesion")
 
-_VISIBLE_LOSS = 0.08  # part of the mineral lost from which a point counts as carious
-_VISIBLE_CAVITY_MM = 0.6  # bone lost along the beam from which a point counts as lesion
+_VISIBLE_LOSS = 0.08  # fraction of mineral lost above which a point counts as carious
+_VISIBLE_CAVITY_MM = 0.6  # bone lost along the beam above which a point counts as lesion
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Lesion:
     Attributes:
         kind: One of `LESION_KINDS`.
         number: FDI number of the tooth.
-        side: Of proximal caries: 1 mesial, -1 distal. Of a periapical lesion: index of the root.
-        depth: Of caries: from the surface (proximal) or the enamel (occlusal). Else: radius.
-        height: Of caries: half its extent along the surface.
-        severity: Part of the mineral lost at its core, 0 to 1.
+        side: For proximal caries: 1 mesial, -1 distal. For a periapical lesion: index of the root.
+        depth: For caries: depth from the surface (proximal) or the enamel (occlusal). Else: radius.
+        height: For caries: half its extent along the surface.
+        severity: Fraction of the mineral lost at its core, 0 to 1.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Lesion:
     severity: float
 
     def parameters(self) -> dict[str, Any]:
-        """Return the values as JSON-able ones."""
+        """Return the values in JSON-serializable form."""
         return asdict(self)
 
 
@@ -51,12 +51,12 @@ def draw_lesions(
     Args:
         generator: Source of the lesions.
         teeth: Teeth in the image.
-        restored: FDI numbers of teeth that get no caries.
-        view: In `"bitewing"` views the apices are outside of the image.
+        restored: FDI numbers of teeth without caries.
+        view: The view; in `"bitewing"` views the apices are outside the image.
     """
     rate = (0.0, 0.15, 0.35)[int(generator.integers(3))]
     lesions: list[Lesion] = []
-    draws = generator.random((49, 6))  # by FDI number: a tooth's state is its own
+    draws = generator.random((49, 6))  # by FDI number, so that teeth are independent
     for tooth in teeth:
         chance, kind, a, b, c, d = (float(value) for value in draws[tooth.number])
         if chance > rate:
@@ -102,11 +102,11 @@ def decay(projection: ToothProjection, lesion: Lesion) -> tuple[ToothProjection,
 
 
 def _proximal_loss(projection: ToothProjection, lesion: Lesion) -> Field:
-    """Return a triangle through the enamel, base at the contact, and a second one in the dentin."""
+    """Return a triangle in the enamel, base at the contact, and a second one in the dentin."""
     tooth = projection.tooth
     inward = np.maximum(projection.half_width - projection.u * np.float32(lesion.side), 0)
     enamel = 1.15
-    # Half heights: narrowing to the dentin, where the decay spreads anew, then narrowing to the
+    # Half heights: narrowing towards the dentin, where the decay spreads again, then towards the
     # pulp.
     through = np.maximum(1 - inward / (1.6 * enamel), 0) * (inward < lesion.depth)
     spread = np.maximum(1 - (inward - enamel) / max(lesion.depth - enamel, 0.05), 0)
@@ -150,5 +150,5 @@ def periapical_cavity(canvas: Canvas, tooth: Tooth, lesion: Lesion) -> Field:
 
 
 def is_visible_cavity(cavity: Field) -> Mask:
-    """Return where enough bone is gone along the beam to be seen."""
+    """Return where enough bone is lost along the beam to be visible."""
     return cavity > _VISIBLE_CAVITY_MM

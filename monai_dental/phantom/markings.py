@@ -1,4 +1,4 @@
-"""What is burned into stored panoramic radiographs: letters, text, borders, edges of scans."""
+"""Markings burned into stored panoramic radiographs: letters, text, borders, edges of scans."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FONTS = (
     cv2.FONT_HERSHEY_PLAIN,
 )
 WORDS = ("PANORAMIC", "PAN", "70 kV", "66 kV 8 mA", "14.1 s", "ADULT", "P1", "STANDARD")
-_COVERED = 0.999  # opacity from which nothing of the image, nor of its noise, is left
+_COVERED = 0.999  # opacity above which neither image nor noise is left
 
 
 @dataclass(frozen=True)
 class Markings:
-    """What lies over an image.
+    """Markings over an image.
 
     Attributes:
         values: Display values of the markings times their opacity, (H, W), 0 to 1.
-        opacity: 0 where the image is seen, 1 where the marking alone is, (H, W).
-        kinds: Which of `"border"`, `"frame"`, `"last_rows"`, `"letter"` and `"text"` there are.
+        opacity: 0 where only the image is visible, 1 where only the marking is, (H, W).
+        kinds: Kinds that are present: `"border"`, `"frame"`, `"last_rows"`, `"letter"`, `"text"`.
     """
 
     values: Field
@@ -37,7 +37,7 @@ class Markings:
 
     @property
     def mask(self) -> Mask:
-        """Where nothing of the image is left, (H, W)."""
+        """Mask of where nothing of the image is visible, (H, W)."""
         return self.opacity >= _COVERED
 
     def _cover(self, shape: Field, value: float) -> None:
@@ -47,7 +47,7 @@ class Markings:
 
 
 def draw_markings(index: int, size: tuple[int, int]) -> Markings:
-    """Return the markings of phantom `index`: few images have none, some have several.
+    """Return the markings of phantom `index`; few images have none, some have several.
 
     Args:
         index: Number of the phantom.
@@ -85,10 +85,10 @@ def draw_markings(index: int, size: tuple[int, int]) -> Markings:
 
 
 def mark(exposure: Exposure, markings: Markings) -> Exposure:
-    """Return an exposure with markings burned in: the same ones in the clean and the noisy image.
+    """Return an exposure with the same markings burned into the clean and the noisy image.
 
-    Where a marking covers the image there is no noise, and no lesion is seen; `Exposure.markings`
-    is the mask of that.
+    Where a marking covers the image, there is no noise and no visible lesion; `Exposure.markings`
+    is the mask of these pixels.
 
     Raises:
         ValueError: The markings were drawn for another size.
@@ -119,7 +119,7 @@ def mark(exposure: Exposure, markings: Markings) -> Exposure:
 
 
 def _from_edges(size: tuple[int, int]) -> tuple[Field, Field]:
-    """Return the distances from the nearest side edge and the nearest of top and bottom, pixels."""
+    """Return the distances to the nearer side edge and to the nearer of top and bottom, pixels."""
     rows, columns = (np.arange(side, dtype=np.float32) for side in size)
     return (
         np.minimum(columns, columns[::-1])[None, :],
@@ -128,7 +128,7 @@ def _from_edges(size: tuple[int, int]) -> tuple[Field, Field]:
 
 
 def _soft_border(generator: np.random.Generator, size: tuple[int, int]) -> Field:
-    """Return a border with rounded corners whose inner edge is uneven and soft, as of a shutter."""
+    """Return a border with rounded corners and an uneven, soft inner edge, like a shutter's."""
     short = min(size)
     width, softness, radius = (
         short * float(share)
@@ -169,7 +169,7 @@ def _add_letters(markings: Markings, generator: np.random.Generator) -> None:
 
 
 def _add_text(markings: Markings, generator: np.random.Generator) -> None:
-    """Add one to three lines of text in a corner, as devices print their settings."""
+    """Add one to three lines of text in a corner, like the settings that devices print."""
     face, size, top, side = generator.random(4)
     font = FONTS[int(len(FONTS) * face)]
     height = 0.016 + 0.014 * size
@@ -190,7 +190,7 @@ def _add_words(
     font: int,
     is_outlined: bool,
 ) -> None:
-    """Add words at a place (down, across) as parts of the image, with letters of a height."""
+    """Add words at a place (down, across) in fractions of the image, with a given letter height."""
     rows, columns = markings.opacity.shape
     (_, unit), _ = cv2.getTextSize("L", font, 1.0, 1)
     scale = max(height * rows, 4.0) / unit

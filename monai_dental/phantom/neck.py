@@ -10,7 +10,7 @@ from monai_dental.phantom.strokes import Points, bone_webs, paint_areas, paint_l
 
 
 def find_air(canvas: Canvas, skull: Skull, draws: Values) -> Field:
-    """Return the part of the soft tissue that is air, or beside the neck."""
+    """Return the fraction of the soft tissue that is air, including the air beside the neck."""
     (
         behind, below_jaw, upper, depth, tongue_front, tongue_back, tongue_tip, tongue_depth,
         mouth_depth, *_,
@@ -49,7 +49,7 @@ def find_air(canvas: Canvas, skull: Skull, draws: Values) -> Field:
         (28, palate + 15 + 3 * tongue_back),
         (0, palate + 13 + 3 * tongue_tip),
     )
-    # Only if the tongue does not lie against the palate.
+    # Only if the tongue does not touch the palate.
     air += np.float32(0.24 + 0.16 * tongue_depth) * paint_areas(
         canvas, skull.both(tongue), blur=1.5
     )
@@ -78,7 +78,7 @@ def draw_neck(
     skull: Skull,
     draws: Values,
 ) -> Field:
-    """Return the vertebrae at both sides, the hyoid bone, styloid processes."""
+    """Return the vertebrae at both sides, the hyoid bone and the styloid processes."""
     top_shift, edge_shift, hyoid_height, hyoid_end, styloid_end, hollow, tilt, *_ = draws
     gx, gy = skull.gonion
     blocks: list[tuple[float, Points]] = []

@@ -1,4 +1,4 @@
-"""The panoramic view of a fictitious patient: both arches, what is missing in them, the head."""
+"""The panoramic view of a fictitious patient: both arches, missing teeth, and the head."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from monai_dental.phantom.streams import random_stream
 
 PANORAMIC = "panoramic"
 PANORAMIC_FIELD_MM = (118.0, 242.0)
-"""Height and width at the anatomy of the common image of 15 x 30 cm, 1.25 times magnified."""
+"""Height and width, at the anatomy, of the common image of 15 x 30 cm, magnified 1.25 times."""
 
 SMEAR_MM = (0.20, 0.13)
-"""Standard deviations of the blur of a tooth, along and across the arch: parts of it lie before and
-behind the layer that the movement holds in focus; typical."""
+"""Standard deviations of the blur of a tooth, along and across the arch, because parts of it lie in
+front of or behind the layer that the movement keeps in focus; typical."""
 IN_FOCUS = (0.85, 0.72)
-"""Part of a tooth's contrast that stays in its place, of back and of front teeth; the movement
-spreads the rest. The layer is thin in front; typical."""
+"""Fraction of the contrast of back and of front teeth that stays in place; the movement spreads the
+rest. The layer is thin in front; typical."""
 
-# How often a tooth is missing, by position in the quadrant, of an old patient; typical.
+# Probability that a tooth of an old patient is missing, by position in the quadrant; typical.
 _MISSING = (0.05, 0.06, 0.03, 0.10, 0.13, 0.24, 0.16, 0.0)
-# Of third molars, typical of adults: none, impacted; the others stand in the row.
+# Third molars that are absent, or impacted; the others are in the row. Typical of adults.
 _NO_THIRD_MOLAR = 0.38
 _IMPACTED = 0.26
 
@@ -39,11 +39,11 @@ class Panorama(Scene):
     """A panoramic scene.
 
     Attributes:
-        skull: Where the landmarks of the head lie.
+        skull: Positions of the landmarks of the head.
         whole_jaws: The mandible and the maxilla, the same as `jaws`.
-        bridges: Restorations that go from tooth to tooth.
+        bridges: Restorations that span several teeth.
         has_brackets: Whether the patient wears a fixed orthodontic appliance.
-        magnification: Size at the detector against that at the anatomy.
+        magnification: Size at the detector relative to that at the anatomy.
     """
 
     skull: Skull
@@ -118,7 +118,7 @@ def _draw_row(
     scale: float,
     age: float,
 ) -> list[Tooth]:
-    """Return the 16 teeth of an arch by rising x, on the curved occlusal plane."""
+    """Return the 16 teeth of an arch by ascending x, on the curved occlusal plane."""
     numbers = arch_numbers(is_upper=is_upper)
     overlaps = generator.uniform(-0.9, 0.0, 16)
     drift = float(generator.uniform(-1.5, 1.5))
@@ -134,8 +134,8 @@ def _draw_row(
 
 
 def _place(tooth: Tooth, x: float, skull: Skull, *, gap: float, fate: tuple[float, ...]) -> Tooth:
-    """Return a tooth at x: on the occlusal plane and upright on it, or impacted."""
-    # A bite block keeps the incisors edge to edge; the rows part towards the molars.
+    """Return a tooth at x, either upright on the occlusal plane or impacted."""
+    # A bite block keeps the incisors edge to edge; the arches diverge towards the molars.
     apart = 0.4 + gap * min(abs(x) / 30.0, 1.0)
     y = skull.middle - skull.smile * x * x + apart * tooth.rootward
     tips = {
@@ -147,7 +147,7 @@ def _place(tooth: Tooth, x: float, skull: Skull, *, gap: float, fate: tuple[floa
     slope = 2 * skull.smile * abs(x) * (-0.4 if tooth.is_upper else 0.7)
     lean = tooth.lean + (np.radians(tips[tooth.tooth_class]) + slope) * tooth.mesial
     if tooth.number % 10 == 8 and _is_impacted(fate):
-        # Mesioangular impaction is the most common one of lower third molars.
+        # Mesioangular impaction is the most common kind for lower third molars.
         deeper = 5.0 + 6.0 * fate[1]
         y += deeper * tooth.rootward
         turn = np.radians(20.0 + 60.0 * fate[2] if not tooth.is_upper else 30.0 * (fate[2] - 0.7))
@@ -163,8 +163,8 @@ def _is_impacted(fate: Sequence[float]) -> bool:
 def _draw_missing(
     generator: np.random.Generator, row: Sequence[Tooth], age: float
 ) -> frozenset[int]:
-    """Return the FDI numbers of teeth that were extracted or never there; some remain."""
-    draws = generator.random((49, 1))[:, 0]  # by FDI number: a tooth's state is its own
+    """Return the FDI numbers of extracted or congenitally missing teeth; some remain."""
+    draws = generator.random((49, 1))[:, 0]  # by FDI number, so that teeth are independent
     missing = set()
     for tooth in row:
         position = tooth.number % 10
@@ -177,7 +177,7 @@ def _draw_missing(
 def _draw_bridges(
     generator: np.random.Generator, row: Sequence[Tooth], missing: frozenset[int], age: float
 ) -> list[Restoration]:
-    """Return pontics for some missing teeth, and the crowns of the teeth beside that bear them."""
+    """Return pontics for some missing teeth, and the crowns of the abutment teeth beside them."""
     draws = generator.random(16)
     bridge: dict[int, str] = {}
     for position in range(2, 14):
@@ -194,10 +194,10 @@ def _draw_bridges(
 
 
 def smear(projection: ToothProjection, pitch: float) -> ToothProjection:
-    """Return a tooth as the moving beam blurs it.
+    """Return a tooth blurred by the moving beam.
 
     Args:
-        projection: What is seen.
+        projection: The projection of the tooth.
         pitch: Size of a pixel in mm.
     """
     sigmas = [max(sigma / pitch, 0.05) for sigma in SMEAR_MM]

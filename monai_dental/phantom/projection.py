@@ -1,4 +1,4 @@
-"""Teeth as seen by the beam: chords through round bodies, not flat outlines."""
+"""Projections of teeth: chords through round bodies, not flat outlines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ Knots = tuple[tuple[float, float], ...]
 
 _CURVE_STEPS = 512
 
-# Half width of the crown against its largest, by the way from the cusps (0) to the neck (1); the
-# neck's own value comes from the tooth. Typical outlines after Nelson, Wheeler's Dental Anatomy.
+# Half width of the crown relative to its maximum, by position from the cusps (0) to the neck (1);
+# the value at the neck comes from the tooth. Typical outlines after Nelson, Wheeler's Dental
+# Anatomy.
 CROWN_WIDTH: dict[ToothClass, Knots] = {
     ToothClass.INCISOR: ((0.0, 0.88), (0.12, 0.97), (0.25, 1.0), (0.45, 0.98), (0.75, 0.88)),
     ToothClass.CANINE: ((0.0, 0.80), (0.2, 0.96), (0.36, 1.0), (0.55, 0.97), (0.8, 0.86)),
@@ -29,7 +30,7 @@ CROWN_DEPTH: dict[ToothClass, Knots] = {
     ToothClass.PREMOLAR: ((0.0, 0.70), (0.3, 0.93), (0.6, 1.0), (1.0, 0.92)),
     ToothClass.MOLAR: ((0.0, 0.75), (0.3, 0.95), (0.6, 1.0), (1.0, 0.92)),
 }
-# Enamel thickness in mm on the sides by the way from the cusps to the neck, typical.
+# Enamel thickness in mm on the sides, by position from the cusps to the neck, typical.
 ENAMEL_SIDE: dict[ToothClass, Knots] = {
     ToothClass.INCISOR: ((0.0, 0.75), (0.3, 0.75), (0.7, 0.5), (0.9, 0.22), (1.0, 0.0)),
     ToothClass.CANINE: ((0.0, 0.9), (0.3, 0.9), (0.7, 0.6), (0.9, 0.25), (1.0, 0.0)),
@@ -48,7 +49,7 @@ CUSP_SLOPE_MM = {
     ToothClass.PREMOLAR: 1.8,
     ToothClass.MOLAR: 2.0,
 }
-"""Way along the tooth in which a cusp, round in itself, reaches its full depth."""
+"""Distance along the tooth over which a rounded cusp reaches its full depth."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class ToothProjection:
     """Path lengths in mm through one tooth, over a window of the canvas.
 
     Attributes:
-        tooth: What is seen.
-        window: Where on the canvas.
+        tooth: The tooth.
+        window: The window of the canvas.
         u: Mesiodistal coordinate in the tooth, mm.
         v: Coordinate from the cusps to the apex, mm.
         outer: Chord of the whole tooth.
@@ -77,7 +78,7 @@ class ToothProjection:
 
 
 def curve(knots: Knots, values: Field) -> Field:
-    """Return a smooth curve through knots (position, value), constant outside of them."""
+    """Return a smooth curve through knots (position, value), constant beyond the ends."""
     start, end = knots[0][0], knots[-1][0]
     steps = (values - np.float32(start)) * np.float32(_CURVE_STEPS / (end - start))
     np.clip(steps, 0, _CURVE_STEPS, out=steps)
@@ -104,8 +105,8 @@ def chord(
     """Return the path length through a body of elliptic or squarish cross-section.
 
     Args:
-        offset: Distance from the axis in mm.
-        half_width: Half width in mm; nothing is drawn where it is not positive.
+        offset: Distance from the axis, mm.
+        half_width: Half width in mm; the result is 0 where it is not positive.
         depth: Extent along the beam in mm.
         squareness: 0.0 for an ellipse, 1.0 for the rounded square |q|^4 of a crown.
     """
@@ -117,9 +118,9 @@ def chord(
 
 
 def project_tooth(tooth: Tooth, canvas: Canvas) -> ToothProjection | None:
-    """Return the path lengths through a tooth, or None where it lies outside of the image."""
+    """Return the path lengths through a tooth, or None if it lies outside the image."""
     middle = tooth.place(0.0, tooth.length / 2)
-    # A tooth that lies, as impacted ones do, is as wide as it is long.
+    # A tooth lying on its side, like an impacted one, extends horizontally by its length.
     lying = max(abs(float(np.sin(tooth.lean))) - 0.25, 0.0) * tooth.length / 2
     window = canvas.window(middle, (tooth.width / 2 + 3.5 + lying, tooth.length / 2 + 2.0))
     x, y = canvas.x[window], canvas.y[window]
@@ -132,7 +133,7 @@ def project_tooth(tooth: Tooth, canvas: Canvas) -> ToothProjection | None:
     half_width = crown_half_width(tooth, v)
     is_root = v > tooth.crown_length
     outer, inside, pulp = np.zeros_like(u), np.zeros_like(u), np.zeros_like(u)
-    # Crown and root are each computed only in the rows that they reach.
+    # Compute crown and root only in the rows that they reach.
     rows = _rows(~is_root)
     crown_outer, core = _crown(tooth, u[rows], v[rows], half_width[rows])
     outer[rows], inside[rows] = crown_outer, np.minimum(core, crown_outer)
@@ -157,7 +158,7 @@ def project_tooth(tooth: Tooth, canvas: Canvas) -> ToothProjection | None:
 
 
 def _rows(mask: Mask) -> slice:
-    """Return the rows from the first to the last in which a mask is set."""
+    """Return the rows from the first to the last where a mask is set."""
     hit = np.flatnonzero(mask.any(axis=1))
     return slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0)
 

@@ -1,4 +1,4 @@
-"""Dentistry: fillings, crowns, root-canal fillings and implants."""
+"""Restorations: fillings, crowns, root-canal fillings and implants."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from monai_dental.phantom.projection import ToothProjection, chord
 
 @dataclass(frozen=True)
 class Restoration:
-    """What was done to one tooth.
+    """The restoration of one tooth.
 
     Attributes:
         kind: `"amalgam"`, `"composite"`, `"crown"`, `"root_filling"`, `"implant"` or `"pontic"`,
-            the part of a bridge that stands for a missing tooth.
+            the part of a bridge that replaces a missing tooth.
         number: FDI number of the tooth.
-        center: Middle of a filling in half widths of the crown, mesial positive.
+        center: Centre of a filling in half widths of the crown, mesial positive.
         reach: Half width of a filling in half widths of the crown; beyond 1 - |center| it is
             proximal.
-        floor: Depth of a filling below the cusps in mm; end of a root filling short of the apex in
-            mm.
-        share: Part of the crown's depth that a filling takes.
+        floor: Depth of a filling below the cusps in mm; distance of a root filling's end from the
+            apex in mm.
+        share: Fraction of the crown's depth that a filling occupies.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Restoration:
     share: float
 
     def parameters(self) -> dict[str, Any]:
-        """Return the values as JSON-able ones."""
+        """Return the values in JSON-serializable form."""
         return asdict(self)
 
 
@@ -47,7 +47,7 @@ def draw_restorations(
     """Return the restorations of a mouth; older mouths have more."""
     restorations: list[Restoration] = []
     likely = 0.12 + 0.3 * age
-    draws = generator.random((49, 6))  # by FDI number: a tooth's state is its own
+    draws = generator.random((49, 6))  # by FDI number, so that teeth are independent
     for tooth in teeth:
         chance, choice, a, b, c, d = (float(value) for value in draws[tooth.number])
         is_back = tooth.tooth_class in (ToothClass.MOLAR, ToothClass.PREMOLAR)
@@ -86,7 +86,7 @@ def restore(projection: ToothProjection, restoration: Restoration) -> ToothProje
 def _filling(
     projection: ToothProjection, restoration: Restoration, material: str
 ) -> ToothProjection:
-    """Fill a cavity with rounded corners in the crown, with a step to a touched contact surface."""
+    """Fill a cavity with rounded corners in the crown, with a step at a reached contact surface."""
     tooth = projection.tooth
     across = projection.u / projection.half_width - np.float32(restoration.center)
     deep = restoration.floor if restoration.kind != "root_filling" else 0.5 * tooth.crown_length
@@ -114,7 +114,7 @@ def _filling(
 
 
 def _crown(projection: ToothProjection) -> ToothProjection:
-    """Replace the enamel by a zirconia crown over a stump."""
+    """Replace the enamel by a zirconia crown over the prepared tooth."""
     tooth = projection.tooth
     margin = tooth.crown_length - 0.6
     covered = 1 - smooth_step(projection.v, margin - 0.1, margin + 0.1)
@@ -128,7 +128,7 @@ def _crown(projection: ToothProjection) -> ToothProjection:
 
 
 def _pontic(projection: ToothProjection) -> ToothProjection:
-    """Leave a crown without a root, rounded where it rests on the gum."""
+    """Replace the tooth by a crown without a root, rounded where it rests on the gum."""
     tooth = projection.tooth
     end = np.float32(tooth.crown_length - 1.0)
     body = projection.outer * np.sqrt(np.clip((end - projection.v) / 1.5, 0, 1))
@@ -141,7 +141,7 @@ def _pontic(projection: ToothProjection) -> ToothProjection:
 
 
 def _root_filling(projection: ToothProjection, restoration: Restoration) -> ToothProjection:
-    """Replace the pulp by gutta-percha up to a little short of the apex."""
+    """Replace the pulp by gutta-percha to just short of the apex."""
     pulp = projection.layers["soft_tissue"]
     end = projection.tooth.length - restoration.floor
     filled = 1.3 * pulp * (projection.v < end)
@@ -152,7 +152,7 @@ def _root_filling(projection: ToothProjection, restoration: Restoration) -> Toot
 
 
 def _implant(projection: ToothProjection) -> ToothProjection:
-    """Replace the root by a threaded titanium screw, the crown by zirconia on an abutment."""
+    """Replace the root by a titanium screw and the crown by zirconia on an abutment."""
     tooth, u, v = projection.tooth, projection.u, projection.v
     shoulder = tooth.crown_length + 1.2
     length = min(0.85 * tooth.root_length, 11.5)

@@ -1,4 +1,4 @@
-"""A view of a fictitious patient: which teeth, where, in which state."""
+"""A view of a fictitious patient: the teeth with their positions and conditions."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from monai_dental.phantom.streams import random_stream
 
 INTRAORAL_VIEWS = ("periapical", "bitewing")
 
-# Teeth in the middle of periapical views and how often they are, typical of practice.
+# Teeth at the centre of periapical views and their frequencies, typical of practice.
 PERIAPICAL_FOCI = ((6, 0.36), (7, 0.12), (5, 0.14), (4, 0.12), (3, 0.1), (1, 0.16))
 BITEWING_FOCI = ((5, 0.45), (6, 0.55))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What lies in the beam, before it is drawn; lengths in mm.
+    """The anatomy in the beam, before it is drawn; lengths in mm.
 
     Attributes:
         view: `"periapical"`, `"bitewing"` or `"panoramic"`.
-        focus: FDI number of the tooth in the middle; in a bitewing, the lower one; 0 in a
+        focus: FDI number of the tooth at the centre; in a bitewing, of the lower one; 0 in a
             panoramic view.
         field: Height and width of the image at the anatomy.
-        tilt: Angle of the anatomy against the image, radians.
+        tilt: Angle of the anatomy relative to the image, radians.
         teeth: Teeth in or near the image.
         jaws: Bone of the arches in the image.
         age: From 0 (young) to 1 (old).
@@ -50,7 +50,7 @@ class Scene:
     cheek: float
 
     def arch(self, *, is_upper: bool) -> tuple[Tooth, ...]:
-        """Return the teeth of one arch, by rising x."""
+        """Return the teeth of one arch, by ascending x."""
         return tuple(tooth for tooth in self.teeth if tooth.is_upper == is_upper)
 
 
@@ -60,7 +60,7 @@ def draw_scene(index: int, size: tuple[int, int], view: str | None = None) -> Sc
     Args:
         index: Number of the phantom in the set.
         size: Rows and columns of the image; only their ratio matters.
-        view: One of `INTRAORAL_VIEWS`, or None for the one that the index draws.
+        view: One of `INTRAORAL_VIEWS`, or None for the one given by the index.
 
     Raises:
         ValueError: The view is not known.
@@ -100,7 +100,7 @@ def draw_scene(index: int, size: tuple[int, int], view: str | None = None) -> Sc
         else:
             gap = float(arch_generator.uniform(0.1, 0.9))
             occlusal = 1.2 * offset[1] + (-gap if is_upper_arch else gap)
-        # Upper molars stand half a cusp distal of the lower ones (Angle class I).
+        # Upper molars are half a cusp distal to the lower ones (Angle class I).
         shift = 1.8 * offset[0] + (
             (2.0 if side else -2.0) if view == "bitewing" and is_upper_arch else 0
         )
@@ -145,11 +145,10 @@ def _draw_arch(
     scale: float,
     age: float,
 ) -> list[Tooth]:
-    """Return the teeth of an arch around the focus, by rising x, the patient's right first."""
+    """Return the teeth of an arch around the focus, by ascending x, the patient's right first."""
     right, left = (1, 2) if is_upper else (4, 3)
     numbers = arch_numbers(is_upper=is_upper)
-    # All teeth are drawn, also those outside of the image: what is seen must not depend on the
-    # field.
+    # Draw all teeth, even those outside the image, so that the teeth do not depend on the field.
     gaps = generator.uniform(-0.6, -0.05, 16)
     drift = generator.uniform(-0.6, 0.6)
     teeth = [
@@ -168,7 +167,7 @@ def _draw_arch(
 
 
 def _place(tooth: Tooth, x: float, drift: float) -> Tooth:
-    """Return the tooth at x, on the curve of Spee, leaning as teeth of its class do."""
+    """Return the tooth at x, on the curve of Spee, leaning as is typical of its class."""
     sag = tooth.rootward * 0.004 * x * x if tooth.is_upper else 0.003 * x * x
     tips = {
         ToothClass.MOLAR: 5.0,

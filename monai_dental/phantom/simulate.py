@@ -19,22 +19,23 @@ from monai_dental.phantom.streams import PHANTOM_VERSION, random_stream
 
 VIEWS = (*INTRAORAL_VIEWS, PANORAMIC)
 SMALLEST_SIDE = 16
-_DRAWN_SIDE = 400  # below this many pixels anatomy is drawn finer and its signal averaged
+_DRAWN_SIDE = 400  # below this many pixels, anatomy is drawn finer and its signal averaged
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """A simulated radiograph with its truth.
+    """A simulated radiograph with its ground truth.
 
     Attributes:
         clean: Noise-free stored values, (rows, columns), MONOCHROME2: dense is bright.
         noisy: The same with noise, on the same display curve.
-        lesions: Where a lesion lies by kind, (rows, columns) each; only kinds that are in the
+        lesions: Mask of the lesions of each kind, (rows, columns) each; only kinds that are in the
             image.
-        parameters: What was drawn, JSON-able.
+        parameters: What was drawn, JSON-serializable.
         pixel_spacing: Row and column pitch at the detector in mm.
         bits_stored: Bits of the stored values.
-        markings: Where `markings.mark` burned something in, (rows, columns); None if it did not.
+        markings: Mask of what `markings.mark` burned in, (rows, columns); None if it was not
+            called.
     """
 
     clean: NDArray[np.uint8] | NDArray[np.uint16]
@@ -48,17 +49,17 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Technique:
-    """How an exposure was made: beam, sensor and display.
+    """The technique of an exposure: beam, sensor and display.
 
     Attributes:
         tube_voltage_kv: Peak voltage of the tube.
-        scatter: Scattered part of the signal.
+        scatter: Scattered fraction of the signal.
         falloff: Change of the beam from one side of the image to the other, (down, across).
         detector: The sensor.
         curve_kind: See `DisplayCurve`.
         gamma: See `DisplayCurve`.
         margin: Width of the display window beyond the darkest and brightest tissue, (black, white),
-            as part of the range.
+            as a fraction of the range.
     """
 
     tube_voltage_kv: int
@@ -95,7 +96,7 @@ def draw_technique(index: int) -> Technique:
 def draw_panoramic_technique(index: int) -> Technique:
     """Return the technique of phantom `index` as a panoramic radiograph.
 
-    A head takes more out of the beam than a jaw alone does, and the exposure makes up for it.
+    A head attenuates the beam more than a jaw alone, and the exposure compensates for it.
     """
     generator = random_stream(index, "panoramic technique")
     voltage, scatter, down, across, photons, blur, electronic_noise, gamma = generator.random(8)
@@ -122,14 +123,14 @@ def simulate_exposure(
     bits_stored: int = 12,
     view: str | None = None,
 ) -> Exposure:
-    """Return phantom `index`: always the same for the same arguments and `PHANTOM_VERSION`.
+    """Return phantom `index`, always the same for the same arguments and `PHANTOM_VERSION`.
 
     Args:
-        index: Number of the phantom, 0 or more; it does not depend on how many there are.
+        index: Number of the phantom, 0 or more; the phantom does not depend on how many there are.
         size: Rows and columns.
         bits_stored: 8, 10, 12 or 16.
-        view: `"periapical"`, `"bitewing"` or `"panoramic"`; None for the intraoral one that the
-            index draws.
+        view: `"periapical"`, `"bitewing"` or `"panoramic"`; None for the intraoral view given by
+            the index.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -178,7 +179,7 @@ def primary_signal(drawing: Drawing, technique: Technique) -> Field:
     )
     across = np.linspace(-0.5, 0.5, columns, dtype=np.float32) * np.float32(technique.falloff[1])
     signal *= (1 + down + across) * drawing.beam
-    # Scatter reaches some millimetres; it is blurred on a coarse grid, since it is smooth.
+    # Scatter spreads over some millimetres; as it is smooth, it is blurred on a coarse grid.
     coarse = cv2.resize(signal, (32, 32), interpolation=cv2.INTER_AREA)
     glow = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 5.0), (columns, rows))
     scatter = np.float32(technique.scatter)
@@ -186,7 +187,7 @@ def primary_signal(drawing: Drawing, technique: Technique) -> Field:
 
 
 def _display_curve(signal: Field, drawing: Drawing, technique: Technique) -> DisplayCurve:
-    """Return the window that shows the tissues; metal and unexposed parts do not widen it."""
+    """Return the window that shows the tissues, regardless of metal and unexposed parts."""
     tissue = ~drawing.is_unexposed
     for metal in METALS:
         tissue &= drawing.canvas.layer(metal) < 0.05
@@ -202,7 +203,7 @@ def _display_curve(signal: Field, drawing: Drawing, technique: Technique) -> Dis
 
 
 def _shrink(image: Field, size: tuple[int, int]) -> Field:
-    """Return the means over blocks of pixels, so that the image has `size` rows and columns."""
+    """Return an image averaged over blocks of pixels to `size` rows and columns."""
     if image.shape == size:
         return image
     factor = image.shape[0] // size[0]

@@ -1,4 +1,4 @@
-"""Where the landmarks of a head lie in a panoramic view."""
+"""Positions of the landmarks of a head in a panoramic view."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from monai_dental.phantom.strokes import Points, smooth_line
 
 @dataclass(frozen=True)
 class Skull:
-    """Where the landmarks of a head lie; lengths in mm, positions of the patient's left side.
+    """Positions of the landmarks of a head; lengths in mm, positions for the patient's left side.
 
     Sizes are typical of panoramic views: ramus height 55 to 65 mm, ramus width 30 mm, symphysis
     height 30 mm, bicondylar distance along the unrolled layer 170 mm.
 
     Attributes:
-        middle: Height of the incisal edges in the image, downwards from its middle.
+        middle: Height of the incisal edges in the image, downwards from its centre.
         smile: Curvature of the occlusal plane: it rises by `smile` x^2.
         chin: Height of the lower border of the symphysis below the incisal edges.
         gonion: Angle of the mandible.
-        condyle: Middle of the head of the mandible.
+        condyle: Centre of the head of the mandible.
         palate: Height of the hard palate, negative.
-        unevenness: Deviations of the two sides, as a part of x and of y, (right, left).
+        unevenness: Deviations of the two sides, as a fraction of x and of y, (right, left).
     """
 
     middle: float
@@ -35,7 +35,7 @@ class Skull:
     unevenness: tuple[tuple[float, float], tuple[float, float]]
 
     def place(self, side: int, points: Points) -> Points:
-        """Return the positions on a canvas of points of one side, -1 right or 1 left."""
+        """Return the canvas positions of points of one side, -1 right or 1 left."""
         wide, high = self.unevenness[side > 0]
         return tuple(
             (side * x * (1 + wide), y * (1 + high * min(abs(x) / 40, 1)) + self.middle)
@@ -43,7 +43,7 @@ class Skull:
         )
 
     def both(self, points: Points, strength: float = 1.0) -> list[tuple[float, Points]]:
-        """Return the smooth line through points of one side, of a strength, on both sides."""
+        """Return a smooth line through points of one side, with its strength, for both sides."""
         return [(strength, self.place(side, smooth_line(points))) for side in (-1, 1)]
 
 

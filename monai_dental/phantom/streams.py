@@ -1,4 +1,4 @@
-"""Independent random streams, so that image i is the same for ever."""
+"""Independent random streams, which keep image i the same forever."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import zlib
 import numpy as np
 
 PHANTOM_VERSION = 1
-"""Part of every seed; raised whenever the same index would give other pixels."""
+"""Part of every seed; incremented when the same index would give different pixels."""
 
 
 def random_stream(index: int, name: str) -> np.random.Generator:
-    """Return the generator of one concern (such as `"lesions"`) of phantom `index`.
+    """Return the random generator for one purpose (such as `"lesions"`) of phantom `index`.
 
-    Streams of different names are independent: a further draw in one leaves the others as they are.
+    Streams of different names are independent: an additional draw in one does not affect the
+    others.
     """
     key = zlib.crc32(name.encode("ascii"))
     seed = np.random.SeedSequence([PHANTOM_VERSION, index], spawn_key=(key,))

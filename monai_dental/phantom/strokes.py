@@ -1,4 +1,4 @@
-"""Lines and areas painted on a canvas: the anatomy that is known by its outline only."""
+"""Lines and areas painted on a canvas, for anatomy that is defined only by its outline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEPS = 8
 
 
 def smooth_line(knots: Points) -> Points:
-    """Return a Catmull-Rom spline through knots (x, y), which it starts and ends with."""
+    """Return a Catmull-Rom spline through knots (x, y), from the first to the last."""
     points = np.asarray(knots, dtype=np.float64)
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     t = np.linspace(0, 1, _STEPS, endpoint=False)[:, None]
@@ -32,14 +32,15 @@ def smooth_line(knots: Points) -> Points:
 def paint_lines(
     canvas: Canvas, lines: Iterable[tuple[float, Points]], *, width: float, blur: float
 ) -> Field:
-    """Return lines of a width in mm, blurred, (H, W), 0 to 1.
+    """Return blurred lines of a width in mm, (H, W), 0 to 1.
 
     Args:
-        canvas: Where to paint; it stays as it is.
-        lines: Strength, 0 to 1, and course (x, y) in mm of each; a later one covers earlier ones.
-        width: Width in mm; what is thinner than a pixel is fainter instead. OpenCV's antialiasing
-            adds up to 2.4 pixels, so lines are wider in mm where pixels are larger.
-        blur: Standard deviation in mm of the blur: how far from the layer in focus it is.
+        canvas: The canvas to paint on; it is not modified.
+        lines: Strength, 0 to 1, and path (x, y) in mm of each line; later ones cover earlier ones.
+        width: Width in mm; lines thinner than a pixel are drawn fainter instead. OpenCV's
+            antialiasing adds up to 2.4 pixels, so lines are wider in mm if pixels are larger.
+        blur: Standard deviation in mm of the blur, which depends on the distance from the layer in
+            focus.
     """
     step = _step(canvas, blur)
     thickness = width / (canvas.pitch * step)
@@ -68,10 +69,11 @@ def bone_webs(
     extent: tuple[float, float],
     scales: tuple[float, ...],
 ) -> Field:
-    """Return bright lines as where walls of bone are met tangentially, 0 to about 2."""
+    """Return bright lines as from walls of bone tangential to the beam, 0 to about 2."""
     webs = np.zeros(canvas.shape, dtype=np.float32)
     for scale in scales:
-        # A wall lets go of the tangent here and there: its line is stronger, fainter, gone.
+        # A wall is not tangential everywhere, so its line varies in strength and vanishes in
+        # places.
         strength = smooth_noise(generator, canvas.shape, extent, 1.7 * scale)
         noise = smooth_noise(generator, canvas.shape, extent, scale)
         np.abs(noise, out=noise)
@@ -81,7 +83,7 @@ def bone_webs(
 
 
 def _step(canvas: Canvas, blur: float) -> int:
-    """Return by how much coarser than the canvas something so blurred can be painted."""
+    """Return how much coarser than the canvas a shape with such a blur can be painted."""
     return max(1, int(blur / (1.5 * canvas.pitch)))
 
 

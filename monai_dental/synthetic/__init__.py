@@ -1,4 +1,4 @@
-"""Images that show nobody, to learn denoising from."""
+"""Synthetic images without patient data, for training denoisers."""
 
 from monai_dental.synthetic.export import write_images
 from monai_dental.synthetic.images import SYNTHETIC_VERSION, draw_image

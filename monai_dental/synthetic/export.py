@@ -1,4 +1,4 @@
-"""A folder of images to learn from."""
+"""Write a folder of synthetic training images."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def write_images(
     side: int = 320,
     progress: Callable[[int], None] | None = None,
 ) -> list[Path]:
-    """Write images without noise, as PNG of 16 bits: `1.png` and so on.
+    """Write images without noise as 16-bit PNG files: `1.png` and so on.
 
     Args:
         output_dir: Folder to write to, empty or new.
-        count: How many images.
-        side: Rows and columns of each.
-        progress: Called now and then with how many are done.
+        count: Number of images.
+        side: Rows and columns of each image.
+        progress: Called from time to time with the number done.
 
     Returns:
-        Paths of the images, by rising index.
+        Paths of the images, by ascending index.
 
     Raises:
         ValueError: `count` is not positive.

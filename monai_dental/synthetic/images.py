@@ -1,4 +1,4 @@
-"""Images to learn from: simulated radiographs and dead leaves, as displayed."""
+"""Training images: simulated radiographs and dead leaves, as displayed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from monai_dental.synthetic.leaves import draw_leaves, draw_shadows
 from monai_dental.synthetic.texture import Field, draw_texture
 
 SYNTHETIC_VERSION = 1
-"""The images are the same for ever; other images need another version."""
+"""Version of the images, which never change; different images need a new version."""
 
 FIRST_PHANTOM = 1_000_000
-"""Phantoms of smaller indices are for evaluation, and never learned from."""
+"""Phantoms with smaller indices are for evaluation and never used for training."""
 
 PANORAMIC_SIZE = (717, 1471)
 NEIGHBORS = 24
-"""So many images in a row share one panoramic radiograph, which takes long to simulate."""
+"""Number of successive images that share a panoramic radiograph, which is slow to simulate."""
 
 
 def draw_image(index: int, side: int) -> Field:
     """Return image `index` of the training set, without noise.
 
-    A third are parts of simulated panoramic radiographs, with what is burned into such images, a
-    quarter dead leaves, a quarter shadows of bodies mixed with leaves, and the rest parts of
-    simulated intraoral radiographs. They come on many display curves, some of them clipped.
+    A third are parts of simulated panoramic radiographs with burned-in markings, a quarter dead
+    leaves, a quarter shadows of bodies mixed with leaves, and the rest parts of simulated intraoral
+    radiographs. They use many display curves, some of them clipped.
 
     Args:
         index: Number of the image; the same number gives the same image.
@@ -46,7 +46,7 @@ def draw_image(index: int, side: int) -> Field:
 
 
 def show(generator: np.random.Generator, image: Field) -> Field:
-    """Return an image on a random display curve, dark or bright parts perhaps clipped."""
+    """Return an image with a random display curve, which may clip dark or bright parts."""
     if generator.random() < 0.15:
         image = 1 - image
     image = image ** np.float32(2 ** generator.uniform(-0.7, 0.7))
@@ -60,7 +60,7 @@ def _leaves(generator: np.random.Generator, index: int, side: int) -> Field:
 
 
 def _mix(generator: np.random.Generator, index: int, side: int) -> Field:
-    """Return shadows with faint leaves and texture in them."""
+    """Return shadows with faint leaves and texture."""
     size = (side, side)
     image = draw_shadows(generator, size)
     leaves = _leaves(generator, index, side)

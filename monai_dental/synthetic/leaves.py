@@ -1,4 +1,4 @@
-"""Dead leaves: shapes of all sizes that hide one another, and shadows of bodies."""
+"""Dead leaves: shapes of all sizes that occlude one another, and shadows of bodies."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from monai_dental.synthetic.texture import Field, draw_texture
 
 Points = NDArray[np.float32]
 
-_SMALLEST, _LARGEST = 2.0, 0.4  # radius in pixels, and as part of the image's side
-_COVER = 2.5  # how often each pixel is covered, in the mean
-_TEXTURED_FROM = 10.0  # radius in pixels: smaller leaves are of one intensity
-_SHIFT = 4  # bits behind the point of OpenCV's coordinates
+_SMALLEST, _LARGEST = 2.0, 0.4  # radius in pixels, and as a fraction of the image's side
+_COVER = 2.5  # mean number of shapes that cover a pixel
+_TEXTURED_FROM = 10.0  # radius in pixels; smaller leaves have a uniform intensity
+_SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 
 def draw_leaves(generator: np.random.Generator, size: tuple[int, int]) -> Field:
-    """Return opaque shapes one over another: ellipses and polygons, large ones shaded and textured.
+    """Return overlapping opaque ellipses and polygons, of which large ones are shaded and textured.
 
-    The number of shapes falls with the cube of their radius, which makes the image look alike at
-    every scale.
+    The number of shapes falls with the cube of their radius, so the image looks alike at every
+    scale.
 
     Args:
         generator: Source of the shapes.
@@ -49,9 +49,9 @@ def draw_leaves(generator: np.random.Generator, size: tuple[int, int]) -> Field:
 
 
 def draw_shadows(generator: np.random.Generator, size: tuple[int, int]) -> Field:
-    """Return the shadows of overlapping ellipsoids and rods: what a beam makes of bodies.
+    """Return the shadows of overlapping ellipsoids and rods, as projected by a beam.
 
-    Their paths through the beam add up; the edge of each rises like a square root.
+    Path lengths through the bodies add up; the edge of each rises like a square root.
 
     Args:
         generator: Source of the bodies.
@@ -76,7 +76,7 @@ def draw_shadows(generator: np.random.Generator, size: tuple[int, int]) -> Field
 def _radii(
     generator: np.random.Generator, size: tuple[int, int], largest: float
 ) -> NDArray[np.float64]:
-    """Return radii of the density r**-3, so many that they cover the image."""
+    """Return enough radii with the density r**-3 to cover the image."""
     smallest = _SMALLEST * float(generator.choice((1.0, 2.0, 4.0, 8.0)))
     mean_area = np.pi * 2 * smallest**2 * np.log(largest / smallest)
     count = int(_COVER * size[0] * size[1] / mean_area)
@@ -114,7 +114,7 @@ def _fill(image: Field, outline: Points, level: float) -> None:
 def _paint(
     generator: np.random.Generator, image: Field, outline: Points, level: float, texture: Field
 ) -> None:
-    """Fill a shape with a slope and a piece of the texture."""
+    """Fill a shape with a gradient and a piece of the texture."""
     rows, columns = image.shape
     left, top = np.floor(outline.min(axis=0)).astype(int).clip(0, (columns - 1, rows - 1))
     right, bottom = np.ceil(outline.max(axis=0)).astype(int).clip(1, (columns, rows))

@@ -1,4 +1,4 @@
-"""Random textures, as fine bone has them."""
+"""Random textures like those of fine bone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def draw_texture(
     Args:
         generator: Source of the texture.
         size: Rows and columns.
-        steepness: Power law of the spectrum's power; None draws one between rough and smooth. The
-            texture of trabecular bone has about 1.5 to 3.5.
+        steepness: Exponent of the power spectrum's falloff; None for a random one between rough and
+            smooth. That of trabecular bone is about 1.5 to 3.5.
 
     Returns:
         Mean 0 and standard deviation 1, (rows, columns).

@@ -1,1 +1,1 @@
-"""Training: datalists, losses, handlers, several processes, going on after a kill."""
+"""Training: datalists, losses, handlers, distributed training, and resuming after a kill."""

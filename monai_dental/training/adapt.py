@@ -1,4 +1,4 @@
-"""A bundle for one's own machine: fine-tuned on its noisy images, with no clean ones."""
+"""Fine-tune a bundle to one X-ray machine on its noisy images, without clean ones."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from monai_dental.files.outputs import output_folder
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
 from monai_dental.noise import SMALLEST_SIDE, estimate_noise
+from monai_dental.process.threads import one_thread
+from monai_dental.radiograph import PixelArray
 from monai_dental.training.datalists import split_datalist
 
 _VALIDATION_SHARE = 0.1
@@ -37,13 +39,13 @@ _SUFFIX = "+adapted"
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What came of adapting a bundle.
+    """Result of adapting a bundle.
 
     Attributes:
-        loss_before: Loss of the bundle's own weights on the images held out for validation.
-        loss_after: Loss of the adapted weights on them; never higher, since the better of the two
-            are kept.
-        image_count: How many images it was adapted on, those held out among them.
+        loss_before: Loss of the bundle's original weights on the images held out for validation.
+        loss_after: Loss of the adapted weights on them; never higher, since the better weights are
+            kept.
+        image_count: Number of images that the bundle was adapted to, including those held out.
     """
 
     loss_before: float
@@ -52,16 +54,16 @@ class Adaptation:
 
 
 def readable_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the images to adapt to in a folder, and for each other file its name and the reason.
+    """Return the usable images in a folder, and for each other file why it is not usable.
 
     Raises:
-        DatasetError: There is no such folder, or no file that may be an image.
+        DatasetError: There is no such folder, or it has no file that may be an image.
     """
     return usable_images(find_images(folder))
 
 
 def usable_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """Return those of some files to adapt to, and for each other its name and the reason."""
+    """Return the files to adapt to, and for each other file its name and the reason."""
     images, reasons = [], []
     for path in paths:
         try:
@@ -77,28 +79,35 @@ def usable_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
         elif min(shape[-2:]) < SMALLEST_SIDE:
             size = f"{shape[-2]} x {shape[-1]}"
             reasons.append(f"{path}: {size} pixels; need {SMALLEST_SIDE} or more")
-        elif not estimate_noise(pixels.reshape(shape[-2:])).variances.any():
-            reasons.append(f"{path}: no noise found in it; need an image as the detector made it")
+        elif not _is_noisy(pixels.reshape(shape[-2:])):
+            reasons.append(f"{path}: no noise found; need an unprocessed detector image")
         else:
             images.append(path)
     return images, reasons
 
 
+def _is_noisy(pixels: PixelArray) -> bool:
+    with one_thread():
+        return bool(estimate_noise(pixels).variances.any())
+
+
 def check_adaptable(bundle: Path, output: Path) -> None:
-    """Check all that can be checked before any image is read; nothing is left behind.
+    """Check all that can be checked before reading images, leaving no files behind.
 
     Raises:
         BundleError: The bundle cannot be adapted, or has no weights to start from.
-        OutputError: The output folder holds something, or cannot be made.
+        OutputError: The output folder is not empty, or cannot be created.
     """
     if not all((bundle / "configs" / f"{name}.json").is_file() for name in ("train", "adapt")):
-        raise BundleError(f"{bundle.name}: it cannot be adapted, it has no configs/adapt.json")
+        raise BundleError(f"{bundle.name}: cannot be adapted: it has no configs/adapt.json")
     require_weights(str(bundle / _WEIGHTS))
     for path in (bundle.resolve(), output.resolve()):
         if "#" in str(path):
             raise OutputError(f"{path}: MONAI's configs cannot hold a path with # in it; rename it")
     if output.is_mount():
-        raise OutputError(f"{output}: a mounted volume; need a folder in it, which can be renamed")
+        raise OutputError(
+            f"{output}: is a mounted volume; need a folder inside it, which can be renamed"
+        )
     with output_folder(output):
         pass
 
@@ -111,23 +120,23 @@ def adapt(
     max_epochs: int | None = None,
     progress: Callable[[int, int], None] = lambda epoch, epochs: None,
 ) -> Adaptation:
-    """Fine-tune a bundle on noisy images, and write the result as a bundle of its own.
+    """Fine-tune a bundle on noisy images, and write the result as a new bundle.
 
-    The bundle's overlay `adapt.json` says how. A tenth of the images, the last ones, only validate,
-    with others of their patients; if all are of one patient (or anonymized), these alone. The new
-    bundle appears whole or not at all.
+    The bundle's overlay `adapt.json` defines the training. The last tenth of the images, and all
+    others of the same patients, only validate; if all images are of one patient (or anonymized),
+    only the last tenth do. The new bundle is written completely or not at all.
 
     Args:
         bundle: The bundle's folder.
-        images: Noisy images, all from one's own machine, as `readable_images` finds them.
+        images: Noisy images, all from the same machine, as `readable_images` returns them.
         output: Folder for the new bundle, empty or new.
-        max_epochs: How long; None for what the bundle says.
-        progress: Is called with the number of the epoch done, and of all.
+        max_epochs: Number of epochs; None for the bundle's own.
+        progress: Called with the number of finished epochs and of all epochs.
 
     Raises:
         BundleError: The bundle cannot be adapted, or has no weights to start from.
         DatasetError: Fewer than two images.
-        OutputError: The output folder holds something, or cannot be written.
+        OutputError: The output folder is not empty, or cannot be written.
     """
     if len(images) < 2:
         raise DatasetError(f"{len(images)} images to adapt to; need at least 2, better 20 or more")
@@ -152,7 +161,7 @@ def adapt(
                 before, after = _train(workflow, progress)
             if after < before:
                 _tell_of_change(made, len(images))
-            made.replace(output)  # in one step: the output folder is there, and empty
+            made.replace(output)  # atomic: the output folder exists and is empty
     except OSError as error:
         raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from error
     return Adaptation(before, after, len(images))
@@ -160,7 +169,7 @@ def adapt(
 
 @contextlib.contextmanager
 def _work_folder(output: Path) -> Iterator[Path]:
-    """Make a folder beside the output, in place of what a killed run left, and remove it."""
+    """Create a folder beside the output, replacing a killed run's, and remove it at the end."""
     folder = output.with_name(f".adapt-{output.name}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -171,7 +180,7 @@ def _work_folder(output: Path) -> Iterator[Path]:
 
 
 def _split(images: Sequence[Path]) -> list[list[dict[str, str]]]:
-    """Return a datalist to train on, and one to validate on."""
+    """Return the training and the validation datalist."""
     datalist = [{"image": str(path.resolve())} for path in images]
     count = max(1, round(_VALIDATION_SHARE * len(images)))
     try:
@@ -181,7 +190,7 @@ def _split(images: Sequence[Path]) -> list[list[dict[str, str]]]:
 
 
 def _copy_bundle(bundle: Path, target: Path) -> None:
-    """Copy all of a bundle but its weights."""
+    """Copy a bundle without its weights."""
     target.mkdir()
     for name in _PARTS:
         source = bundle / name
@@ -192,7 +201,7 @@ def _copy_bundle(bundle: Path, target: Path) -> None:
 
 
 def _tell_of_change(bundle: Path, image_count: int) -> None:
-    """Say in the metadata and docs of a bundle that its weights are other ones now."""
+    """Record in a bundle's metadata and docs that its weights have changed."""
     change = f"weights adapted to {image_count} noisy images of one's own"
     metadata = read_metadata(bundle)
     version = f"{str(metadata.get('version', '0')).removesuffix(_SUFFIX)}{_SUFFIX}"
@@ -208,7 +217,7 @@ def _tell_of_change(bundle: Path, image_count: int) -> None:
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Bring this package's errors to the surface, where MONAI has wrapped them."""
+    """Re-raise this package's own errors that MONAI has wrapped."""
     try:
         yield
     except Exception as error:
@@ -219,7 +228,7 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _train(workflow: ConfigWorkflow, progress: Callable[[int, int], None]) -> tuple[float, float]:
-    """Run the training; return the validation loss before it, and the best one."""
+    """Run the training; return the validation loss before it and the best one."""
     workflow.initialize()
     trainer = workflow.parser.get_parsed_content("train#trainer")
     evaluator = workflow.parser.get_parsed_content("validate#evaluator")

@@ -1,4 +1,4 @@
-"""Lists of images to train, evaluate and run on: MONAI datalists, made from a folder."""
+"""MONAI datalists for training, evaluation and inference, made from a folder."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from tqdm import tqdm
 
-from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
-from monai_dental.errors import DatasetError
-from monai_dental.formats import read_radiograph
+from monai_dental.dicom.head import read_head
+from monai_dental.errors import CorruptImageError, DatasetError
+from monai_dental.formats import SUFFIXES, read_radiograph
 from monai_dental.formats.find import find_images
 from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
 from monai_dental.synthetic import SYNTHETIC_VERSION, write_images
+from monai_dental.training.lists import Row, fold_of, read_list
 
 PHANTOM_COUNT = 120
+FOLDS = 5
 _DAY_S = 86400
 
 Datalist = list[dict[str, str]]
@@ -32,12 +33,12 @@ Datalist = list[dict[str, str]]
 def read_datalist(
     dataset_dir: str | None, phantom: str = "clean", excluded: Sequence[str] = ()
 ) -> Datalist:
-    """List the images of a folder; without a folder, those of the phantom.
+    """List the images of a folder, or the simulated radiographs if there is none.
 
     Args:
         dataset_dir: Folder of images, or None for the simulated radiographs.
-        phantom: Which of these: "clean" or "noisy".
-        excluded: Folders whose files are passed over: the output, where it lies in the input.
+        phantom: Which simulated radiographs: "clean" or "noisy".
+        excluded: Folders to skip, such as an output folder inside the input.
 
     Returns:
         One `{"image": path}` for each file, in natural order.
@@ -58,7 +59,9 @@ def read_datalist(
 
 
 def read_pairs(dataset_dir: str | None, label_dir: str | None) -> Datalist:
-    """List noisy images with their clean references, which have the same names in another folder.
+    """List noisy images with their clean references of the same name in another folder.
+
+    File extensions may differ: `1.dcm` and `1.png` are a pair.
 
     Args:
         dataset_dir: Folder of noisy images; None, with `label_dir` None too, for the simulated
@@ -69,7 +72,7 @@ def read_pairs(dataset_dir: str | None, label_dir: str | None) -> Datalist:
         One `{"image": path, "label": path}` for each noisy image, in natural order.
 
     Raises:
-        DatasetError: A folder is missing or named alone, or a noisy image has no clean one.
+        DatasetError: A folder is missing, only one is given, or a noisy image has no clean one.
     """
     if (dataset_dir is None) != (label_dir is None):
         raise DatasetError("need dataset_dir (noisy images) and label_dir (clean ones), or neither")
@@ -77,61 +80,133 @@ def read_pairs(dataset_dir: str | None, label_dir: str | None) -> Datalist:
         noisy, clean = phantom_folder() / "noisy", phantom_folder() / "clean"
     else:
         noisy, clean = _folder(dataset_dir), _folder(label_dir)
-    pairs = []
-    for image in find_images(noisy):
-        label = clean / image.relative_to(noisy)
-        if not label.is_file():
-            raise DatasetError(f"{image}: no clean image for it; looked for {label}")
-        pairs.append({"image": str(image), "label": str(label)})
-    return pairs
+    labels: dict[Path, list[Path]] = {}
+    for label in find_images(clean):
+        labels.setdefault(_without_ending(label.relative_to(clean)), []).append(label)
+    return [
+        {"image": str(image), "label": str(_label_of(image, noisy, clean, labels))}
+        for image in find_images(noisy)
+    ]
 
 
-def hold_out(datalist: Sequence[dict[str, str]], count: int) -> list[Datalist]:
-    """Return all but the last images of a datalist, which may be none, and the last."""
-    return [list(datalist[:-count]), list(datalist[-count:])]
+def _label_of(image: Path, noisy: Path, clean: Path, labels: Mapping[Path, Sequence[Path]]) -> Path:
+    name = image.relative_to(noisy)
+    same, found = clean / name, labels.get(_without_ending(name), [])
+    if same in found:
+        return same
+    if not found:
+        raise DatasetError(f"{image}: no clean image for it; looked for {same}, with any extension")
+    if len(found) > 1:
+        listed = " and ".join(map(str, found))
+        raise DatasetError(f"{image}: two clean images for it, {listed}; need one")
+    return found[0]
 
 
-def split_datalist(datalist: Sequence[dict[str, str]], validation_count: int) -> list[Datalist]:
-    """Split a datalist into training and validation, no patient in both.
+def _without_ending(name: Path) -> Path:
+    endings = [each for each in SUFFIXES if name.name.lower().endswith(each)]
+    return name.with_name(name.name[: -len(max(endings, key=len))] if endings else name.name)
 
-    The last images validate. An earlier DICOM image of one of their patients goes with them.
+
+def hold_out(
+    datalist: Sequence[dict[str, str]] | str,
+    count: int,
+    fold: int | None = None,
+    folds: int = FOLDS,
+    keys: Sequence[str] = ("image", "label"),
+) -> list[Datalist]:
+    """Split a datalist like `split_datalist`, but regardless of patients; all may be held out.
+
+    For a fold or a user's own list, return the same split as for training.
+    """
+    if fold is None and not isinstance(datalist, str):
+        return [list(datalist[:-count]), list(datalist[-count:])]
+    return _split(_rows(datalist, keys), count, fold, folds)
+
+
+def split_datalist(
+    datalist: Sequence[dict[str, str]] | str,
+    validation_count: int,
+    fold: int | None = None,
+    folds: int = FOLDS,
+    keys: Sequence[str] = ("image",),
+) -> list[Datalist]:
+    """Split a datalist into training and validation parts without common patients.
+
+    The validation part is what a user's own list sets aside, else the last images. Earlier images
+    of the same patients join it. Patients are identified by the list, else by DICOM Patient ID.
 
     Args:
-        datalist: One `{"image": path}` for each file.
-        validation_count: How many of the last images validate, at the least.
+        datalist: One `{"image": path}` for each file, or the path of a user's own list; see
+            `read_list`.
+        validation_count: Minimum number of the last images that validate.
+        fold: For cross-validation, the fold that validates, from 0; see `fold_of`. None for no
+            cross-validation.
+        folds: Number of folds, if the list does not define them.
+        keys: The files that each row of a list must have.
 
     Returns:
         The training part and the validation part.
 
     Raises:
-        DatasetError: Nothing is left to train on.
+        DatasetError: The list cannot be used, there is no such fold, or no images are left to train
+            or validate on.
     """
-    first, last = datalist[:-validation_count], datalist[-validation_count:]
-    patients = {_patient(item["image"]) for item in last}
-    train: Datalist = []
-    validation: Datalist = []
-    for item in first:
-        (validation if _patient(item["image"]) in patients else train).append(item)
-    validation += last
-    if validation_count < 1 or not train:
+    rows = _rows(datalist, keys)
+    train, validation = _split(rows, validation_count, fold, folds)
+    if not train or not validation:
+        held = f"fold {fold}" if fold is not None else f"the last {validation_count}"
         raise DatasetError(
-            f"{len(datalist)} images, of which the last {validation_count} (and others of the same "
-            f"patients) validate: need some of each; add images or change validation_count"
+            f"{len(rows)} images, of which {held} (and others of the same patients) validate: need "
+            "some of each; add images or change validation_count"
         )
     return [train, validation]
+
+
+def is_synthetic(dataset_dir: str | None, datalist: Sequence[dict[str, str]] | str) -> bool:
+    """Return whether images are generated, and so already scaled: no folder or list is given."""
+    return dataset_dir is None and not isinstance(datalist, str)
+
+
+def _rows(datalist: Sequence[dict[str, str]] | str, keys: Sequence[str]) -> list[Row]:
+    if isinstance(datalist, str):
+        return read_list(Path(datalist), keys)
+    return [Row(files=item) for item in datalist]
+
+
+def _split(rows: Sequence[Row], count: int, fold: int | None, folds: int) -> list[Datalist]:
+    patients = [row.patient or patient_of(row.files["image"]) for row in rows]
+    if fold is not None:
+        numbers = fold_of(rows, patients, folds)
+        if fold not in numbers:
+            known = ", ".join(map(str, sorted(set(numbers))))
+            raise DatasetError(f"fold {fold}: no such fold; there are {known}")
+        is_held = [number == fold for number in numbers]
+    else:
+        is_listed = any(row.is_validation for row in rows)
+        first = len(rows) - max(count, 0)
+        held = {
+            patient
+            for number, (row, patient) in enumerate(zip(rows, patients, strict=True))
+            if (row.is_validation if is_listed else number >= first)
+        }
+        is_held = [patient in held for patient in patients]
+    return [
+        [row.files for row, is_in in zip(rows, is_held, strict=True) if is_in == part]
+        for part in (False, True)
+    ]
 
 
 def load_datalist(path: str) -> list[Any]:
     """Return a datalist, or several, from a JSON file.
 
-    For file names that MONAI's configs would read as something else (`$`, `@`, `#`).
+    This is for file names that MONAI's configs would misinterpret (`$`, `@`, `#`).
     """
     content: list[Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return content
 
 
 def digest_of_images(datalist: Sequence[dict[str, str]]) -> str:
-    """Return a digest (SHA-256) of the contents of all files of a datalist.
+    """Return a SHA-256 digest of the contents of all files of a datalist.
 
     Raises:
         DatasetError: One of them cannot be read.
@@ -146,11 +221,11 @@ def digest_of_images(datalist: Sequence[dict[str, str]]) -> str:
 
 
 def affordable_count(datalist: Sequence[dict[str, str]], limit_mb: float) -> int:
-    """Return how many items may be kept in memory, judged by up to eight of them.
+    """Return how many items fit in memory, estimated from up to eight of them.
 
     Args:
-        datalist: The paths of the images of each item, by key.
-        limit_mb: Memory for them in megabytes, at four bytes a pixel.
+        datalist: Paths of the images of each item, by key.
+        limit_mb: Memory for them in megabytes, at four bytes per pixel.
 
     Raises:
         MonaiDentalError: One of the eight cannot be read.
@@ -164,13 +239,13 @@ def affordable_count(datalist: Sequence[dict[str, str]], limit_mb: float) -> int
 def read_clean_datalist(
     dataset_dir: str | None, synthetic_count: int, photographs_dir: str | None = None
 ) -> Datalist:
-    """List clean images to learn from; without a folder, photographs and synthetic images.
+    """List clean images for training: a folder's, or photographs and synthetic images.
 
     Args:
         dataset_dir: Folder of images, or None.
-        synthetic_count: How many synthetic images, made when they are first asked for.
-        photographs_dir: Folder of photographs, as `scripts/fetch_photographs.py` makes it, which
-            come before the synthetic images; None for none.
+        synthetic_count: Number of synthetic images; they are generated on first use.
+        photographs_dir: Folder of photographs made by `scripts/fetch_photographs.py`, listed before
+            the synthetic images; None for no photographs.
 
     Returns:
         One `{"image": path}` for each file, in natural order.
@@ -187,12 +262,13 @@ def read_clean_datalist(
 def sampling_weights(
     datalist: Sequence[dict[str, str]], folder: str | None, share: float
 ) -> list[float]:
-    """Return how often each image is drawn, relative to others.
+    """Return the relative sampling weight of each image.
 
     Args:
         datalist: One `{"image": path}` for each file.
-        folder: Images in this folder are drawn in a given share of cases; None for all alike.
-        share: That share, 0 to 1.
+        folder: Folder whose images make up a given fraction of the draws; None to draw all equally
+            often.
+        share: That fraction, 0 to 1.
 
     Raises:
         ValueError: The share is not from 0 to 1.
@@ -210,10 +286,10 @@ def sampling_weights(
 
 
 def phantom_folder() -> Path:
-    """Return the folder of the simulated radiographs, made when it is first asked for.
+    """Return the folder of the simulated radiographs, creating it on first use.
 
     It lies in `$MONAI_DENTAL_CACHE`, else in `$XDG_CACHE_HOME/monai_dental`, else in
-    `~/.cache/monai_dental`, and holds `clean/`, `noisy/` and `truth/` of images 1 to 120.
+    `~/.cache/monai_dental`. It holds `clean/`, `noisy/` and `truth/` for images 1 to 120.
 
     Raises:
         DatasetError: The folder cannot be made.
@@ -223,7 +299,7 @@ def phantom_folder() -> Path:
 
 
 def synthetic_folder(count: int) -> Path:
-    """Return the folder of synthetic images, made beside `phantom_folder` when first asked for.
+    """Return the folder of synthetic images, creating it beside `phantom_folder` on first use.
 
     Raises:
         DatasetError: The folder cannot be made.
@@ -260,7 +336,7 @@ def _cached_folder(name: str, write: Callable[..., object], count: int) -> Path:
 
 
 def _sweep(cache: Path, pattern: str) -> None:
-    """Remove what processes that were killed have left a day ago or earlier."""
+    """Remove files that killed processes left at least a day ago."""
     for left in cache.glob(pattern):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _DAY_S:
@@ -268,14 +344,12 @@ def _sweep(cache: Path, pattern: str) -> None:
 
 
 def _folder(name: str) -> Path:
-    return Path(str(name)).expanduser()  # a command line makes a number of 2024
+    return Path(str(name)).expanduser()  # the command line parses 2024 as a number
 
 
-def _patient(path: str) -> str:
-    """Return what tells patients apart: (0010,0020) Patient ID of a DICOM file, else its path."""
-    with quiet_pydicom():
-        try:
-            dataset = pydicom.dcmread(path, specific_tags=["PatientID"], stop_before_pixels=True)
-            return str(dataset.get("PatientID") or path)
-        except PYDICOM_ERRORS:
-            return path
+def patient_of(path: str) -> str:
+    """Return what identifies a file's patient: DICOM (0010,0020) Patient ID, else the path."""
+    try:
+        return read_head(Path(path), "PatientID")["PatientID"] or path
+    except CorruptImageError:
+        return path

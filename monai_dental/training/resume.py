@@ -1,4 +1,4 @@
-"""Trainings that go on after a kill as if nothing had been."""
+"""Trainings that resume after a kill with the same result as without it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from monai_dental.training.distributed import is_main_process, on_main_process
 from monai_dental.training.handlers import negative_metric
 
 _LOGGER = logging.getLogger(__name__)
-_SHIPPED = "model.pt"  # what bundles call the weights that they come with
+_SHIPPED = "model.pt"  # file name of the weights shipped with a bundle
 
 
 class BestWeights:
-    """Write a network's weights whenever a metric of the validation is lower than ever before.
+    """Write a network's weights whenever a validation metric reaches a new minimum.
 
-    As MONAI's `CheckpointSaver` with `save_key_metric`, but what is the best is kept over a resumed
-    training, and a kill leaves no half-written file. Values that are not finite are passed over.
+    This is like MONAI's `CheckpointSaver` with `save_key_metric`, but it keeps the best value when
+    a training is resumed, and a kill leaves no partial file. Non-finite values are ignored.
 
-    Weights that are there before are kept: those that a bundle came with as `model.shipped.pt`, for
-    good, those of an earlier training as `model.previous.pt`.
+    Existing weights are kept: those shipped with a bundle permanently as `model.shipped.pt`, those
+    of an earlier training as `model.previous.pt`.
 
     Attach it to the evaluator.
 
     Args:
         path: The file to write, a plain state dictionary.
         network: The network.
-        metric: Name of a metric, the lower the better.
+        metric: Name of the metric; lower is better.
     """
 
     def __init__(self, path: str, network: torch.nn.Module, metric: str = "val_loss") -> None:
@@ -64,7 +64,7 @@ class BestWeights:
             on_main_process(_save, self.network.state_dict(), self.path)
 
     def _keep_earlier(self) -> None:
-        """Set weights aside that were there before this training."""
+        """Rename weights that existed before this training."""
         if not self.path.is_file():
             return
         shipped, previous = (
@@ -75,10 +75,10 @@ class BestWeights:
         is_shipped = self.path.name == _SHIPPED and metadata.is_file() and not shipped.exists()
         kept = shipped if is_shipped else previous
         self.path.replace(kept)
-        _LOGGER.info(f"the weights that were there are kept as {kept}")
+        _LOGGER.info(f"the existing weights are kept as {kept}")
 
     def require(self) -> None:
-        """Check, after a training, that there was anything to write.
+        """Check after a training that weights were written.
 
         Raises:
             BundleError: The metric was never a finite number, or nothing was validated.
@@ -94,21 +94,21 @@ class BestWeights:
         return {"best": self.best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the best value of an earlier run."""
+        """Restore the best value of an earlier run."""
         self.best = state["best"] if self.path.is_file() else None
 
 
 class ResumableEarlyStop(EarlyStopHandler):
-    """MONAI's `EarlyStopHandler` with a state that a resumed training can take up.
+    """MONAI's `EarlyStopHandler` with a state that a resumed training can restore.
 
-    Attach it to the trainer, which it ends; what it heeds is `evaluator`. Without that, as MONAI's,
-    it is attached to the evaluator and told the trainer by `set_trainer`.
+    Attach it to the trainer that it stops; it monitors `evaluator`. Without `evaluator`, use it
+    like MONAI's: attach it to the evaluator and set the trainer by `set_trainer`.
 
     Args:
-        patience: How many validations without a better score end the training.
-        score_function: What a validation scores, the higher the better; default: the lower
-            `val_loss`, the better.
-        trainer: The trainer, if it is not attached to that.
+        patience: Number of validations without a better score after which the training stops.
+        score_function: Function that returns the score of a validation; higher is better. The
+            default is the negative `val_loss`.
+        trainer: The trainer, if this handler is not attached to it.
         evaluator: The engine of the validation.
     """
 
@@ -130,38 +130,38 @@ class ResumableEarlyStop(EarlyStopHandler):
         super().attach(self.evaluator or engine)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return for how long the score has not risen, and the best score."""
+        """Return the number of validations without improvement, and the best score."""
         early_stopping: Any = self._handler
         return {"counter": early_stopping.counter, "best_score": early_stopping.best_score}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the count of an earlier run."""
+        """Restore the count of an earlier run."""
         early_stopping: Any = self._handler
         early_stopping.counter, early_stopping.best_score = state["counter"], state["best_score"]
 
 
 class ResumableTraining:
-    """Keep a checkpoint of a training; when it is started again, go on from there.
+    """Keep a checkpoint of a training, and resume from it when started again.
 
-    After each epoch the state of all parts goes into the checkpoint, in one step. A training that
-    finds one goes on after that epoch; one that ends removes it. Since every epoch has random
-    numbers of its own, which `seed` and its number determine, a training that was killed and
-    resumed ends with the same weights as one that was not.
+    After each epoch, the state of all parts is written atomically to the checkpoint. A training
+    that finds one resumes after that epoch; a training that ends removes it. The random numbers of
+    each epoch depend only on `seed` and the epoch's number, so a training that was killed and
+    resumed ends with the same weights as an uninterrupted one.
 
-    Attach it to the trainer after its `ValidationHandler` and what writes a history: a kill
-    between the two then repeats an epoch, whose line is replaced, and none is missing. Of several
-    processes that of rank 0 writes, and all read.
+    Attach it to the trainer after its `ValidationHandler` and any handler that writes a history. A
+    kill between the two then repeats an epoch and replaces its line, instead of losing a line. Only
+    the process of rank 0 writes; all read.
 
-    Instead of numbers of their own, the epochs can share one stream of random numbers, whose state
-    the checkpoint then has: torch's and NumPy's, as long as no other process draws from them, and
-    those of `transform`.
+    Alternatively, the epochs can share one stream of random numbers, whose state is stored in the
+    checkpoint: that of torch and NumPy, provided that no other process draws from them, and that of
+    `transform`.
 
     Args:
         path: The checkpoint.
-        parts: What to keep, by name: anything with `state_dict` and `load_state_dict`.
-        settings: What makes this training the one that it is, JSON-able: a checkpoint with other
-            settings is refused.
-        seed: Seed of all epochs; None for one stream of random numbers.
+        parts: Objects to store, by name; each has `state_dict` and `load_state_dict`.
+        settings: JSON-serializable settings that identify this training; a checkpoint with
+            different settings is refused.
+        seed: Seed for all epochs; None for one stream of random numbers.
         transform: The random transforms of the training images.
     """
 
@@ -179,7 +179,7 @@ class ResumableTraining:
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.seed = seed
         self.transform = transform
-        self._random: Mapping[str, Any] | None = None  # where a resumed stream goes on
+        self._random: Mapping[str, Any] | None = None  # state at which to resume the stream
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
@@ -189,18 +189,18 @@ class ResumableTraining:
         engine.add_event_handler(Events.COMPLETED, self.remove)
 
     def resume(self, engine: Engine) -> None:
-        """Take up an earlier run's state, if there is any.
+        """Restore the state of an earlier run, if there is one.
 
         Raises:
             BundleError: The checkpoint cannot be read, or belongs to another training.
         """
         if not self.path.is_file():
             return
-        advice = "remove it to start anew, or set another ckpt_dir"
+        advice = "remove it to start again, or set another ckpt_dir"
         try:
             checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
             settings = checkpoint["settings"]
-        except Exception as error:  # noqa: BLE001 - whatever a damaged pickle or archive raises
+        except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
             raise BundleError(f"{self.path}: not a checkpoint of a training; {advice}") from error
         names = sorted({*settings, *self.settings})
         others = [name for name in names if settings.get(name) != self.settings.get(name)]
@@ -211,7 +211,7 @@ class ResumableTraining:
         try:
             for name, part in self.parts.items():
                 part.load_state_dict(checkpoint["parts"][name])
-        except Exception as error:  # noqa: BLE001 - each part has errors of its own
+        except Exception as error:  # noqa: BLE001 - each part may raise its own errors
             raise BundleError(f"{self.path}: it does not fit this network; {advice}") from error
         self._random = checkpoint.get("random")
         engine.state.epoch = checkpoint["epoch"]
@@ -219,7 +219,7 @@ class ResumableTraining:
         _LOGGER.info(f"going on after epoch {engine.state.epoch}, from {self.path}")
 
     def seed_epoch(self, engine: Engine) -> None:
-        """Give the epoch its own random numbers, or a resumed stream its state."""
+        """Seed the epoch's random numbers, or restore a resumed stream's state."""
         if self.seed is None:
             if self._random is not None:
                 self._set_random_state(self._random)
@@ -260,7 +260,7 @@ class ResumableTraining:
 
 
 def _generators(transform: object) -> Iterator[np.random.RandomState]:
-    """Yield the random numbers of a transform and of those that it is made of."""
+    """Yield the random number generators of a transform and of its component transforms."""
     if isinstance(transform, Randomizable):
         yield transform.R
     for part in vars(transform).values():
@@ -270,7 +270,7 @@ def _generators(transform: object) -> Iterator[np.random.RandomState]:
 
 
 def _plain(state: Any) -> list[Any]:
-    """Return the state of NumPy's random numbers as what `torch.load` takes for weights alone."""
+    """Return the state of NumPy's generator in a form that `torch.load` accepts as weights only."""
     name, keys, *others = state
     return [name, keys.tolist(), *others]
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training."""
+"""TensorBoard logs of a training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _RESIDUAL_GAIN = 4.0
 
 
 class TensorBoard:
-    """Write curves and pictures of a training for TensorBoard, one file for each run.
+    """Write curves and images of a training for TensorBoard, one file per run.
 
-    The curves are the loss and the learning rate by iteration, and the metrics of the validation by
-    epoch. The pictures are one image of the validation as it was noisy and denoised, and the
-    residual, noisy minus denoised, four times as strong on mid-grey.
+    The curves are the loss and the learning rate by iteration, and the validation metrics by epoch.
+    The images show one validation image: noisy, denoised, and the residual (noisy minus denoised),
+    amplified four times on mid-grey.
 
-    Attach it to the trainer. Of several processes that of rank 0 writes.
+    Attach it to the trainer. Only the process of rank 0 writes.
 
     Args:
-        log_dir: Folder of the file.
+        log_dir: Folder for the file.
         evaluator: The engine of the validation, whose outputs have `image` and `pred`, (C, H, W)
             in [0, 1]; the first channel is shown.
-        optimizer: The learning rate is that of its first group of parameters.
+        optimizer: The optimizer; the learning rate shown is that of its first parameter group.
     """
 
     def __init__(self, log_dir: str, evaluator: Engine, optimizer: torch.optim.Optimizer) -> None:
@@ -47,7 +47,7 @@ class TensorBoard:
             self.evaluator.add_event_handler(Events.COMPLETED, self.write_validation)
 
     def start(self, engine: Engine) -> None:
-        """Begin a file."""
+        """Open a file."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(self.log_dir)
@@ -61,7 +61,7 @@ class TensorBoard:
             self._writer.add_scalar("learning_rate", self.optimizer.param_groups[0]["lr"], step)
 
     def write_validation(self, engine: Engine) -> None:
-        """Write metrics and pictures; not of a validation before the training."""
+        """Write metrics and images, except for a validation before the training."""
         if self._writer is None:
             return
         epoch = engine.state.epoch
@@ -75,7 +75,7 @@ class TensorBoard:
             self._writer.add_image(name, torch.as_tensor(picture).clamp(0, 1), epoch)
 
     def close(self, engine: Engine) -> None:
-        """End the file."""
+        """Close the file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

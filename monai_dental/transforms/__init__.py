@@ -1,7 +1,8 @@
-"""MONAI dictionary transforms of this package: thin wrappers."""
+"""Dictionary transforms for MONAI: thin wrappers around this package's functions."""
 
 from monai_dental.transforms.detector import FixedDetectord, RandDetectord
 from monai_dental.transforms.exposure import FixedExposured, RandExposured
+from monai_dental.transforms.faint import RandFaintd
 from monai_dental.transforms.files import SaveRadiographd
 from monai_dental.transforms.intensity import (
     Filterd,
@@ -18,8 +19,10 @@ from monai_dental.transforms.noise import (
     Recorruptd,
 )
 from monai_dental.transforms.patches import RandOrientationd, RandPatchesd
+from monai_dental.transforms.registration import CheckRegistrationd
 
 __all__ = [
+    "CheckRegistrationd",
     "EstimateNoised",
     "Filterd",
     "FixedDetectord",
@@ -30,6 +33,7 @@ __all__ = [
     "NoiseMapd",
     "RandDetectord",
     "RandExposured",
+    "RandFaintd",
     "RandOrientationd",
     "RandPatchesd",
     "Recorruptd",

@@ -1,10 +1,10 @@
-"""Noise of many detectors on clean images, to train a denoiser for all of them."""
+"""Add the noise of many detectors to clean images, to train one denoiser for all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -27,10 +27,10 @@ _RESAMPLED, _PITCHES = 0.125, (0.6, 1.6)
 
 @dataclass(frozen=True, eq=False)
 class _Detector:
-    """Quantum noise with a correlation, white noise beside it, and what the file format does.
+    """Correlated quantum noise, additional white noise, and the effects of the file format.
 
-    Where `pitch` is given, the detector's pixels are so many times as wide as those of the image,
-    which it was resampled to.
+    If `pitch` is given, the image was resampled from detector pixels that are `pitch` times as wide
+    as its own.
     """
 
     quantum: NoiseModel
@@ -52,23 +52,23 @@ class _Detector:
 
 
 class RandExposured(RandomizableTransform, MapTransform):
-    """Add the noise of a random detector to a clean image, and say what the noise is.
+    """Add the noise of a random detector to a clean image, along with a map of the noise.
 
-    The variance depends on the intensity or does not; the noise is white, blurred or sharpened,
-    with white noise beside it; in some images it comes from a detector of other pixels, resampled
-    to those of the image, is clipped to [0, 1], rounded to 8 bits, or has been through JPEG
-    compression. The input becomes the noisy image with its `noise_map`, as if estimated, with the
-    errors of an estimate. Input and label are scaled by a power of the noise, so that with a
-    squared error weak noise, as clinical noise is, counts as much as strong noise; a network
-    without biases does the same at every scale.
+    The variance may depend on the intensity. The noise is white, blurred or sharpened, with
+    additional white noise. Some images are resampled from a detector with another pixel size,
+    clipped to [0, 1], rounded to 8 bits, or compressed as JPEG. The input becomes the noisy image
+    with its `noise_map`, including the errors that an estimate would have. Input and label are
+    scaled by a power of the noise. With a squared error, weak noise, which is typical of clinical
+    images, then counts as much as strong noise. A network without biases behaves the same at every
+    scale.
 
     Args:
         keys: Key of the clean image, (1, H, W), in [0, 1]; becomes the input, (3, H, W).
         label_key: Key for the target, (1, H, W).
-        sigma_range: Least and largest standard deviation at intensity 0.5, drawn log-uniformly.
+        sigma_range: Minimum and maximum standard deviation at intensity 0.5, drawn log-uniformly.
 
     Raises:
-        ValueError: The range is not of positive numbers in order.
+        ValueError: The range is not two positive numbers in order.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RandExposured(RandomizableTransform, MapTransform):
         return self.expose(data, seed=int(self.R.randint(2**31)))
 
     def expose(self, data: Data, seed: int) -> dict[Hashable, Any]:
-        """Return what a call does, with the detector and the noise of a seed."""
+        """Return the result of a call, with the detector and the noise given by a seed."""
         random = np.random.RandomState(seed)
         generator = torch.Generator().manual_seed(seed)
         result = dict(data)
@@ -112,14 +112,16 @@ class RandExposured(RandomizableTransform, MapTransform):
 
 
 class FixedExposured(MapTransform):
-    """`RandExposured` that gives an image the same exposure at every call, for validation.
+    """Like `RandExposured`, but give an image the same exposure at every call, for validation.
 
     Args:
         keys: See `RandExposured`.
         label_key: See `RandExposured`.
         sigma_range: See `RandExposured`.
-        seed: Chooses another set of exposures.
+        seed: Selects the set of exposures.
     """
+
+    drawn_by: ClassVar[type[RandExposured]] = RandExposured
 
     def __init__(
         self,
@@ -130,18 +132,18 @@ class FixedExposured(MapTransform):
         seed: int = 0,
     ) -> None:
         super().__init__(keys)
-        self._random = RandExposured(keys, label_key, sigma_range)
+        self._random = self.drawn_by(keys, label_key, sigma_range)
         self.seed = seed
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return what `RandExposured` does."""
+        """Return `data` with the input and the target."""
         return self._random.expose(data, seed=seed_of(data[self.keys[0]], self.seed))
 
 
 def _draw_detector(random: np.random.RandomState, sigma: float) -> _Detector:
     draw = random.uniform(size=6)
     electronic_share = 0.4 * draw[0] ** 2
-    slope = 0.0 if draw[1] < 0.35 else random.uniform(-0.9, 0.95)  # of variance by intensity
+    slope = 0.0 if draw[1] < 0.35 else random.uniform(-0.9, 0.95)  # of variance over intensity
     curve = 1 + slope * torch.linspace(-1, 1, CURVE_POINTS)
     quantum = NoiseModel(
         gain=0.0,
@@ -164,7 +166,7 @@ def _draw_kernel(random: np.random.RandomState) -> Tensor:
     if kind < 0.35:
         return torch.ones(1, 1)
     kernel = gaussian_kernel(random.uniform(0.3, 1.25))
-    if kind > 0.88:  # edges enhanced after the exposure
+    if kind > 0.88:  # edge enhancement after the exposure
         wide = gaussian_kernel(random.uniform(1.3, 2.5))
         margin = (wide.shape[-1] - kernel.shape[-1]) // 2
         narrow = functional.pad(kernel, [margin] * 4)
@@ -203,7 +205,7 @@ def _resize(image: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _store(noisy: Tensor, detector: _Detector) -> Tensor:
-    """Return what a file keeps of a noisy image, (1, H, W)."""
+    """Return a noisy image as stored in a file: clipped, rounded, compressed, (1, H, W)."""
     if detector.is_clipped or detector.levels or detector.jpeg_quality:
         noisy = noisy.clamp(0, 1)
     if detector.jpeg_quality:
@@ -214,7 +216,7 @@ def _store(noisy: Tensor, detector: _Detector) -> Tensor:
 
 
 def _compress(image: Tensor, quality: int) -> Tensor:
-    """Return an image in [0, 1], (1, H, W), as JPEG of 8 bits gives it back."""
+    """Return an image in [0, 1], (1, H, W), after 8-bit JPEG compression."""
     stored = (image[0].numpy() * 255).round().astype(np.uint8)
     _, content = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE), dtype=np.float32)

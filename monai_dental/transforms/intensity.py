@@ -1,4 +1,4 @@
-"""Intensities: to the unit range and back, frequencies, filters."""
+"""Intensity transforms: scaling to the unit range and back, frequencies, filters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai.utils import ensure_tuple
 from torch import Tensor
 
 from monai_dental.errors import DatasetError
-from monai_dental.filters import low_pass
+from monai_dental.filters import intensity_range, keep_low_frequencies, scale_to_unit
 
 Data = Mapping[Hashable, Any]
 
@@ -21,15 +21,15 @@ _RANGE = "intensity_range"
 
 
 class ScaleToUnitd(MapTransform):
-    """Scale each channel to [0, 1] by a minimum and a maximum, and remember them.
+    """Scale each channel to [0, 1] by its minimum and maximum, and record the range.
 
-    The same numbers as MONAI's `ScaleIntensityd(channel_wise=True)`; a flat image becomes zero.
-    The range is kept in the image's metadata for `RestoreRanged`.
+    The result equals that of MONAI's `ScaleIntensityd(channel_wise=True)`; a flat image becomes
+    zero. The range is stored in the image's metadata for `RestoreRanged`.
 
     Args:
         keys: Keys of `MetaTensor` images, (C, H, W).
-        reference_key: Key of the image whose range scales all of them, so that a clean image stays
-            comparable with its noisy one; None scales each by its own.
+        reference_key: Key of the image whose range scales all of them, which keeps a clean image
+            comparable with its noisy one; None to scale each by its own range.
     """
 
     def __init__(self, keys: KeysCollection, reference_key: str | None = None) -> None:
@@ -40,7 +40,7 @@ class ScaleToUnitd(MapTransform):
         """Return `data` with the images of `keys` scaled.
 
         Raises:
-            DatasetError: An image is not of the size of the reference.
+            DatasetError: An image differs in size from the reference.
         """
         result = dict(data)
         for key in self.key_iterator(result):
@@ -52,8 +52,8 @@ class ScaleToUnitd(MapTransform):
                     f"{_name(image)} has {tuple(plain.shape[-2:])} pixels, and {_name(reference)}, "
                     f"which it belongs to, {tuple(reference.shape[-2:])}; need the same"
                 )
-            low, span = _range_of(torch.as_tensor(reference))
-            scaled = (plain - low) / torch.where(span > 0, span, torch.ones_like(span))
+            low, span = intensity_range(reference.as_subclass(Tensor))
+            scaled = scale_to_unit(plain, low, span)
             meta = {**image.meta, _RANGE: torch.stack([low, span])}
             result[key] = MetaTensor(scaled, meta=meta)
         return result
@@ -63,18 +63,11 @@ def _name(image: MetaTensor) -> str:
     return str(image.meta.get("filename_or_obj", "an image"))
 
 
-def _range_of(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return minimum and span of each channel, (C, 1, 1)."""
-    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    low = plain.amin(dim=(-2, -1), keepdim=True)
-    return low, plain.amax(dim=(-2, -1), keepdim=True) - low
-
-
 class RestoreRanged(MapTransform):
-    """Undo `ScaleToUnitd`, with the range that it left in the metadata of another key.
+    """Undo `ScaleToUnitd`, using the range that it recorded in the metadata of another key.
 
     Args:
-        keys: Keys of the images to bring back, (C, H, W), in the unit range.
+        keys: Keys of the images to restore, (C, H, W), in the unit range.
         reference_key: Key of the image that `ScaleToUnitd` scaled.
     """
 
@@ -93,16 +86,17 @@ class RestoreRanged(MapTransform):
 
 
 class KeepLowFrequenciesd(MapTransform):
-    """Take the low frequencies of an image from another one: of a denoised from the noisy image.
+    """Replace an image's low frequencies by another's: a denoised image's by the noisy image's.
 
-    For networks that shift slow changes of intensity, where anatomy has most of its power. The
-    price is the noise of those frequencies, which comes back: with a sigma of 1.5 pixels about a
-    fifth of the standard deviation of white noise, and more of correlated noise.
+    This is for networks that alter slow changes of intensity, where anatomy has most of its power.
+    In return, the noise at those frequencies comes back: with a sigma of 1.5 pixels, about a fifth
+    of the standard deviation of white noise, and more of correlated noise.
 
     Args:
         keys: Keys of the images to correct, (C, H, W).
-        reference_key: Key of the image whose low frequencies are right.
-        sigma: Standard deviation in pixels of the Gaussian that divides low from high.
+        reference_key: Key of the image with the correct low frequencies.
+        sigma: Standard deviation in pixels of the Gaussian that separates low from high
+            frequencies.
     """
 
     def __init__(self, keys: KeysCollection, reference_key: str, sigma: float) -> None:
@@ -114,18 +108,17 @@ class KeepLowFrequenciesd(MapTransform):
         """Return `data` with the images of `keys` corrected."""
         result = dict(data)
         for key in self.key_iterator(result):
-            image = result[key]
-            difference = torch.as_tensor(result[self.reference_key]).to(image.device) - image
-            result[key] = image + low_pass(difference, self.sigma)
+            reference = torch.as_tensor(result[self.reference_key])
+            result[key] = keep_low_frequencies(result[key], reference, self.sigma)
         return result
 
 
 class Filterd(MapTransform):
-    """Put what a network makes of one image under another key, for example a median filter's.
+    """Store a network's output for an image, for example a median filter's, under another key.
 
     Args:
         keys: Keys of the images to filter, (C, H, W).
-        output_keys: Keys of the results, one for each of `keys`.
+        output_keys: Keys for the results, one for each of `keys`.
         network: Takes (batch, C, H, W) and returns the same shape.
     """
 

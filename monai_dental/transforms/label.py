@@ -1,4 +1,4 @@
-"""The end of a bundle in MONAI Label's generic app, which writes results by ITK."""
+"""Final transform of a bundle in MONAI Label's generic app, which writes results with ITK."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Data = Mapping[Hashable, Any]
 
 
 class ToStoredd(MapTransform):
-    """Turn denoised images into the values that the files they come from would store.
+    """Convert denoised images to the stored values of the files that they come from.
 
-    The results are integers where the file's are, small = black, with axes as ITK has them:
-    (columns, rows), or (columns, rows, frames) where there are frames or a NIfTI file, whose affine
-    is handed on. MONAI Label's generic app (`monaibundle`) writes these as they are; it would write
-    [0, 1] to an 8-bit file as black.
+    The results are integers if the file's values are, small = black, with axes in ITK's order:
+    (columns, rows), or (columns, rows, frames) for several frames or a NIfTI file, whose affine is
+    passed on. MONAI Label's generic app (`monaibundle`) writes these unchanged; values in [0, 1]
+    would become black in an 8-bit file.
 
     Args:
         keys: Keys of denoised images, (1, H, W) or (frames, H, W), in [0, 1].
-        reference_key: Key of the image whose metadata name the file.
-        strength: Share of the correction that is applied, 0 to 1.
+        reference_key: Key of the image whose metadata holds the file name.
+        strength: Fraction of the correction to apply, 0 to 1.
 
     Raises:
         ValueError: `strength` is not in [0, 1].
@@ -41,7 +41,7 @@ class ToStoredd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.reference_key = reference_key
-        self.strength = checked_strength(float(strength))  # the app hands on what was typed
+        self.strength = checked_strength(float(strength))  # the app passes strings on
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         """Return `data` with the images of `keys` as NumPy arrays of stored values."""
@@ -52,7 +52,7 @@ class ToStoredd(MapTransform):
             pixels = torch.as_tensor(result[key]).cpu().numpy().reshape(source.pixels.shape)
             blended = source.with_pixels(blend(source.pixels, pixels, self.strength))
             result[key] = _for_itk(blended)
-            # The app resizes what is not of this shape, and takes the affine from here.
+            # The app resizes results of another shape, and reads the affine from here.
             meta = {"spatial_shape": result[key].shape, "original_affine": _affine(source)}
             result[self.reference_key] = MetaTensor(
                 reference.as_tensor(), meta={**reference.meta, **meta}
@@ -63,7 +63,7 @@ class ToStoredd(MapTransform):
 def _for_itk(radiograph: Radiograph) -> np.ndarray:
     values = shown_values(radiograph).T
     if values.ndim == 2 and radiograph.image_format == "nifti":
-        values = values[..., None]  # the app leaves the affine of two axes out
+        values = values[..., None]  # with two axes, the app omits the affine
     return np.ascontiguousarray(values)
 
 
@@ -72,4 +72,4 @@ def _affine(radiograph: Radiograph) -> np.ndarray:
         affine: np.ndarray = radiograph.header.get_best_affine()
         return affine
     row, column = radiograph.pixel_spacing or (1.0, 1.0)
-    return np.diag([-column, -row, 1.0, 1.0])  # to the left and posterior, as ITK reads pictures
+    return np.diag([-column, -row, 1.0, 1.0])  # left and posterior, as ITK reads plain images

@@ -1,4 +1,4 @@
-"""Noise on images, and what training from noisy images alone makes of it."""
+"""Noise transforms: for clean images, and for training from noisy images alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from monai_dental.noise import (
     estimate_noise,
     noise_map,
 )
+from monai_dental.process.threads import one_thread
 
 Data = Mapping[Hashable, Any]
 
@@ -30,10 +31,10 @@ _GUIDE_SIGMA = 2.0  # pixels: smooth enough to hide the noise, sharp enough to f
 
 
 class FixedGaussianNoised(MapTransform):
-    """Add white Gaussian noise that is the same for an image at every call.
+    """Add white Gaussian noise, the same for an image at every call.
 
-    The noise is drawn from `seed` and the image itself, so that every model and every epoch is
-    scored on the same noisy image, in any order and on any number of workers.
+    The noise depends only on `seed` and the image itself. Every model and epoch is thus scored on
+    the same noisy image, in any order and with any number of workers.
 
     Args:
         keys: Keys of the clean images, (C, H, W), nominally in [0, 1].
@@ -57,10 +58,10 @@ class FixedGaussianNoised(MapTransform):
 
 
 class EstimateNoised(MapTransform):
-    """Estimate the noise of an image from itself, and keep the estimate beside it.
+    """Estimate the noise of an image from itself, and store the estimate in the data.
 
-    Adds `noise_variances` (K,), `noise_octaves` (3, K) and `noise_kernel` (2r+1, 2r+1), which
-    `Recorruptd` and `FixedRecorruptd` take; see `monai_dental.noise.NoiseModel`.
+    This adds `noise_variances` (K,), `noise_octaves` (3, K) and `noise_kernel` (2r+1, 2r+1), which
+    `Recorruptd` and `FixedRecorruptd` use; see `monai_dental.noise.NoiseModel`.
 
     Args:
         keys: Key of the noisy image, (1, H, W), in [0, 1].
@@ -70,14 +71,15 @@ class EstimateNoised(MapTransform):
         """Return `data` with the estimate.
 
         Raises:
-            UnsupportedImageError: The image is too small, or has values that are not finite.
+            UnsupportedImageError: The image is too small, or has non-finite values.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[key]
             name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
             try:
-                model = estimate_noise(torch.as_tensor(image)[0])
+                with one_thread():
+                    model = estimate_noise(torch.as_tensor(image)[0])
             except ValueError as error:
                 raise UnsupportedImageError(f"{name or 'an image'}: {error}") from error
             if not model.variances.any():
@@ -89,13 +91,13 @@ class EstimateNoised(MapTransform):
 
 
 class NoiseMapd(MapTransform):
-    """Put the noise map of an image beside it, from the estimate of `EstimateNoised`.
+    """Add the noise map of an image to the data, from the estimate of `EstimateNoised`.
 
     Args:
         keys: Key of the noisy image, (1, H, W), in [0, 1].
         output_key: Key for the map, (noise_channels, H, W); see `monai_dental.noise.noise_map`.
-        excess: How many times as large the variance is told, for images that get more noise.
-        noise_channels: How many channels the network is told.
+        excess: Factor on the variance in the map, for images to which noise is added.
+        noise_channels: Number of noise channels of the network's input.
     """
 
     def __init__(
@@ -123,26 +125,27 @@ class NoiseMapd(MapTransform):
 
 
 class Recorruptd(RandomizableTransform, MapTransform):
-    """Make an input and a target with independent noise out of one noisy image.
+    """Make an input and a target with independent noise from one noisy image.
 
-    With z drawn from the noise's own distribution, y + tau z and y - z / tau are two images of the
-    same anatomy, and their noise is uncorrelated: where it is Gaussian, a network that learns to
-    map one to the other by the squared error learns what it would from clean targets. The noise may
-    be signal-dependent and correlated, as long as z is: it is drawn from the estimate of
-    `EstimateNoised`, which is taken out of the data. Pixels at 0 or 1 are clipped, behind metal for
-    instance, and have no noise: they are input and target as they are.
+    With z drawn from the distribution of the noise, y + tau z and y - z / tau are two images of the
+    same anatomy with uncorrelated noise. If the noise is Gaussian, a network that learns to map one
+    to the other by the squared error learns the same as from clean targets. The noise may be
+    signal-dependent and correlated if z is too: z is drawn from the estimate of `EstimateNoised`,
+    which is removed from the data. Pixels at 0 or 1 are clipped, for example behind metal, and have
+    no noise; they are unchanged in input and target.
 
-    Paired, z and -z make two inputs and targets. In the sum of their squared errors the noise of
-    z / tau, most of what makes the gradient random, all but cancels; so tau can be small, and the
-    input as noisy as the image itself. In the limit this is Stein's unbiased risk estimate.
+    If paired, z and -z give two inputs and targets. In the sum of their squared errors, the noise z
+    / tau, which causes most of the gradient's randomness, almost cancels. Thus tau can be small,
+    and the input hardly noisier than the image itself. In the limit, this is Stein's unbiased risk
+    estimate.
 
     Args:
         keys: Key of the noisy image, (1, H, W), scaled to [0, 1]; becomes the input.
         label_key: Key for the target.
-        tau: More noise in the input makes less noise in the target: 0.5 gives 1.25 and 5 times the
-            variance of the noise.
-        is_paired: Whether input and target have two channels, one for z and one for -z, which a
-            network takes one by one, see `ChannelwiseInferer`.
+        tau: Trade-off between noise in input and target: more in the input means less in the
+            target. 0.5 gives 1.25 and 5 times the variance of the noise.
+        is_paired: Whether input and target have two channels, one for z and one for -z, which the
+            network processes one by one; see `ChannelwiseInferer`.
 
     Raises:
         ValueError: `tau` is not positive.
@@ -170,18 +173,18 @@ class Recorruptd(RandomizableTransform, MapTransform):
         self.is_paired = is_paired
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return `data` with the input, the target, and without the estimate."""
+        """Return `data` with the input and the target, and without the estimate."""
         return self.recorrupt(data, seed=int(self.R.randint(2**31)))
 
     def recorrupt(self, data: Data, seed: int) -> dict[Hashable, Any]:
-        """Return what a call does, with the noise of a seed; any number of threads may ask."""
+        """Return the result of a call, with the noise given by a seed; thread-safe."""
         result = dict(data)
         variances, kernel = result.pop(_VARIANCES), result.pop(_KERNEL)
         result.pop(_OCTAVES, None)
         for key in self.key_iterator(result):
             noisy = torch.as_tensor(result[key])
             generator = torch.Generator(noisy.device).manual_seed(seed)
-            # The estimate of the variance must not follow the noise, or the two would correlate.
+            # The variance must not be computed from the noise itself, or the two would correlate.
             guide = low_pass(noisy, _GUIDE_SIGMA)
             noise = correlated_noise(guide, variances, kernel, generator)
             noise[(noisy <= 0) | (noisy >= 1)] = 0
@@ -193,7 +196,7 @@ class Recorruptd(RandomizableTransform, MapTransform):
 
 
 class FixedRecorruptd(MapTransform):
-    """`Recorruptd` that draws the same noise for an image at every call, for validation.
+    """Like `Recorruptd`, but draw the same noise for an image at every call, for validation.
 
     Args:
         keys: See `Recorruptd`.
@@ -217,10 +220,10 @@ class FixedRecorruptd(MapTransform):
         self.seed = seed
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Return what `Recorruptd` does."""
+        """Return `data` with the input and the target, and without the estimate."""
         return self._random.recorrupt(data, seed=seed_of(data[self.keys[0]], self.seed))
 
 
 def seed_of(image: Tensor, seed: int) -> int:
-    """Return a seed, of 32 bits, that the image itself determines, and another one."""
+    """Return a 32-bit seed that depends on the image itself and on another seed."""
     return zlib.crc32(torch.as_tensor(image).cpu().numpy().tobytes(), seed)

@@ -1,6 +1,6 @@
 """Random patches of plain tensors.
 
-MONAI's own transforms of these kinds keep a record in each patch's metadata, which takes longer
+MONAI's corresponding transforms record each operation in the patch's metadata, which takes longer
 than a training step on the patches.
 """
 
@@ -19,14 +19,14 @@ Data = Mapping[Hashable, Any]
 
 
 class RandPatchesd(RandomizableTransform, MapTransform):
-    """Cut random patches out of an image, the same out of each key.
+    """Crop random patches from an image, at the same places for each key.
 
-    As MONAI's `RandSpatialCropSamplesd` of a fixed size.
+    This is like MONAI's `RandSpatialCropSamplesd` with a fixed size.
 
     Args:
-        keys: Keys of images of one size, (C, H, W), at least as large as a patch.
+        keys: Keys of images of the same size, (C, H, W), at least as large as a patch.
         size: Height and width of a patch, in pixels.
-        count: How many patches.
+        count: Number of patches.
     """
 
     def __init__(self, keys: KeysCollection, size: int, count: int) -> None:
@@ -36,7 +36,7 @@ class RandPatchesd(RandomizableTransform, MapTransform):
         self.count = count
 
     def __call__(self, data: Data) -> list[dict[Hashable, Any]]:
-        """Return one dictionary for each patch, with plain tensors at `keys`."""
+        """Return one dictionary per patch, with plain tensors at `keys`."""
         height, width = data[self.keys[0]].shape[-2:]
         patches = []
         for _ in range(self.count):
@@ -51,9 +51,9 @@ class RandPatchesd(RandomizableTransform, MapTransform):
 
 
 class RandOrientationd(RandomizableTransform, MapTransform):
-    """Flip and turn square images at random, into one of the eight orientations.
+    """Flip and rotate square images at random, to one of the eight orientations.
 
-    As MONAI's `RandFlipd` along both axes and `RandRotate90d`, all keys alike.
+    This is like MONAI's `RandFlipd` along both axes and `RandRotate90d`, the same for all keys.
 
     Args:
         keys: Keys of square images, (C, H, H).

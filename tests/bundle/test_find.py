@@ -44,7 +44,7 @@ def test_folder_of_the_same_name_is_not_taken_for_a_shipped_bundle(bundle, monke
 
 
 def test_config_without_what_is_needed_is_refused(bundle):
-    with pytest.raises(BundleError, match=r"inference\.json: it has no network, inferer, which"):
+    with pytest.raises(BundleError, match=r"inference\.json: lacks network, inferer, which"):
         load_config(bundle, "inference", {}, required=["network", "native", "inferer"])
 
 
@@ -61,7 +61,7 @@ def test_config_is_loaded_with_its_overrides(bundle):
 
 
 def test_unknown_override_is_rejected(bundle):
-    with pytest.raises(BundleError, match=r"inference\.json: it has no nativ to override"):
+    with pytest.raises(BundleError, match=r"inference\.json: has no nativ to override"):
         load_config(bundle, "inference", {"nativ": True})
 
 

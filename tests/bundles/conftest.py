@@ -42,7 +42,7 @@ def dicom_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bundle(request: pytest.FixtureRequest) -> str:
-    """The bundle that the tests of a module are of: its `BUNDLE`."""
+    """The bundle that a test module tests: its `BUNDLE`."""
     name: str = request.module.BUNDLE
     return name
 
@@ -63,7 +63,7 @@ def parse(bundle: str) -> Callable[..., ConfigParser]:
 
 @pytest.fixture
 def loading() -> Callable[[ConfigParser, str], Compose]:
-    """What of a config's transforms reads and scales an image: loading(parser, "train")."""
+    """The transforms of a config that read and scale an image: loading(parser, "train")."""
 
     def make(parser: ConfigParser, part: str) -> Compose:
         transforms = parser.get_parsed_content(f"{part}#preprocessing").transforms

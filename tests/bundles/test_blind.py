@@ -25,7 +25,7 @@ BUNDLE = "dental_xray_denoising_blind"
 ROOT = find_bundle("blind")
 FEATURES = load_config(ROOT, "inference", {})["network_def"]["features"]
 SMALL = {
-    "validation_count": 2, "patch_size": 32, "validation_size": 64, "images_per_epoch": 8,
+    "validation_count": 2, "patch_size": 64, "validation_size": 64, "images_per_epoch": 8,
     "batch_size": 2, "max_epochs": 1, "patience": 9, "val_interval": 1,
 }  # fmt: skip
 
@@ -56,22 +56,23 @@ def workflow(images, tmp_path):
 
 
 def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
-    parser = parse("train")
+    parser = parse("train", "../../../training/fine_tune")
 
     expected = {
         "dataset_dir": None, "synthetic_count": 1440, "validation_count": 48, "seed": 0,
-        "max_epochs": 1440, "patience": 1440, "val_interval": 5, "batch_size": 4,
-        "images_per_epoch": 200, "patches_per_image": 4, "patch_size": 96, "learning_rate": 1e-3,
-        "sigma_range": [0.003, 0.12],
+        "max_epochs": 140, "patience": 3, "val_interval": 2, "batch_size": 4,
+        "images_per_epoch": 1000, "patches_per_image": 4, "patch_size": 128, "learning_rate": 4e-4,
+        "sigma_range": [0.002, 0.12], "photograph_share": 0.5, "faint_share": 0.25,
+        "average_momentum": 5e-4,
     }  # fmt: skip
     assert {key: parser[key] for key in expected} == expected
-    assert parser["loss"] == {"_target_": "torch.nn.MSELoss"}
+    assert parser["loss"] == {"_target_": "monai_dental.training.losses.GridAwareLoss"}
     assert parser["network_def"]["features"] == [16, 32, 64]
 
 
 def test_killed_adaptation_is_not_taken_up_with_other_settings(workflow, tmp_path):
     other = tmp_path / "other.pt"
-    torch.save(DenoisingUNet(FEATURES, noise_channels=2).state_dict(), other)
+    torch.save(DenoisingUNet(FEATURES, noise_channels=3).state_dict(), other)
     shipped = str(ROOT / "models" / "model.pt")
 
     def make(**changes):
@@ -115,10 +116,10 @@ def test_folder_of_dark_images_is_trained_on_at_full_range(parse, loading, tmp_p
 
 def test_halo_of_the_inference_covers_the_reach_of_the_network(parse):
     inferer = parse("inference").get_parsed_content("inferer")
-    network = DenoisingUNet(FEATURES, noise_channels=2)
+    network = DenoisingUNet(FEATURES, noise_channels=3)
     for parameter in network.parameters():  # each path from pixel to pixel counts, none cancels
         torch.nn.init.constant_(parameter, 0.01)
-    image = torch.zeros(1, 3, 512, 512, requires_grad=True)
+    image = torch.zeros(1, 4, 512, 512, requires_grad=True)
 
     network(image)[0, 0, 256:258, 256:258].sum().backward()
 
@@ -156,7 +157,7 @@ def test_training_learns(workflow, tmp_path):
     losses = [float(row.split(",")[2]) for row in rows[1:]]
     assert losses[-1] < losses[0]
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    DenoisingUNet(FEATURES, noise_channels=2).load_state_dict(weights)
+    DenoisingUNet(FEATURES, noise_channels=3).load_state_dict(weights)
 
 
 def test_killed_training_goes_on_and_ends_with_the_very_same_weights(
@@ -205,15 +206,15 @@ def test_training_does_not_go_on_with_other_workers_or_another_precision(workflo
 
 
 def test_network_is_told_the_noise_alike_in_training_and_adaptation(workflow):
-    for overlay in (None, "adapt"):
+    for overlay, side in ((None, 32), ("adapt", 64)):  # the exposure cuts margins off
         training = workflow(*([overlay] if overlay else []))
         training.initialize()
         patch = training.parser.get_parsed_content("train#dataset")[0][0]
         whole = training.parser.get_parsed_content("validate#dataset")[0]
 
-        assert patch["image"].shape == (3, 32, 32), overlay
-        assert patch["label"].shape == (1, 32, 32), overlay
-        assert whole["image"].shape == (3, 64, 64), overlay
+        assert patch["image"].shape == (4, side, side), overlay
+        assert patch["label"].shape == (1, side, side), overlay
+        assert whole["image"].shape == (4, side, side), overlay
         assert (patch["image"][1] >= 0).all(), overlay
 
 

@@ -296,8 +296,8 @@ def test_median_config_differs_from_inference_in_the_network_alone(parse):
     own = {
         "_desc_", "imports", "ckpt_dir", "ckpt_path", "output_dir", "low_frequency_sigma",
         "network_def", "network", "restore_transforms", "derivation", "handlers", "initialize",
-        "native_restore_transforms", "displayable_configs", "label_transforms", "pre_transforms",
-        "post_transforms",
+        "run", "native_restore_transforms", "displayable_configs", "label_transforms",
+        "pre_transforms", "post_transforms",
     }  # fmt: skip
 
     assert {k: v for k, v in inference.items() if k not in own} == {

@@ -1,11 +1,13 @@
-"""What each shipped bundle promises alike."""
+"""The guarantees that all shipped bundles share."""
 
 from __future__ import annotations
 
 import json
 import pydoc
 import re
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -16,9 +18,14 @@ import pytest
 import torch
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ConfigWorkflow, load
 
+from monai_dental.benchmark.measures import grid_ratio
 from monai_dental.bundle.find import PREFIX, find_bundle, shipped_bundles
 from monai_dental.formats import read_radiograph
+from monai_dental.formats.find import find_images
 from monai_dental.inference.denoiser import Denoiser
+from monai_dental.inference.inferers import NoiseAwareInferer
+from monai_dental.noise import NoiseModel
+from monai_dental.phantom import write_phantoms
 
 BUNDLES = [f"{PREFIX}{name}" for name in sorted(shipped_bundles())]
 INFERENCE_CONFIGS = [
@@ -44,9 +51,22 @@ def network(bundle, parse):
 
 @pytest.fixture
 def channels(bundle):
-    """How many channels the network takes, as the metadata says."""
+    """The number of input channels of the network, from the metadata."""
     metadata = json.loads((find_bundle(bundle) / "configs" / "metadata.json").read_text())
     return metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+
+
+def documented(tool, **replaced):
+    """The arguments of the command that docs/howto/monai.md has for a tool, some replaced."""
+    page = Path(__file__).parents[2] / "docs" / "howto" / "monai.md"
+    row = re.search(
+        rf"^\| {tool} \| `python -m monai\.bundle (.+?)` \|", page.read_text("utf-8"), re.M
+    )
+    command = row[1]
+    for word, other in replaced.items():
+        assert word in command
+        command = command.replace(word, str(other))
+    return shlex.split(command)
 
 
 def components(config):
@@ -107,7 +127,7 @@ def test_handlers_that_tracking_and_overlays_append_move_no_others(
     }
     small = {"validation_count": 2, "max_epochs": 1, "batch_size": 2}
     if bundle != f"{PREFIX}dae":
-        small |= {"val_interval": 1, "patch_size": 32, "validation_size": 64, "images_per_epoch": 4}
+        small |= {"val_interval": 1, "patch_size": 64, "validation_size": 64, "images_per_epoch": 4}
     configs = [root / "configs" / f"{name}.json" for name in ("train", *overlays)]
     workflow = ConfigWorkflow(
         config_file=[*map(str, configs), str(overlay)], workflow_type="train", logging_file=False,
@@ -155,10 +175,10 @@ def test_metadata_is_of_the_model_zoos_form(bundle, monai_bundle, tmp_path):
     # `verify_metadata` downloads the schema; where the file is there already, it takes that.
     schema = Path(__file__).with_name("metadata_schema.json")
     shutil.copy(schema, tmp_path)
-    done = monai_bundle(
-        bundle, "verify_metadata", "--meta_file", "configs/metadata.json",
-        "--filepath", tmp_path / schema.name,
-    )  # fmt: skip
+    place = {"schema.json": tmp_path / schema.name}
+
+    done = monai_bundle(bundle, *documented("metadata", **place))
+
     assert "metadata is verified with no error" in done.stdout + done.stderr
 
     metadata = json.loads((find_bundle(bundle) / "configs" / "metadata.json").read_text())
@@ -166,6 +186,22 @@ def test_metadata_is_of_the_model_zoos_form(bundle, monai_bundle, tmp_path):
     del metadata["network_data_format"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(metadata, json.loads(schema.read_text()))
+
+
+def test_readme_has_the_headings_of_the_model_zoos_template(bundle):
+    # Of docs/readme_template.md in the zoo's repository; some are optional there.
+    text = (find_bundle(bundle) / "docs" / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#{2,3} (.+)$", text, re.M)
+
+    assert {
+        "Authors", "Tags", "Model Description", "Data", "Performance", "System Configuration",
+        "Limitations", "Citation Info", "References",
+    } <= set(headings)  # fmt: skip
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n?)*)", text, re.M))
+    assert all(section.strip() for section in sections.values())
+    # Here the line that a run without the package ends with sends its reader.
+    assert "`monai_dental`" in sections["System Configuration"]
+    assert "pip install" in sections["System Configuration"]
 
 
 def test_metadata_has_the_figures_of_the_readme(bundle):
@@ -181,10 +217,8 @@ def test_metadata_has_the_figures_of_the_readme(bundle):
 
 
 def test_network_has_the_input_and_output_of_the_metadata(bundle, monai_bundle):
-    done = monai_bundle(
-        bundle, "verify_net_in_out", "--net_id", "network_def", "--n", 16,
-        "--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json",
-    )  # fmt: skip
+    done = monai_bundle(bundle, *documented("shapes"))
+
     assert "data shape of network is verified with no error" in done.stdout + done.stderr
 
 
@@ -216,11 +250,8 @@ def test_inference_applies_the_share_of_the_correction_that_is_asked_for(
 
 
 def test_torchscript_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
-    monai_bundle(
-        bundle, "ckpt_export", "--net_id", "network_def", "--filepath", tmp_path / "model.ts",
-        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
-        "--config_file", "['configs/inference.json']",
-    )  # fmt: skip
+    place = {"model.ts": tmp_path / "model.ts"}
+    monai_bundle(bundle, *documented("TorchScript", **place))
     image = torch.rand(1, channels, 66, 47)
 
     exported = torch.jit.load(tmp_path / "model.ts")
@@ -229,12 +260,8 @@ def test_torchscript_export_agrees(bundle, network, channels, monai_bundle, tmp_
 
 
 def test_onnx_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
-    monai_bundle(
-        bundle, "onnx_export", "--net_id", "network_def", "--filepath", tmp_path / "model.onnx",
-        "--ckpt_file", "models/model.pt", "--meta_file", "configs/metadata.json",
-        "--config_file", "['configs/inference.json']", "--input_shape", f"[1,{channels},64,64]",
-        "--converter_kwargs", "{'input_names':['image'],'dynamic_axes':{'image':[0,2,3]}}",
-    )  # fmt: skip
+    place = {"model.onnx": tmp_path / "model.onnx", "CHANNELS": channels}
+    monai_bundle(bundle, *documented("ONNX", **place))
 
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for shape in ((1, channels, 64, 64), (2, channels, 66, 47)):
@@ -243,13 +270,54 @@ def test_onnx_export_agrees(bundle, network, channels, monai_bundle, tmp_path):
         np.testing.assert_allclose(exported, network(image).detach().numpy(), atol=1e-5)
 
 
-def test_bundle_loads_by_monai(bundle, network, tmp_path, monkeypatch):
+def test_export_that_is_told_sigma_agrees_with_inference(monai_bundle, tmp_path):
+    bundle = f"{PREFIX}blind"
+    arguments = [
+        "--net_id", "sigma_network_def", "--ckpt_file", "models/model.pt",
+        "--meta_file", "configs/metadata.json", "--config_file", "['configs/inference.json']",
+    ]  # fmt: skip
+    monai_bundle(bundle, "ckpt_export", "--filepath", tmp_path / "model.ts", *arguments)
+    monai_bundle(
+        bundle, "onnx_export", "--filepath", tmp_path / "model.onnx", *arguments,
+        "--input_shape", "[1,2,64,64]",
+        "--converter_kwargs", "{'input_names':['image'],'dynamic_axes':{'image':[0,2,3]}}",
+    )  # fmt: skip
+    image = 0.2 + 0.6 * torch.rand(48, 66, generator=torch.Generator().manual_seed(0))
+    sigma = 0.05
+    # Told of noise that is blurred as the export takes it to be, and the same at all greys.
+    blurred = NoiseModel.poisson_gaussian(1.0, 0.0, blur=0.6)
+    at_half = (len(blurred.variances) - 1) // 2
+    octaves = blurred.octaves[:, at_half : at_half + 1].expand_as(blurred.octaves)
+    scale = sigma**2 / octaves.sum(dim=0)
+    noise = replace(blurred, variances=torch.full_like(blurred.variances, sigma**2),
+                    octaves=octaves * scale)  # fmt: skip
+    denoiser = Denoiser(find_bundle("blind"), device="cpu")
+    channels = denoiser.inferer.noise_channels
+    told = NoiseAwareInferer(halo=0, precision="float32", noise=noise, noise_channels=channels)
+
+    with torch.no_grad():
+        expected = told(image[None, None], denoiser.network)
+    inputs = torch.stack([image, torch.full_like(image, sigma)])[None]
+    exported = torch.jit.load(tmp_path / "model.ts")(inputs)
+    (by_onnx,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(
+        None, {"image": inputs.numpy()}
+    )
+
+    torch.testing.assert_close(exported, expected, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(by_onnx, expected.numpy(), atol=1e-5)
+    assert (exported - image).std() > 0.3 * sigma
+
+
+@pytest.mark.parametrize("workflow_type", ["train", "inference"])
+def test_bundle_loads_by_monai(bundle, workflow_type, network, tmp_path, monkeypatch):
     # No radiograph is needed for it.
     monkeypatch.setattr("monai_dental.training.datalists.phantom_folder", None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / bundle).symlink_to(find_bundle(bundle))
 
-    loaded = load(name=bundle, bundle_dir=str(tmp_path), source="local")
+    loaded = load(
+        name=bundle, bundle_dir=str(tmp_path), source="local", workflow_type=workflow_type
+    )
 
     assert type(loaded) is type(network)
     weights = network.state_dict()
@@ -272,3 +340,17 @@ def test_inference_passes_its_own_output_over(config, parse, tmp_path):
     images = {Path(item["image"]) for item in parser.get_parsed_content("datalist")}
 
     assert images == {path for path in tmp_path.rglob("*.png") if path.parent not in outputs}
+
+
+@pytest.mark.parametrize("name", ["unet", "blind"])
+def test_weights_leave_no_grid(name, tmp_path):
+    write_phantoms(tmp_path, first_index=111, count=10)
+    denoiser = Denoiser(find_bundle(name))
+    images = {
+        role: [read_radiograph(path).pixels for path in find_images(tmp_path / role)]
+        for role in ("clean", "noisy")
+    }
+
+    denoised = [denoiser.denoise(image) for image in images["noisy"]]
+
+    assert grid_ratio(denoised) < 2 * grid_ratio(images["clean"])

@@ -101,7 +101,7 @@ def test_inference_has_all_properties(trained, phantoms, tmp_path):
     assert inference.check_properties() == []
 
 
-def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
+def test_recipe_is_the_one_of_the_published_tables(parse):
     parser = parse("train")
 
     expected = {

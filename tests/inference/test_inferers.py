@@ -13,7 +13,7 @@ from monai_dental.inference.inferers import (
     TiledInferer,
 )
 from monai_dental.inference.precision import fastest_dtype
-from monai_dental.networks import DenoisingAutoencoder, MedianFilter
+from monai_dental.networks import DenoisingAutoencoder, DenoisingUNet, MedianFilter
 from monai_dental.noise import NoiseModel, add_gaussian_noise
 from monai_dental.noise.model import CURVE_POINTS
 
@@ -45,6 +45,25 @@ def test_result_does_not_depend_on_the_tiles(size):
     torch.testing.assert_close(tiled, whole, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(96, 128), (97, 150)])
+def test_mirrored_result_does_not_depend_on_the_tiles_nor_on_the_side(size):
+    torch.manual_seed(0)
+    network = DenoisingUNet(features=[4, 8], blocks=1).eval()
+    torch.nn.init.normal_(network.last.weight, std=0.1)
+    image = torch.rand(1, 1, *size)
+
+    with torch.no_grad():
+        plain = TiledInferer(256, 48, "float32")(image, network)
+        whole = TiledInferer(256, 48, "float32", mirrored=True)(image, network)
+        tiled = TiledInferer(128, 48, "float32", mirrored=True)(image, network)
+        turned = TiledInferer(256, 48, "float32", mirrored=True)(image.flip(-1), network)
+
+    assert (whole - plain).abs().max() > 0.01
+    torch.testing.assert_close(tiled, whole, atol=2e-6, rtol=0)
+    if size == (96, 128):  # else the 2 × 2 pixels of the network begin elsewhere
+        torch.testing.assert_close(turned.flip(-1), whole, atol=2e-6, rtol=0)
+
+
 def test_median_of_tiles_is_that_of_the_image():
     image = torch.rand(1, 1, 200, 150, generator=torch.Generator().manual_seed(0))
 
@@ -55,7 +74,7 @@ def test_median_of_tiles_is_that_of_the_image():
 
 
 class LeftNeighbor(torch.nn.Module):
-    """Each pixel becomes the one `shift` to its left; what is beyond the tile is 0."""
+    """Each pixel becomes the one `shift` to its left; pixels outside the tile are 0."""
 
     def __init__(self, shift):
         super().__init__()
@@ -135,7 +154,7 @@ def test_bfloat16_is_close_and_comes_back_as_float32(network):
 
 @pytest.fixture
 def convolutions():
-    """Torch's settings for convolutions on GPUs, as they were again afterwards."""
+    """Torch's settings for convolutions on GPUs, restored afterwards."""
     settings = torch.backends.cudnn.conv
     before = settings.fp32_precision
     yield settings
@@ -183,7 +202,7 @@ def test_automatic_precision_follows_the_processor(monkeypatch):
 
 
 class Told(torch.nn.Module):
-    """Returns what it is told of the noise, and nothing of the image."""
+    """Returns the noise channels of its input, and nothing of the image."""
 
     def __init__(self, channel):
         super().__init__()
@@ -229,7 +248,8 @@ def test_pixels_without_noise_stay_as_they_are():
     image[..., 40:] += 0.8
     dark = torch.linspace(-1, 1, CURVE_POINTS).clamp_min(0)  # variances from mid-grey on
 
-    inferer = NoiseAwareInferer(48, 16, noise=NoiseModel(0.0, 0.0, dark, torch.ones(1, 1)))
+    noise = NoiseModel(0.0, 0.0, dark, torch.ones(1, 1))
+    inferer = NoiseAwareInferer(48, 16, noise=noise, mirrored=True)
     result = inferer(image, Told(1))
 
     assert torch.equal(result[..., :30], image[..., :30])
@@ -247,3 +267,27 @@ def test_noise_that_is_no_model_is_refused(noise):
 def test_image_whose_noise_cannot_be_estimated_is_refused(image):
     with pytest.raises(UnsupportedImageError, match="its noise cannot be estimated: image has"):
         NoiseAwareInferer()(image, Told(1))
+
+
+def test_noise_is_estimated_on_one_thread_and_the_network_runs_on_all(monkeypatch):
+    threads = {}
+
+    def estimate(frame):
+        threads["estimate"] = torch.get_num_threads()
+        return NoiseModel.poisson_gaussian(0, 0.01)
+
+    def network(channels):
+        threads["network"] = torch.get_num_threads()
+        return channels[:, :1]
+
+    monkeypatch.setattr("monai_dental.inference.inferers.estimate_noise", estimate)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        NoiseAwareInferer()(torch.rand(1, 1, 40, 40), network)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+    assert threads == {"estimate": 1, "network": 2}
+    assert after == 2

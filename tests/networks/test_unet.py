@@ -11,7 +11,7 @@ from monai_dental.networks import DenoisingUNet
 
 
 def woken(*features):
-    """Return a network that is no longer the identity as which it begins."""
+    """Return a network that is no longer the identity, its initial state."""
     torch.manual_seed(0)
     network = DenoisingUNet(features=features).eval()
     torch.nn.init.normal_(network.last.weight, std=0.3)

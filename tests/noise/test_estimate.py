@@ -95,7 +95,7 @@ def test_blurred_quantum_noise_is_found(blur, sigma, generator):
 
 
 def test_noise_behind_a_display_curve_is_found():
-    """A phantom's own noise: clipped, saturated, its variance no line."""
+    """A phantom's own noise: clipped, saturated, with nonlinear variance."""
     for clean, noisy in exposures():
         error, levels = noisy - clean, common_levels(clean)
         is_shown = (noisy > noisy.min()) & (noisy < noisy.max())
@@ -209,7 +209,7 @@ def octaves_at(model, clean):
 
 
 def processed(program, clean, noisy):
-    """Return both images after what a maker's program does."""
+    """Return both images after a vendor's processing."""
     return [torch.from_numpy(np.asarray(program(i.numpy()), np.float32)) for i in (clean, noisy)]
 
 
@@ -244,7 +244,7 @@ MISSED = {(0.0, "twice the size"), (0.0, "JPEG 95"), (2.5, "twice the size")}
     ],
 )
 def test_noise_is_found_in_each_octave_whatever_a_program_did(blur, program, generator):
-    """The mean over phantoms: what one image says is a little off, and may not be far off."""
+    """The mean over phantoms is tested; the estimate of one image is a little off, but not far."""
     ratios = []
     for clean in clean_phantoms():
         sigma, electronic = 0.03, 0.003
@@ -262,7 +262,7 @@ def test_noise_is_found_in_each_octave_whatever_a_program_did(blur, program, gen
 
 @missed
 def test_bone_is_not_taken_for_noise():
-    """Simulated panoramics have fine trabecular bone nearly everywhere, and here no noise."""
+    """Simulated panoramics have fine trabecular bone almost everywhere, and here no noise."""
     exposure = simulate_exposure(3, size=(717, 1471), bits_stored=16, view="panoramic")
     clean = torch.from_numpy(exposure.clean.astype(np.float32) / 65535)
     generator = torch.Generator().manual_seed(0)

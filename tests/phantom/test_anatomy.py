@@ -1,4 +1,4 @@
-"""Drawn anatomy: bodies are round, teeth have their sizes, each material lies where it belongs."""
+"""Drawn anatomy: bodies are round, teeth have correct sizes, each material is in its place."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def test_failed_adaptation_leaves_nothing(tmp_path, bundle, noisy_images):
 def test_mounted_volume_is_refused_before_the_training(tmp_path, bundle, noisy_images, monkeypatch):
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "volume")
 
-    with pytest.raises(OutputError, match="volume: a mounted volume; need a folder in it"):
+    with pytest.raises(OutputError, match="volume: is a mounted volume; need a folder inside it"):
         adapt(bundle, readable_images(noisy_images)[0], tmp_path / "volume")
 
 
@@ -244,7 +244,7 @@ def test_images_without_noise_are_refused_before_the_training(tmp_path, bundle, 
 
     captured = capsys.readouterr()
     assert code == 2
-    assert "2.png: no noise found in it; need an image as the detector" in captured.out
+    assert "2.png: no noise found; need an unprocessed detector image" in captured.out
     assert captured.err.splitlines()[-1].startswith("error: 0 images to adapt to; need at least 2")
     assert not output.exists()
 

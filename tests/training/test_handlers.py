@@ -4,8 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
-from monai_dental.training.handlers import AutoClip, History, negative_metric
+from monai_dental.training.handlers import (
+    AutoClip,
+    History,
+    RestartSchedule,
+    WeightAverage,
+    negative_metric,
+)
 
 
 def engine(epoch, **state):
@@ -13,7 +21,7 @@ def engine(epoch, **state):
 
 
 def run(history, epochs, validated):
-    """Let a history see epochs with a loss each, of which some are validated."""
+    """Run a history over epochs with a loss each, some of them with validation."""
     history.start(engine(0))
     for epoch, losses in epochs.items():
         history.start_epoch(engine(epoch))
@@ -137,7 +145,7 @@ def test_gradient_that_is_not_finite_becomes_zero_and_is_forgotten(clip):
 
 @pytest.fixture
 def scaled_step():
-    """A network that is clipped to the least norm, and a step of its training by a scaler."""
+    """A network that is clipped to the smallest norm, and a training step of it with a scaler."""
     network = torch.nn.Linear(2, 1, bias=False)
     torch.nn.init.zeros_(network.weight)
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
@@ -191,3 +199,105 @@ def test_clipping_goes_on_with_the_norms_of_an_earlier_run(clip):
     another.load_state_dict(handler.state_dict())
 
     assert another.norms == handler.norms
+
+
+@pytest.mark.parametrize("length", [4, 20])
+def test_schedule_begins_anew_in_a_run_that_would_exceed_it(length):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=length)
+    engine = Engine(lambda engine, batch: rates.append(optimizer.param_groups[0]["lr"]))
+    RestartSchedule(schedule).attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
+    runs = []
+
+    for number in (1, 2, 3):
+        rates = []
+        optimizer.step()
+        engine.run(range(length), max_epochs=number)
+        runs.append(rates)
+
+    assert len(runs[0]) == length
+    assert runs[0] == runs[1] == runs[2]
+    assert min(runs[0]) < 0.05 < 0.8 < max(runs[0])
+
+
+def test_schedule_of_a_resumed_run_goes_on():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=6)
+    restart = RestartSchedule(schedule)
+    engine = Engine(lambda engine, batch: None)
+    optimizer.step()
+    for _ in range(4):
+        schedule.step()
+    engine.state.epoch, engine.state.max_epochs, engine.state.epoch_length = 2, 3, 2
+
+    restart(engine)
+
+    assert schedule.last_epoch == 4
+
+
+def averaged_training(epochs=1):
+    """A trainer of one weight that halves its error each step, its running mean, the weight."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(network.weight)
+    average = WeightAverage(network, momentum=0.5)
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"), max_epochs=epochs,
+        train_data_loader=[{"image": torch.ones(1, 1), "label": torch.ones(1, 1)}] * 3,
+        network=network, optimizer=torch.optim.SGD(network.parameters(), lr=0.25),
+        loss_function=torch.nn.MSELoss(), train_handlers=[average],
+    )  # fmt: skip
+    return trainer, average, network
+
+
+def test_average_is_the_running_mean_of_the_weights():
+    trainer, average, network = averaged_training()
+
+    trainer.run()
+
+    # Weights 0.5, 0.75 and 0.875; the first is the mean, of which later ones are a half at least.
+    assert network.weight.item() == pytest.approx(0.875)
+    assert 0.5 < average.network.weight.item() < 0.875
+
+
+def test_average_begins_with_the_weights_that_the_network_was_given():
+    trainer, average, network = averaged_training()
+    with torch.no_grad():
+        network.weight.fill_(0.3)  # after the mean was made
+
+    evaluator = Engine(lambda engine, batch: average.network.weight.item())
+    average.attach(evaluator)
+    state = evaluator.run([0])
+
+    assert state.output == pytest.approx(0.3)
+
+
+def test_average_begins_anew_with_the_weights_of_a_new_round():
+    trainer, average, network = averaged_training()
+    trainer.run()
+    with torch.no_grad():
+        network.weight.fill_(-4.0)  # as a federation's server gives them
+
+    evaluator = Engine(lambda engine, batch: average.network.weight.item())
+    average.attach(evaluator)
+    state = evaluator.run([0])
+
+    assert state.output == pytest.approx(-4.0)
+
+
+def test_average_goes_on_after_a_resume():
+    trainer, average, network = averaged_training()
+    trainer.run()
+    other_trainer, other, other_network = averaged_training()
+    other_trainer.run()
+    with torch.no_grad():
+        network.weight.fill_(0.9)
+    other.load_state_dict(average.state_dict())
+    other_network.load_state_dict(network.state_dict())
+
+    evaluator = Engine(lambda engine, batch: other.network.weight.item())
+    other.attach(evaluator)
+    state = evaluator.run([0])
+
+    assert state.output == pytest.approx(average.network.weight.item())
+    assert state.output != pytest.approx(0.9)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from monai_dental.training.losses import NeighborLoss, UnboundedBCELoss
+from monai_dental.training.losses import GridAwareLoss, NeighborLoss, UnboundedBCELoss
 
 
 def test_unbounded_bce_equals_bce_inside_the_unit_range():
@@ -31,6 +31,45 @@ def test_unbounded_bce_is_least_where_the_prediction_is_the_target():
     assert losses.index(min(losses)) == 29
 
 
+@pytest.mark.parametrize("pattern", [(1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1)])
+def test_an_error_that_alternates_counts_more(pattern):
+    grid = 0.1 * torch.tensor(pattern, dtype=torch.float32).reshape(2, 2).tile(4, 4)[None, None]
+
+    images = (0.5 + grid).expand(3, 2, 8, 8)
+
+    loss = GridAwareLoss(weight=50.0, delta=1.0)(images, torch.full_like(images, 0.5))
+
+    assert loss.item() == pytest.approx(51 * 0.1**2)
+
+
+def test_grids_that_differ_from_image_to_image_are_noise_of_lines():
+    lines = 0.1 * torch.tensor([1.0, -1.0]).repeat(4)[:, None].expand(8, 8)
+    errors = torch.stack([lines, -lines])[:, None]
+
+    loss = GridAwareLoss(weight=50.0, delta=1.0)(errors, torch.zeros_like(errors))
+
+    assert loss.item() == pytest.approx(0.1**2)
+
+
+def test_an_outlier_counts_linearly():
+    target = torch.zeros(1, 1, 8, 8)
+    losses = []
+    for error in (0.5, 1.0):
+        spoilt = target.clone()
+        spoilt[0, 0, 2:4, 2:4] = error  # a cell: no grid
+        losses.append(GridAwareLoss(delta=0.05)(spoilt, target).item())
+
+    assert losses == pytest.approx([(2 * e - 0.05) * 0.05 / 16 for e in (0.5, 1.0)])
+
+
+def test_an_error_of_the_mean_counts_as_in_the_squared_error():
+    prediction = torch.full((2, 1, 8, 8), 0.6)
+
+    loss = GridAwareLoss(weight=50.0, delta=1.0)(prediction, prediction - 0.1)
+
+    assert loss.item() == pytest.approx(0.1**2)
+
+
 class Blur(torch.nn.Module):
     """The mean of 3 × 3 pixels."""
 
@@ -39,7 +78,7 @@ class Blur(torch.nn.Module):
 
 
 class Gain(torch.nn.Module):
-    """The image times what is learned."""
+    """The image times a learned factor."""
 
     def __init__(self, weight=0.9):
         super().__init__()
@@ -151,3 +190,11 @@ def test_neighbor_loss_has_no_weights_of_its_own():
 
     assert list(loss.parameters()) == []
     assert loss.state_dict() == {}
+
+
+def test_without_weight_a_grid_counts_as_in_the_squared_error():
+    grid = 0.1 * torch.tensor([1.0, -1.0]).repeat(4).expand(1, 1, 8, 8)
+
+    loss = GridAwareLoss(weight=0.0, delta=1.0)(grid, torch.zeros_like(grid))
+
+    assert loss.item() == pytest.approx(0.1**2)

@@ -14,11 +14,11 @@ SETTINGS = {"seed": 0, "learning_rate": 0.1, "datalist": [{"image": "1.png"}]}
 
 
 class Killed(Exception):  # noqa: N818 - it stands for a signal
-    """What ends a run in the middle of an epoch."""
+    """An error that ends a run in the middle of an epoch."""
 
 
 class Training:
-    """A training of one weight by random numbers of every kind, one iteration an epoch."""
+    """A training of one weight with random numbers of every kind, one iteration per epoch."""
 
     def __init__(self, folder, settings=SETTINGS, killed_in=None):
         torch.manual_seed(1)

@@ -39,6 +39,11 @@ def test_told_noise_is_that_of_the_image_in_each_octave():
     assert (np.quantile(np.abs(np.log(ratios)), 0.8, axis=0) < 0.35).all()
 
 
+def test_a_patch_that_is_all_margin_is_refused():
+    with pytest.raises(ValueError, match="has 32 x 32 pixels; need more than 32"):
+        RandDetectord("image").expose({"image": torch.zeros(1, 32, 32)}, 0)
+
+
 def test_weak_noise_is_scaled_up():
     clean = {"image": torch.full((1, SIDE, SIDE), 0.5)}
     weak = RandDetectord("image", sigma_range=(0.005, 0.005)).expose(clean, 3)["label"]

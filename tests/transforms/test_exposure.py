@@ -8,7 +8,7 @@ from monai_dental.transforms import FixedExposured, RandExposured, exposure
 
 
 def exposures(count, level=0.5, size=96, **options):
-    """Return noisy image, told sigma, told correlation and label of several exposures."""
+    """Return noisy image, given sigma, given correlation and label of several exposures."""
     transform = RandExposured("image", **options)
     clean = torch.full((1, size, size), level)
     for seed in range(count):
@@ -18,7 +18,7 @@ def exposures(count, level=0.5, size=96, **options):
 
 @pytest.fixture(params=[0.0, 1.0], ids=["own pixels", "resampled"])
 def resampled(request, monkeypatch):
-    """Whether all noise comes from detectors of other pixels than the image's, or none."""
+    """Whether all or none of the noise comes from detectors with another pixel size."""
     monkeypatch.setattr(exposure, "_RESAMPLED", request.param)
     return bool(request.param)
 

@@ -4,6 +4,7 @@ import pytest
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, SaveImaged
 
 from monai_dental.dicom.derive import Derivation
+from monai_dental.errors import OutputError
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.reader import RadiographReader
 from monai_dental.transforms import SaveRadiographd
@@ -42,10 +43,22 @@ def test_saved_tree_is_that_of_the_source(radiograph_file, picture, tmp_path):
 def test_saved_image_is_clipped_to_the_range(radiograph_file, picture, tmp_path):
     path = radiograph_file(picture(8), ".png")
 
-    load_and_save(path, tmp_path / "out", lambda image: 9 * image - 3)
+    load_and_save(path, tmp_path / "out", lambda image: 1.4 * image - 0.2)
 
     saved = cv2.imread(str(tmp_path / "out" / path.name), cv2.IMREAD_UNCHANGED)
     assert (saved.min(), saved.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("change", [
+    lambda image: 255 * image, lambda image: image - 1.5, lambda image: image * float("nan")
+])  # fmt: skip
+def test_pixels_of_another_scale_are_refused(radiograph_file, picture, tmp_path, change):
+    path = radiograph_file(picture(12), ".dcm")
+
+    with pytest.raises(OutputError, match=r"source\.dcm: the pixels to write range from"):
+        load_and_save(path, tmp_path / "out", change)
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_share_of_the_correction_is_written_and_goes_on(radiograph_file, picture, tmp_path):

@@ -34,7 +34,7 @@ def clean():
 
 @pytest.fixture
 def noisy(clean, model):
-    """The slope with noise, and what `EstimateNoised` would ideally say of it."""
+    """The slope with noise, and the ideal estimate of `EstimateNoised` for it."""
     generator = torch.Generator().manual_seed(0)
     noise = correlated_noise(clean, model.variances, model.kernel, generator)
     return {

@@ -7,7 +7,7 @@ from monai_dental.transforms import RandOrientationd, RandPatchesd
 
 @pytest.fixture
 def pair():
-    """An image whose pixels tell their place, and the same in the negative."""
+    """An image whose pixels encode their position, and its negative."""
     numbers = torch.arange(7 * 5, dtype=torch.float32).reshape(1, 7, 5)
     return {"image": MetaTensor(numbers), "label": MetaTensor(-numbers)}
 
