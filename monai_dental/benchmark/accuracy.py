@@ -1,4 +1,4 @@
-"""Score bundles beside tuned filters, on clean images with noise added."""
+"""Score bundles and tuned filters on clean images with added noise."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _Maker = Callable[["Data", "Noise"], tuple[Callable[[Image], Image], str]]
 
 TEST_COUNT, TUNING_COUNT, TUNING_SIZE = 20, 4, 256
 SMALLEST_SIDE, SMALLEST_SPAN = 11, 0.25  # the window of SSIM; of the range
-EDGE_COLUMN = "mtf50_{:g}_left_{:g}"  # contrast of the edge, part of the noise left
+EDGE_COLUMN = "mtf50_{:g}_left_{:g}"  # contrast of the edge, fraction of the noise left
 EDGE_COLUMNS = tuple(
     f"{EDGE_COLUMN.format(contrast, level)}{end}"
     for contrast, level, end in product(CONTRASTS, LEVELS, ("", "_error"))
@@ -55,7 +55,7 @@ STRENGTHS = tuple(percent / 100 for percent in range(50, 101, 5))
 
 @dataclass(frozen=True)
 class Data:
-    """Clean images, and the folder for the scores."""
+    """Clean images and the folder for the scores."""
 
     tuning: tuple[Path, ...]
     test: tuple[Path, ...]
@@ -63,7 +63,7 @@ class Data:
     seed: int
 
     def noisy(self, path: Path, noise: Noise) -> tuple[Image, Image]:
-        """Return an image with noise and without; each image has noise of its own."""
+        """Return an image with and without noise; the noise differs between images."""
         clean = read_radiograph(path).pixels
         number = (*self.tuning, *self.test).index(path)
         return noise.add(clean, 1000 * self.seed + number), clean
@@ -82,42 +82,42 @@ def measure_accuracy(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
-    """Score bundles and filters on clean images with noise added.
+    """Score bundles and filters on clean images with added noise.
 
-    The last images, 20 at most, are denoised at their full size; four others tune the filters, BM3D
-    and the programs on their central 256 × 256 pixels, and the strength of the bundles. BM3D and
-    the programs run as they are better on the four: told the true noise (BM3D its spectrum, both
-    stabilized to one variance), or with the sigma of white noise that is best. All methods get the
-    same noisy images, not clipped; their results are clipped to [0, 1]. A bundle is run as
-    `Denoiser` runs it. At `EDGE_NOISES`, faint edges are denoised as well; their columns are the
+    The last images, at most 20, are denoised at full size. Four others serve for tuning: of the
+    filters, BM3D and the programs on the central 256 × 256 pixels, and of the bundles' strength.
+    BM3D and the programs either are given the true noise (BM3D its spectrum; both stabilized to one
+    variance) or use the best sigma of white noise, whichever is better on the four images. All
+    methods get the same noisy images, not clipped; their results are clipped to [0, 1]. Bundles run
+    through `Denoiser`. At `EDGE_NOISES`, faint edges are denoised as well; their columns are the
     same for all images.
 
-    What is done is not done again: each method's scores at one noise are a file in the folder. What
-    they are scores of is in its `settings.json`; bundles may be added to it.
+    Finished work is not repeated: each method's scores at one noise are stored in a file in the
+    folder. Its `settings.json` records what was scored; bundles may be added later.
 
     Args:
-        paths: Clean images, at least 5, in order; none of them may have trained the bundles.
+        paths: At least 5 clean images, in order; the bundles must not have been trained on them.
         bundles: Names or folders.
-        output_dir: Where the scores go; it exists.
-        noises: What to add.
+        output_dir: Existing folder for the scores.
+        noises: Noises to add.
         peers: Names of the filters, from `PEERS`.
-        programs: Denoisers of other environments.
-        variants: Whether bundles run once more at the strength that is best on the four images,
-            and those that take the noise of an image with the true noise.
-        seed: Of the noise.
-        jobs: Processes.
-        progress: Called with how many methods are done, and of how many.
+        programs: Denoisers that run in other environments.
+        variants: Whether to run bundles also at the strength that is best on the four images, and
+            noise-aware bundles also with the true noise.
+        seed: Seed of the noise.
+        jobs: Number of processes.
+        progress: Called with the numbers of finished and of all tasks.
 
     Returns:
-        A row for each noise, method and image; `scores.csv` has them too.
+        A row for each noise, method and image, also written to `scores.csv`.
 
     Raises:
-        DatasetError: There are too few images, or one has several frames, is too small, or too dark
-            for noise that is told in parts of the range.
+        DatasetError: There are too few images, or one has several frames, is too small, or has too
+            little contrast for noise given as a fraction of the range.
         MonaiDentalError: An image cannot be read.
         BundleError: A bundle is not found or incomplete.
-        OutputError: The folder has scores of other images, bundles or seeds, or of another version,
-            or does not say of what.
+        OutputError: The folder holds scores of other images, bundles, seeds or versions, or scores
+            without a `settings.json`.
     """
     data = _split(paths, output_dir, seed)
     for path in (*data.tuning, *data.test):
@@ -150,12 +150,13 @@ def write_examples(
     noises: Sequence[Noise] = NOISES,
     seed: int = 0,
 ) -> None:
-    """Write the first image that `measure_accuracy` scores, at each noise, for `write_report`.
+    """Write the first image that `measure_accuracy` scores at each noise, for `write_report`.
 
     Args:
         paths: See `measure_accuracy`.
         bundle: Name or folder.
-        output_dir: Gets `clean/`, `noisy/` and `denoised/`, PNG of 16 bits, clipped to [0, 1].
+        output_dir: Folder for `clean/`, `noisy/` and `denoised/`: 16-bit PNG files, clipped to [0,
+            1].
         noises: See `measure_accuracy`.
         seed: See `measure_accuracy`.
 
@@ -188,7 +189,7 @@ def _check(path: Path) -> None:
     """Check that an image can be scored.
 
     Raises:
-        DatasetError: It cannot.
+        DatasetError: It cannot be scored.
         MonaiDentalError: It cannot be read.
     """
     pixels = read_radiograph(path).pixels
@@ -200,12 +201,12 @@ def _check(path: Path) -> None:
     if (span := float(np.ptp(pixels))) < SMALLEST_SPAN:
         raise DatasetError(
             f"{path}: spans {span:.2f} of the range of its file; need {SMALLEST_SPAN:g} or more, "
-            "as the noise that is added is told in parts of that range"
+            "as the added noise is given as a fraction of that range"
         )
 
 
 def _settings(data: Data, bundles: Sequence[str]) -> dict[str, str | int]:
-    """Return what the scores depend on, each part by its name."""
+    """Return the settings that the scores depend on, by name."""
     paths = (*data.tuning, *data.test)
     parts: dict[str, str | int] = {
         "version": __version__,
@@ -217,17 +218,17 @@ def _settings(data: Data, bundles: Sequence[str]) -> dict[str, str | int]:
 
 
 def _digest_of(bundle: Path) -> str:
-    """Return a digest of what `Denoiser` takes from a bundle: its inference config and weights."""
+    """Return a digest of the inference config and weights that `Denoiser` reads from a bundle."""
     config = (bundle / "configs" / "inference.json").read_bytes()
     weights = Denoiser(bundle).derivation.weights_digest
     return hashlib.sha256(config + weights.encode()).hexdigest()
 
 
 def _settle(folder: Path, settings: dict[str, str | int]) -> None:
-    """Write the settings of the scores in a folder, or check that they are those of an earlier run.
+    """Write the settings of the scores to a folder, or check that they match an earlier run's.
 
     Raises:
-        OutputError: They are not, or there are scores and no settings.
+        OutputError: They do not match, or the folder has scores but no settings.
     """
     path = folder / "settings.json"
     advice = "need another output folder"
@@ -235,10 +236,12 @@ def _settle(folder: Path, settings: dict[str, str | int]) -> None:
     if path.is_file():
         earlier = json.loads(path.read_text(encoding="utf-8"))
     if not earlier and any(file != path for file in folder.glob("*.json")):
-        raise OutputError(f"{folder}: has scores, but no settings.json to say of what; {advice}")
+        raise OutputError(
+            f"{folder}: has scores, but no settings.json that says what was scored; {advice}"
+        )
     others = [name for name, value in settings.items() if earlier.get(name, value) != value]
     if others:
-        raise OutputError(f"{folder}: has scores with other {', '.join(others)}; {advice}")
+        raise OutputError(f"{folder}: has scores with different {', '.join(others)}; {advice}")
     write_atomically(path, json.dumps(earlier | settings, indent=1).encode())
 
 
@@ -263,7 +266,7 @@ def _makers(bundles: Sequence[str], peers: Collection[str], *, variants: bool) -
 
 
 def _score(task: _Task) -> list[Row]:
-    """Return the scores of a method at one noise, from an earlier run if there are any."""
+    """Return a method's scores at one noise, read from an earlier run if it has them."""
     done = task.data.output_dir / f"{task.noise.name}, {_file_stem(task.method)}.json"
     if done.is_file():
         rows: list[Row] = json.loads(done.read_text(encoding="utf-8"))
@@ -293,7 +296,7 @@ def _score(task: _Task) -> list[Row]:
 
 
 def _file_stem(method: str) -> str:
-    """Return a name for a method's files; one that is a path would be more than one folder."""
+    """Return a file name for a method, with a digest if the method's name is a path."""
     if "/" not in method:
         return method
     digest = hashlib.sha256(method.encode(errors="surrogateescape")).hexdigest()[:16]
@@ -328,7 +331,7 @@ def _bundle_with_noise(
     denoiser = Denoiser(folder)
 
     def denoise(noisy: Image) -> Image:
-        # The bundle scales an image by its own range.
+        # The bundle scales each image by the image's own range.
         denoiser.inferer.noise = noise.model(float(noisy.min()), float(np.ptp(noisy)))
         return denoiser.denoise(noisy)
 
@@ -345,7 +348,7 @@ def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Imag
 
 
 def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
-    """Return a slow filter for white noise, told the noise or tuned, as it is better."""
+    """Return a slow filter for white noise, given the noise or tuned, whichever is better."""
     crops = [[_center(image) for image in data.noisy(path, noise)] for path in data.tuning]
     noisy, clean = zip(*crops, strict=True)
     parameter = tune(peer, noisy, clean, data_range=1.0)
@@ -359,12 +362,12 @@ def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Imag
 
 
 def _clipped(denoise: Callable[[Image], Image]) -> Callable[[Image], Image]:
-    # As the bundles do: some of the pictures are white in part.
+    # As the bundles do: parts of some images are white.
     return lambda image: denoise(image).clip(0, 1)
 
 
 def _edges(denoise: Callable[[Image], Image], task: _Task) -> dict[str, float | str]:
-    """Return how sharp edges are at equal noise left, by the column; "" at other noises."""
+    """Return the sharpness of edges at equal noise left, by column; "" at other noises."""
     is_measured = task.noise in EDGE_NOISES
     found: dict[str, float | str] = {}
     for figure in measure_edges(denoise, task.noise, task.data.seed) if is_measured else ():

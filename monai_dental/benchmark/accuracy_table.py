@@ -1,4 +1,4 @@
-"""Tables of the scores that `measure_accuracy` returns."""
+"""Markdown tables of the scores that `measure_accuracy` returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai_dental.benchmark.measures import TEXTURE_BANDS
 
 
 def format_accuracy(rows: Sequence[Row]) -> str:
-    """Return Markdown tables of the mean of each measure of each method at each noise."""
+    """Return Markdown tables of each measure's mean by method and noise."""
     noises, methods = (list(dict.fromkeys(row[key] for row in rows)) for key in ("noise", "method"))
     lines = []
     for measure, title, digits in _measures():
@@ -36,7 +36,7 @@ def format_accuracy(rows: Sequence[Row]) -> str:
 
 
 def _measures() -> Iterator[tuple[str, str, int]]:
-    """Yield the column of each measure, its title and how many digits it is told with."""
+    """Yield the column, title and number of decimals of each measure."""
     yield "psnr", "PSNR dB, data range 1", 2
     yield "ssim", "SSIM, data range 1", 3
     yield "noise_left", "noise left in flat parts", 2

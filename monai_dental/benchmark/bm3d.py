@@ -1,4 +1,4 @@
-"""BM3D of the authors' package, for noise taken for white and for noise of a known spectrum.
+"""BM3D by its authors' package, for noise treated as white and for noise of known spectrum.
 
 References:
     Dabov et al., IEEE Trans. Image Process. 16(8), 2007. Mäkinen, Azzari and Foi, IEEE Trans. Image
@@ -22,7 +22,7 @@ Image = NDArray[np.float32]
 
 
 def bm3d_white(image: Image, sigma: float) -> Image:
-    """Return an image without white noise of a standard deviation.
+    """Return an image with white noise of a given standard deviation removed.
 
     Args:
         image: Noisy image, (H, W), nominally in [0, 1].
@@ -35,10 +35,10 @@ def bm3d_white(image: Image, sigma: float) -> Image:
 
 
 def bm3d_told(image: Image, noise: Noise) -> Image:
-    """Return an image without noise of which the spectrum and the variance by intensity are known.
+    """Return an image with noise of known spectrum and variance by intensity removed.
 
-    Where the variance depends on the intensity it is stabilized; the spectrum then is that at the
-    mean intensity of the image.
+    If the variance depends on the intensity, it is stabilized first; the spectrum is then the one
+    at the image's mean intensity.
 
     Args:
         image: Noisy image, (H, W), nominally in [0, 1].
@@ -58,7 +58,7 @@ def bm3d_told(image: Image, noise: Noise) -> Image:
 
 
 def _bm3d(image: Image, sigma_psd: float | NDArray[np.float64]) -> Image:
-    """Run the package with a standard deviation, or the power of unscaled Fourier coefficients."""
+    """Run BM3D with a standard deviation or the power of unscaled Fourier coefficients."""
     try:
         with _trapz():
             from bm3d import bm3d
@@ -74,7 +74,7 @@ def _bm3d(image: Image, sigma_psd: float | NDArray[np.float64]) -> Image:
 
 @contextlib.contextmanager
 def _trapz() -> Iterator[None]:
-    """Give NumPy, for a time, the old name of `trapezoid`, which bm4d 4.2.5 calls it by."""
+    """Temporarily restore `numpy.trapz`, the old name of `trapezoid`, which bm4d 4.2.5 calls."""
     namespace: Any = np
     if hasattr(namespace, "trapz"):
         yield

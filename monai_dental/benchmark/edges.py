@@ -1,7 +1,7 @@
-"""How sharp faint edges stay, at equal noise left.
+"""Sharpness of faint edges at equal noise left.
 
-A method that leaves more noise keeps edges sharper, so each is first blended with the noisy image
-until as much noise is left as with the others.
+A method that leaves more noise keeps edges sharper. Each result is therefore first blended with the
+noisy image until all methods leave the same noise.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ Values = NDArray[np.floating[Any]]
 EDGE_NOISES = (Noise(0.02), Noise(0.02, 0.76))
 CONTRASTS = (0.1, 0.05)
 LEVELS = (0.25, 0.5)
-"""Parts of the noise, by standard deviation, that are left."""
+"""Fractions of the noise, by standard deviation, that are left."""
 
-_EDGES = 32  # of each contrast
+_EDGES = 32  # for each contrast
 _SHAPE, _ANGLE, _MARGIN = (192, 160), math.radians(4.0), 24
 _BLUR = 0.78  # of a sharp detector, in pixels
-_FAR = 24  # pixels from the edge to where the noise is measured
+_FAR = 24  # pixels; distance from the edge at which the noise is measured
 
 
 @dataclass(frozen=True)
 class EdgeFigure:
-    """How sharp edges of a contrast are, with some part of the noise left.
+    """Sharpness of edges of one contrast at one level of noise left.
 
     Attributes:
         contrast: Step of the edge, in units of the [0, 1] image.
-        level: Part of the noise that is left.
-        ratio: Frequency at which the MTF is 50 %, by that of the noise-free edge; NaN where the
-            method leaves more noise at its full strength, or no such frequency is found.
+        level: Fraction of the noise that is left.
+        ratio: Frequency at which the MTF is 50 %, relative to that of the noise-free edge; NaN if
+            the method leaves more noise at full strength, or if there is no such frequency.
         error: Jackknife error of the ratio.
     """
 
@@ -54,13 +54,13 @@ class EdgeFigure:
 def measure_edges(
     denoise: Callable[[Image], Image], noise: Noise, seed: int, *, count: int = _EDGES
 ) -> list[EdgeFigure]:
-    """Return how sharp a method leaves faint edges at mid-grey.
+    """Return the sharpness of faint edges at mid-grey after denoising.
 
     Args:
-        denoise: The method, of a noisy image, (H, W).
-        noise: What is added to the edges.
+        denoise: The method; takes a noisy image, (H, W).
+        noise: Noise to add to the edges.
         seed: Of the noise.
-        count: How many edges of each contrast, at least 2.
+        count: Number of edges of each contrast, at least 2.
     """
     figures = []
     for place, contrast in enumerate(CONTRASTS):
@@ -85,24 +85,24 @@ def measure_edges(
 
 @cache
 def edge_image(contrast: float) -> Image:
-    """Return an edge of a contrast at mid-grey, as a detector shows it, (192, 160)."""
+    """Return an edge of a given contrast at mid-grey, blurred as by a detector, (192, 160)."""
     edge = 0.5 + contrast * (slanted_edge(_SHAPE, _ANGLE) - 0.5)
-    edge[:12, :64], edge[:12, -64:] = 0, 1  # air and metal: the image has its whole range
+    edge[:12, :64], edge[:12, -64:] = 0, 1  # air and metal, so that the image spans its full range
     blurred = cv2.GaussianBlur(edge, (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)
 
 
 def strength_for(level: float, before: float, between: float, after: float) -> float:
-    """Return the least strength at which a blend leaves a part of the noise.
+    """Return the smallest strength at which a blend leaves the given fraction of the noise.
 
     Args:
-        level: Part of the noise, by standard deviation.
+        level: Fraction of the noise, by standard deviation.
         before: Variance of the noise.
-        between: Covariance of the noise and what is left of it at full strength.
-        after: Variance of what is left at full strength.
+        between: Covariance of the noise before and after denoising at full strength.
+        after: Variance of the noise left at full strength.
 
     Returns:
-        From 0 (the noisy image) to 1; NaN where more is left at each strength.
+        Strength from 0 (the noisy image) to 1; NaN if every strength leaves more noise.
     """
     square, slope = before - 2 * between + after, between - before
     rest = before * (1 - level**2)
@@ -118,7 +118,7 @@ def _sharpness(profiles: Values, truth: Values) -> tuple[float, float]:
         return math.nan, math.nan
     try:
         found = compare_edges({"method": profiles, "truth": truth}, "truth")
-    except ValueError:  # the mean profile is no edge any more, or too noisy to be measured
+    except ValueError:  # the mean profile is no longer an edge, or is too noisy to measure
         return math.nan, math.nan
     return found["method"]["MTF50 / truth"]
 

@@ -1,8 +1,9 @@
-"""Pairs of phantoms that differ by known lesions only, and their exposures.
+"""Pairs of phantoms that differ only by known lesions, and their exposures.
 
-Proximal caries in bitewings and lesions at apices in periapical views: the same size everywhere, in
-teeth that differ. A lesion is faint where an observer knows the anatomy, so that only noise hides
-it, and distinct where it does not, and anatomy hides it more than noise does.
+The lesions are proximal caries in bitewings and periapical lesions in periapical views. All have
+the same size, but the teeth differ. Lesions are faint for an observer that knows the anatomy, so
+that only noise hides them. They are distinct for one that does not, where anatomy hides them more
+than noise does.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ Image = NDArray[np.float32]
 Place = tuple[int, int]
 
 VIEWS = {"proximal_caries": "bitewing", "periapical_lesion": "periapical"}
-"""View in which each kind of lesion is put."""
+"""View for each kind of lesion."""
 
 REGIONS = {"proximal_caries": 64, "periapical_lesion": 96}
-"""Side in pixels, of about 0.06 mm each, of the square around a lesion that an observer sees."""
+"""Side of the square around a lesion that an observer sees, in pixels of about 0.06 mm."""
 
 FULL_DOSE = 400.0
-"""Photons per pixel in the unattenuated beam; the phantoms' own are 120 to 1200."""
+"""Photons per pixel in the unattenuated beam; the phantoms themselves use 120 to 1200."""
 
 _SIZE = (512, 512)
-_SEVERITIES = {  # part of the mineral lost
+_SEVERITIES = {  # fraction of the mineral lost
     "proximal_caries": {"faint": 0.06, "distinct": 0.5},
     "periapical_lesion": {"faint": 0.3, "distinct": 1.0},
 }
 _APART_MM = 5.0
-_LEAST_CONTRAST = 0.02  # where the distinct lesion changes less, it is hidden, or out of the window
+_LEAST_CONTRAST = 0.02  # below this, the distinct lesion is hidden or outside the window
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,11 @@ class Case:
     """A phantom without and with lesions.
 
     Attributes:
-        signals: Noise-free signal at the scintillator without lesions (`"absent"`), and with them
+        signals: Noise-free signals at the scintillator, without lesions (`"absent"`) and with them
             by severity, (H, W) each, 1.0 = unattenuated beam.
-        detector: What records them.
-        curve: What shows them.
-        places: Row and column of the middle of each lesion.
+        detector: The detector that records the signals.
+        curve: The display curve.
+        places: Row and column of the centre of each lesion.
     """
 
     signals: dict[str, Image]
@@ -68,11 +69,11 @@ class Case:
         return replace(self, detector=detector)
 
     def expose(self, name: str, seed: tuple[int, ...] | None = None) -> Image:
-        """Return an exposure as 12 bits hold it, float32 (H, W) in [0, 1], dense = bright.
+        """Return an exposure quantized to 12 bits, float32 (H, W) in [0, 1], dense = bright.
 
         Args:
-            name: Of the signal.
-            seed: Of the noise, which is not the same in any two signals; None for no noise.
+            name: Key of the signal.
+            seed: Seed of the noise, which differs between signals; None for no noise.
         """
         signal = self.signals[name]
         if seed is None:
@@ -87,16 +88,16 @@ class Case:
 def draw_case(index: int, kind: str) -> Case:
     """Return a phantom at full dose, with a lesion on each tooth that has room for one.
 
-    Places where no lesion can be seen are left out.
+    Places where the lesion would not be visible are left out.
 
     Args:
         index: Number of the phantom.
-        kind: Of the lesions, a key of `VIEWS`.
+        kind: Kind of the lesions, a key of `VIEWS`.
     """
     view, technique = VIEWS[kind], draw_technique(index)
     scene = draw_scene(index, _SIZE, view)
     sound = draw(index, scene, _SIZE, lesions=())
-    coarse = simulate_exposure(index, size=(400, 400), view=view)  # has the same window
+    coarse = simulate_exposure(index, size=(400, 400), view=view)  # same display window
     curve = DisplayCurve(**coarse.parameters["display"])
     detector = replace(technique.detector, photons=FULL_DOSE)
     found = _lesions(sound, kind, random_stream(index, "task lesions"))
@@ -112,7 +113,7 @@ def draw_case(index: int, kind: str) -> Case:
 
 
 def cut(image: Image, places: tuple[Place, ...], side: int) -> Image:
-    """Return the squares around some places, (places, side, side).
+    """Return the squares around the given places, (places, side, side).
 
     Args:
         image: (H, W).
@@ -123,15 +124,15 @@ def cut(image: Image, places: tuple[Place, ...], side: int) -> Image:
 
 
 def lesion_ratios(images: Image, clean: Image, clean_with_lesions: Image) -> list[float]:
-    """Return the contrast-to-noise ratio of each lesion, positive as lesions are dark.
+    """Return the contrast-to-noise ratio of each lesion, positive for lesions, which are dark.
 
-    A lesion is where the noise-free images differ by half of their most, its surround where they
-    differ by less than a twentieth.
+    The lesion is where the noise-free images differ by more than half of their maximum difference;
+    its surround is where they differ by less than a twentieth of it.
 
     Args:
-        images: With lesions, (places, H, W).
-        clean: Noise-free, without lesions, of the same shape.
-        clean_with_lesions: Noise-free, with them.
+        images: Images with lesions, (places, H, W).
+        clean: Noise-free images without lesions, of the same shape.
+        clean_with_lesions: Noise-free images with lesions, of the same shape.
 
     Raises:
         ValueError: The noise-free images do not differ.
@@ -144,7 +145,7 @@ def lesion_ratios(images: Image, clean: Image, clean_with_lesions: Image) -> lis
 
 
 def _lesions(sound: Drawing, kind: str, generator: np.random.Generator) -> dict[Place, Lesion]:
-    """Return lesions by place: on unrestored teeth, apart, and in the exposed part of the image."""
+    """Return lesions by place: on unrestored teeth, well apart, in the exposed image area."""
     restored = {restoration.number for restoration in sound.restorations}
     found: dict[Place, Lesion] = {}
     for tooth in sound.teeth:
@@ -170,7 +171,7 @@ def _lesion_of(tooth: Tooth, kind: str, chance: float) -> Lesion:
 
 
 def _place(canvas: Canvas, tooth: Tooth, lesion: Lesion) -> Place:
-    """Return row and column of the middle of a lesion; of caries, but for the canvas's warp."""
+    """Return row and column of a lesion's centre; for caries, before the canvas's warp."""
     if lesion.kind == "periapical_lesion":
         deepest = periapical_cavity(canvas, tooth, lesion).argmax()
         row, column = np.unravel_index(deepest, canvas.shape)

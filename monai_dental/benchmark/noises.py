@@ -1,4 +1,4 @@
-"""The noises that the benchmark adds: white, quantum noise that a detector blurs, a sensor's."""
+"""Noise that the benchmark adds: white noise, detector-blurred quantum noise, or a sensor's."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ Image = NDArray[np.float32]
 ELECTRONIC_SIGMA = 0.005
 
 SENSORS = {"sensor": (1.0, 0.844, 0.577, 0.320, 0.142, 0.042, 0.0)}
-"""Autocorrelation of the noise of real sensors at shifts of 0, 1, 2, … pixels along an axis.
+"""Autocorrelation of real sensors' noise at shifts of 0, 1, 2, … pixels along an axis.
 
 `sensor` is an intraoral sensor that exports 8 bits, smoothed by its maker's program: the mean of
-two exports, measured in the air beside the jaw (220 × 130 and 180 × 160 pixels) after a surface of
-degree 5 had been taken off, and taken to be the same in all directions.
+two exports, measured in the air beside the jaw (220 × 130 and 180 × 160 pixels) after subtracting a
+surface of degree 5, and assumed to be the same in all directions.
 """
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise to add: white of one sigma, Poisson noise that a detector blurred, or a sensor's.
+    """Noise to add: white noise, Poisson noise blurred by a detector, or a sensor's noise.
 
     Attributes:
-        sigma: Standard deviation; of Poisson noise that at mid-grey, after the blur, with the
-            electronic noise.
-        blur: Sigma of the detector's blur in pixels; 0 is white noise.
-        sensor: A key of `SENSORS` for noise of its correlation, the same at every intensity; "" for
-            noise of no sensor.
+        sigma: Standard deviation; for Poisson noise, at mid-grey after the blur, electronic noise
+            included.
+        blur: Sigma of the detector's blur in pixels; 0 for white noise.
+        sensor: A key of `SENSORS`, for noise with that sensor's correlation and the same variance
+            at every intensity; "" for no sensor.
     """
 
     sigma: float
@@ -50,7 +50,7 @@ class Noise:
 
     @property
     def name(self) -> str:
-        """What the tables call it."""
+        """Name of the noise in the tables."""
         if self.sensor:
             return f"{self.sensor} {self.sigma:g}"
         return f"white {self.sigma:g}" if self.blur == 0 else f"blur {self.blur:g}, {self.sigma:g}"
@@ -62,7 +62,7 @@ class Noise:
 
     @property
     def electronic_sigma(self) -> float:
-        """Standard deviation of what does not depend on the intensity; a quarter of weak noise."""
+        """Standard deviation of the signal-independent part; for weak noise a quarter of sigma."""
         return min(ELECTRONIC_SIGMA, self.sigma / 4) if self.blur else self.sigma
 
     @property
@@ -72,14 +72,14 @@ class Noise:
 
     @property
     def kernel(self) -> Tensor:
-        """Filter of unit energy that correlates what is not electronic, (2r+1, 2r+1)."""
+        """Filter of unit energy that correlates all but the electronic noise, (2r+1, 2r+1)."""
         if self.sensor:
             return kernel_of(SENSORS[self.sensor])
         kernel = gaussian_kernel(self.blur)
         return kernel / kernel.square().sum().sqrt()
 
     def spectrum(self, shape: tuple[int, ...], intensity: float) -> NDArray[np.float64]:
-        """Return the power spectrum of the noise at some intensity, scaled to a variance of 1.
+        """Return the power spectrum of the noise at an intensity, scaled to a variance of 1.
 
         Args:
             shape: Rows and columns.
@@ -111,9 +111,9 @@ class Noise:
         ).numpy()  # fmt: skip
 
     def model(self, low: float, span: float) -> NoiseModel:
-        """Return the noise of an image, `low` taken off and divided by `span`."""
+        """Return the noise model of an image after subtracting `low` and dividing by `span`."""
         constant = self.electronic_sigma**2 / span**2
-        # Below black there is no more noise than at black.
+        # Noise below black is the same as at black.
         intensities = (low + span * torch.linspace(0, 1, CURVE_POINTS)).clamp_min(0)
         quantum = self.gain * intensities / span**2
         if self.sensor:
@@ -130,27 +130,27 @@ NOISES = (
     *(Noise(0.025, blur) for blur in (1.4, 1.8, 2.4)),
     Noise(0.025, sensor="sensor"),
 )
-"""For clean images as they are published, which have noise of 0.002 to 0.003 of their own."""
+"""Noise for clean images as published, which already contain noise of 0.002 to 0.003."""
 
 WEAK_NOISES = tuple(Noise(sigma, blur) for blur in (0.0, 1.1) for sigma in (0.005, 0.01))
-"""For references that are clean enough."""
+"""Weak noise, for references that are clean enough."""
 
 
 @cache
 def kernel_of(correlation: tuple[float, ...]) -> Tensor:
-    """Return a filter that gives white noise a correlation, the same in all directions.
+    """Return a filter that gives white noise an isotropic autocorrelation.
 
     Args:
-        correlation: At shifts of 0, 1, 2, … pixels, the last one 0.
+        correlation: Autocorrelation at shifts of 0, 1, 2, … pixels; the last one is 0.
 
     Returns:
-        The filter, (2r+1, 2r+1) float32 with r the number of shifts, symmetric, of unit energy. A
-        correlation that no noise can have in two dimensions becomes one near it.
+        The filter, (2r+1, 2r+1) float32 with r the number of shifts, symmetric, of unit energy. An
+        autocorrelation that no two-dimensional noise can have is replaced by one near it.
     """
     reach = len(correlation)
     offsets = np.arange(-4 * reach, 4 * reach)
     radii = np.hypot(offsets[:, None], offsets)
-    # Over the square of the shift, which a Gaussian's top falls with: straight lines have no spike.
+    # Interpolate over the squared shift, with which a Gaussian's peak falls: this leaves no spike.
     values = np.interp(radii**2, np.arange(reach) ** 2.0, correlation)
     power = np.fft.fft2(np.fft.ifftshift(values)).real.clip(0)
     filtered = np.fft.fftshift(np.fft.ifft2(np.sqrt(power)).real)

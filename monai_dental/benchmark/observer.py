@@ -1,8 +1,8 @@
 """Model observers: how well a known lesion is detected in an ensemble of images.
 
-A channelized Hotelling observer sees an image through a few channels and weighs what they give so
-that lesions stand out best from noise and anatomy. It is a linear observer without noise of its
-own: an upper bound for people, and a fair judge between processings, not a reader study.
+A channelized Hotelling observer sees an image through a few channels and weights their outputs to
+separate lesions best from noise and anatomy. It is a linear observer without internal noise: an
+upper bound for human readers and a fair way to compare processings, but not a reader study.
 
 References:
     Myers & Barrett, J. Opt. Soc. Am. A 4(12), 1987 (channels). Barrett et al., Proc. SPIE 3340,
@@ -23,21 +23,21 @@ from numpy.typing import NDArray
 Values = NDArray[np.floating[Any]]
 Groups = NDArray[np.integer[Any]]
 
-_WIDTH = 1.67  # of a channel's passband, as Abbey & Barrett have it
+_WIDTH = 1.67  # of a channel's passband, from Abbey & Barrett
 _FOLDS = 4
-_RATE = 0.1  # of false positives in the reference, at which the threshold is set
-_SINGULAR = 1e-10  # eigenvalues below this share of the largest are directions never seen
+_RATE = 0.1  # of false positives in the reference, which sets the threshold
+_SINGULAR = 1e-10  # eigenvalues below this fraction of the largest count as 0
 
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Channel outputs of an ensemble, in the same order for every processing that is compared.
+    """Channel outputs of an ensemble, in the same order for all compared processings.
 
     Attributes:
-        absent: Of images without a lesion, (trials, channels).
-        present: Of images with one, (trials, channels).
-        groups: Which background each row of both belongs to, (trials,); rows of a group are not
-            independent, and are never divided between training and test.
+        absent: Outputs for images without a lesion, (trials, channels).
+        present: Outputs for images with a lesion, (trials, channels).
+        groups: Background of each row of both, (trials,). Rows of a group are not independent and
+            are never split between training and test.
     """
 
     absent: Values
@@ -54,13 +54,13 @@ class Trials:
             raise ValueError(f"groups {self.groups.shape} must be ({len(self.absent)},)")
 
     def only(self, rows: NDArray[np.bool_]) -> Trials:
-        """Return the trials of some rows."""
+        """Return the trials of the given rows."""
         return Trials(self.absent[rows], self.present[rows], self.groups[rows])
 
 
 @dataclass(frozen=True)
 class Performance:
-    """What an observer achieves on trials that it was not trained on, see `cross_validate`."""
+    """Performance of an observer on trials that it was not trained on; see `cross_validate`."""
 
     detectability: float
     auc: float
@@ -72,17 +72,17 @@ def difference_of_gaussians(
 ) -> Values:
     """Return the dense difference-of-Gaussian channels of Abbey & Barrett (2001).
 
-    Channel j passes exp(-(f / 1.67 s)² / 2) - exp(-(f / s)² / 2) of the frequency f, s = lowest ·
-    ratio^j, and not the mean.
+    Channel j passes exp(-(f / 1.67 s)² / 2) - exp(-(f / s)² / 2) of the frequency f, with s =
+    lowest · ratio^j; it blocks the mean.
 
     Args:
         size: Height and width of the images in pixels.
         count: Number of channels.
         lowest: s of the first channel in cycles per pixel.
-        ratio: Of s from one channel to the next.
+        ratio: Factor of s from one channel to the next.
 
     Returns:
-        (count, size, size), centred on pixel `size // 2`, sum of squares 1 each.
+        Channels, (count, size, size), each centred on pixel `size // 2` with a sum of squares of 1.
 
     Raises:
         ValueError: A number is out of its range.
@@ -100,14 +100,14 @@ def difference_of_gaussians(
 
 
 def channelize(images: Values, channels: Values) -> Values:
-    """Return what channels give of images: the sums of products.
+    """Return the outputs of channels for images: their inner products.
 
     Args:
         images: (..., H, W).
         channels: (channels, H, W).
 
     Returns:
-        (..., channels), float64.
+        Channel outputs, (..., channels), float64.
 
     Raises:
         ValueError: The images are not as high and wide as the channels.
@@ -139,7 +139,7 @@ def train_observer(trials: Trials) -> Values:
 
 
 def detectability(absent: Values, present: Values) -> float:
-    """Return d': difference of the means over the root of the mean variance of two sets of scores.
+    """Return d': the difference of the mean scores divided by the root of their mean variance.
 
     Raises:
         ValueError: A set has fewer than two scores, or neither varies.
@@ -153,7 +153,7 @@ def detectability(absent: Values, present: Values) -> float:
 
 
 def area_under_curve(absent: Values, present: Values) -> float:
-    """Return the area under the ROC curve: the share of pairs in the right order, ties a half.
+    """Return the area under the ROC curve: the fraction of pairs in the right order, ties as half.
 
     Raises:
         ValueError: A set is empty.
@@ -167,7 +167,7 @@ def area_under_curve(absent: Values, present: Values) -> float:
 
 
 def threshold_at(absent: Values, rate: float) -> float:
-    """Return the score that a share `rate` (0 to 1) of the scores without a lesion exceeds.
+    """Return the threshold that a fraction `rate` (0 to 1) of the scores without a lesion exceeds.
 
     Raises:
         ValueError: The rate is not between 0 and 1, or there are no scores.
@@ -178,22 +178,23 @@ def threshold_at(absent: Values, rate: float) -> float:
 
 
 def cross_validate(trials: Trials, reference: Trials) -> Performance:
-    """Return what the observer achieves on groups that it was not trained on, mean over 4 folds.
+    """Return the observer's performance on groups that it was not trained on, mean of 4 folds.
 
-    Group g is tested in fold g % 4, and trains the others. Detectability and area are those of an
-    observer trained on the same processing. The false-positive rate is that of one trained on the
-    reference (the noisy images), whose threshold lets 10 % of the reference's own training images
-    without a lesion pass: does a processing make up what that observer takes for a lesion?
+    Group g is tested in fold g % 4 and used for training in the others. Detectability and area are
+    those of an observer trained on the same processing. The false-positive rate is that of an
+    observer trained on the reference (the noisy images), whose threshold passes 10 % of the
+    reference's own training images without a lesion. It shows whether a processing invents
+    structures that this observer takes for a lesion.
 
     Args:
-        trials: Of the processing to judge.
-        reference: Of the images before it, with the same groups.
+        trials: Trials of the processing to judge.
+        reference: Trials of the images before it, with the same groups.
 
     Raises:
         ValueError: The groups differ, or a fold has too few trials to train or test on.
     """
     if not np.array_equal(trials.groups, reference.groups):
-        raise ValueError("trials and reference have other groups; need the same backgrounds")
+        raise ValueError("trials and reference have different groups; need the same backgrounds")
     results = []
     for fold in range(_FOLDS):
         test = trials.groups % _FOLDS == fold
@@ -210,16 +211,16 @@ def cross_validate(trials: Trials, reference: Trials) -> Performance:
 def jackknife(
     figures: Callable[[NDArray[np.bool_]], Values], groups: Groups
 ) -> tuple[Values, Values]:
-    """Return figures and their standard errors by leaving out one group at a time.
+    """Return statistics and their standard errors, leaving out one group at a time.
 
-    What a group's rows have in common is thus in the error; so is training, where `figures` trains.
+    The error thus includes the correlation within groups, and that of training if `figures` trains.
 
     Args:
-        figures: From which rows to use, (rows,), to figures, (K,).
+        figures: Function from a mask of the rows to use, (rows,), to statistics, (K,).
         groups: Group of each row, (rows,).
 
     Returns:
-        The figures from all rows, (K,), and their standard errors, (K,).
+        The statistics of all rows, (K,), and their standard errors, (K,).
 
     Raises:
         ValueError: There are fewer than two groups.
@@ -235,15 +236,16 @@ def jackknife(
 def compare(
     trials: Mapping[str, Trials], reference: str
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return what the observer achieves by processing, with standard errors.
+    """Return the observer's performance for each processing, with standard errors.
 
     Args:
-        trials: Of each processing, with the same groups.
-        reference: Which of them are the images before processing, see `cross_validate`.
+        trials: Trials of each processing, with the same groups.
+        reference: Key of the images before processing; see `cross_validate`.
 
     Returns:
-        By processing: d', its difference to the reference's, AUC and FPR, each with its jackknife
-        error. The error of the difference is that of pairs: smaller than of two ensembles.
+        For each processing: d', its difference from the reference's, AUC and FPR, each with its
+            jackknife error. The difference is paired, so its error is smaller than for two
+            independent ensembles.
     """
 
     def figures(rows: NDArray[np.bool_]) -> Values:
@@ -265,19 +267,19 @@ def compare(
 def contrast_to_noise(
     images: Values, lesion_mask: NDArray[np.bool_], surround_mask: NDArray[np.bool_]
 ) -> Values:
-    """Return the difference of the means in lesion and surround over the surround's deviation.
+    """Return the mean of the lesion minus that of its surround, over the surround's deviation.
 
-    For images with anatomy pass the difference to the lesion-free, noise-free image, or anatomy
-    counts as contrast and as noise. It ignores how noise is correlated, and so flatters whatever
-    blurs; detectability does not.
+    For images with anatomy, pass the difference from the lesion-free, noise-free image; otherwise
+    anatomy counts as contrast and as noise. This ratio ignores the noise's correlation and so
+    favours blurring; detectability does not.
 
     Args:
         images: (..., H, W).
-        lesion_mask: Where the lesion lies, (H, W).
-        surround_mask: What to compare it with, (H, W).
+        lesion_mask: Pixels of the lesion, (H, W).
+        surround_mask: Pixels to compare it with, (H, W).
 
     Returns:
-        (...), positive where the lesion is the brighter.
+        Ratios, (...), positive if the lesion is brighter than its surround.
 
     Raises:
         ValueError: The sizes differ, the masks overlap, or one has too few pixels.

@@ -1,7 +1,7 @@
 """Classical denoising filters to compare with, and the search for their best parameter.
 
-Images are nominally in [0, 1], but noise is not clipped: no filter here clips or wraps the values
-beyond. The parameter of a filter is searched on training images only, see `tune`.
+Images are nominally in [0, 1], but noise is not clipped: no filter here clips or wraps values
+outside that range. A filter's parameter is tuned on training images only; see `tune`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from monai_dental.metrics import psnr
 Image = NDArray[np.float32]
 
 WIDENINGS = 5
-"""How many values `tune` adds to a grid, at most, before it gives up."""
+"""Number of values that `tune` adds to a grid at most before it gives up."""
 
 REFINEMENTS = 4
-"""How many values `tune` tries between those of the grid."""
+"""Number of values that `tune` tries between those of the grid."""
 
 _CLOSE = math.log(1.01)
 
@@ -36,11 +36,11 @@ class Peer:
     """A denoising filter with one parameter.
 
     Attributes:
-        name: The method, as the scores name it.
-        function: The filter, of (image, parameter); `denoise` checks both first.
+        name: Name of the method in the scores.
+        function: The filter, called with (image, parameter); `denoise` checks both first.
         parameter: What the parameter is, and its unit.
-        grid: Geometric sequence of parameters to try first, rising. A single value is fixed, and
-            never searched.
+        grid: Ascending geometric sequence of parameters to try first. A single value is fixed and
+            never tuned.
     """
 
     name: str
@@ -53,13 +53,14 @@ class Peer:
 
         Args:
             image: Float32 image (H, W), nominally in [0, 1]; other values are kept as they are.
-            parameter: Positive, as `parameter` says.
+            parameter: Positive; see the attribute `parameter`.
 
         Returns:
             The filtered image, float32 of the same shape; not clipped to [0, 1].
 
         Raises:
-            ValueError: The image is not float32 (H, W), or the parameter is not one of the filter.
+            ValueError: The image is not float32 (H, W), or the parameter is not valid for the
+                filter.
             MissingPackageError: The filter's package is not installed.
         """
         if image.ndim != 2 or image.dtype != np.float32:
@@ -79,7 +80,7 @@ def mean_psnr(
     clean: Sequence[Image],
     data_range: float,
 ) -> float:
-    """Return the mean over the images of the PSNR of a filter, in dB.
+    """Return the mean PSNR of a filter over the images, in dB.
 
     Args:
         peer: The filter.
@@ -103,26 +104,27 @@ def mean_psnr(
 def tune(peer: Peer, noisy: Sequence[Image], clean: Sequence[Image], *, data_range: float) -> float:
     """Return the parameter with the best mean PSNR over training images.
 
-    First the whole grid is tried. While its best value is at an end, or as good as an end, the grid
-    is continued beyond, by `WIDENINGS` values at most. Then the best value and its two neighbours
-    hold the optimum between them: a parabola is laid through their mean PSNR over the logarithm of
-    the parameter, and its vertex is tried and becomes one of the three; then the middle between the
-    best of them and its farther neighbour, as the curves of some filters are no parabolas; and so
-    on, `REFINEMENTS` values in all. Where the curve is flat, the PSNR is closer to the optimum than
-    the parameter. A filter is run on every image for every value tried: BM3D, 8 to 13 times.
+    First the whole grid is tried. While the best value is at an end, or no better than an end, the
+    grid is extended there, by `WIDENINGS` values at most. The optimum then lies between the two
+    neighbours of the best value. It is refined by `REFINEMENTS` values in all, alternating between
+    two choices: the vertex of a parabola through the mean PSNR of the three over the logarithm of
+    the parameter; and the geometric mean of the best value and its farther neighbour, as the curves
+    of some filters are not parabolas. If the curve is flat, the PSNR is closer to the optimum than
+    the parameter. The filter is run on every image for every value tried: BM3D, 8 to 13 times.
 
     Args:
         peer: The filter.
-        noisy: Training images to filter, float32 (H, W). Never those of the comparison itself.
+        noisy: Training images to filter, float32 (H, W); never those of the comparison itself.
         clean: What they should be, in the same order.
-        data_range: Peak value of the PSNR; it does not change the result.
+        data_range: Peak value of the PSNR; it does not affect the result.
 
     Returns:
-        The best value tried; never one at an end of what was tried, but for a fixed parameter.
+        The best value tried. Unless the parameter is fixed, it is never the smallest or largest
+        value tried.
 
     Raises:
         ValueError: There are no pairs of images, or a noisy image equals its clean one.
-        TuningError: The best value still is at an end of the widened grid.
+        TuningError: The best value is still at an end of the widened grid.
         MissingPackageError: The filter's package is not installed.
     """
 
@@ -156,7 +158,7 @@ def tune(peer: Peer, noisy: Sequence[Image], clean: Sequence[Image], *, data_ran
 
 
 def _beyond_end(scores: dict[float, float], ratio: float) -> float | None:
-    """Return the next parameter beyond an end of those tried that no other is better than."""
+    """Return the parameter beyond an end of the grid if the best score is there, or None."""
     low, high, best = min(scores), max(scores), max(scores.values())
     if scores[low] == best:
         return low / ratio
@@ -196,8 +198,8 @@ def _non_local_means(image: Image, parameter: float) -> NDArray[Any]:
 
 
 def _total_variation(image: Image, parameter: float) -> NDArray[Any]:
-    # Its tolerance stops it before it converges, which filters better: 0.6 dB on panoramics
-    # with white noise, the same with correlated noise.
+    # Its tolerance stops it before it converges. This filters better: by 0.6 dB on panoramics with
+    # white noise, and equally well with correlated noise.
     filtered: NDArray[Any] = _restoration("total_variation").denoise_tv_chambolle(
         image, weight=parameter
     )
@@ -205,8 +207,8 @@ def _total_variation(image: Image, parameter: float) -> NDArray[Any]:
 
 
 def _bilateral(image: Image, parameter: float) -> NDArray[Any]:
-    # The stronger the noise, the wider: at white noise of 0.02 to 0.1 on panoramics, this is
-    # within 0.1 dB of the best of a search over both widths.
+    # The width grows with the noise: for white noise of 0.02 to 0.1 on panoramics, this is within
+    # 0.1 dB of the best result of a search over both widths.
     width = 1.2 * (parameter / 0.12) ** 0.4
     return cv2.bilateralFilter(image, -1, parameter, width, borderType=cv2.BORDER_REPLICATE)
 
@@ -216,16 +218,16 @@ def _wavelet(image: Image, parameter: float) -> NDArray[Any]:
         filtered: NDArray[Any] = _restoration("wavelet").denoise_wavelet(
             image, sigma=parameter, method="BayesShrink", wavelet="sym8", wavelet_levels=4
         )
-    except ImportError as error:  # what scikit-image raises for it
+    except ImportError as error:  # scikit-image raises this if PyWavelets is missing
         raise MissingPackageError(_missing("wavelet", "PyWavelets")) from error
     return filtered
 
 
 def require_packages(peers: Iterable[Peer]) -> None:
-    """Filter a small image by each filter, so that what is missing is told before hours of work.
+    """Run each filter on a small image, to detect missing packages before hours of work.
 
     Raises:
-        MissingPackageError: A package that one of them needs is not installed.
+        MissingPackageError: A package that a filter needs is not installed.
     """
     image = np.random.default_rng(0).random((256, 256), dtype=np.float32)
     for peer in peers:
@@ -281,7 +283,7 @@ PEERS: dict[str, Peer] = {
         ),
     )
 }
-"""The filters by name. The median's kernel is that of the published comparison.
+"""The filters by name. The median's kernel size is that of the published comparison.
 
 References:
     median, gaussian: OpenCV, `medianBlur` and `GaussianBlur`; both repeat the edge pixel.
@@ -291,6 +293,6 @@ References:
     wavelet: Chang et al., IEEE Trans. Image Process. 9(9), 2000 (BayesShrink); scikit-image.
     bm3d: Dabov et al., IEEE Trans. Image Process. 16(8), 2007; the authors' package.
 
-BM3D's licence is for non-commercial use. Here it takes correlated noise too for white, with the
-best sigma; told the spectrum it is in `monai_dental.benchmark.bm3d`.
+BM3D's licence is for non-commercial use. Here it treats correlated noise as white too, with the
+best sigma; `monai_dental.benchmark.bm3d` has a variant that is given the spectrum.
 """

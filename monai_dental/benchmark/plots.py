@@ -25,7 +25,7 @@ _ROWS = {"label": "original", "image": "noisy", "pred": "denoised", "median": "m
 class ComparisonFigure:
     """Draw the first images of an evaluation: original, noisy, denoised, median-filtered.
 
-    Under each stands its PSNR against the original, at data range 1.
+    Each image is labelled with its PSNR against the original, at data range 1.
 
     Args:
         path: The PNG file to write.
@@ -48,7 +48,7 @@ class ComparisonFigure:
         self._samples = []
 
     def add_images(self, engine: Engine) -> None:
-        """Keep the images of this iteration, as long as columns are left."""
+        """Keep the images of this iteration while columns are free."""
         for item in outputs_of(engine)[: COLUMNS - len(self._samples)]:
             self._samples.append(
                 {key: torch.as_tensor(item[key])[0].float().cpu().numpy() for key in _ROWS}
@@ -62,7 +62,7 @@ class ComparisonFigure:
 def draw_comparison(
     samples: Sequence[Mapping[str, NDArray[Any]]], title: str = "denoised"
 ) -> Figure:
-    """Draw images in rows original, noisy, denoised, median; one column for each sample.
+    """Draw samples in columns; the rows are original, noisy, denoised and median.
 
     Args:
         samples: For each column, images (H, W) in [0, 1] under `label`, `image`, `pred`, `median`.
@@ -92,8 +92,8 @@ class DenoisedFigures:
     """Draw the first images of an inference: noisy, denoised, what was removed, and a detail.
 
     Args:
-        output_dir: Folder for one PNG for each image, `1.png`, `2.png` and so on.
-        count: How many images are drawn.
+        output_dir: Folder for the figures: one PNG per image, `1.png`, `2.png` and so on.
+        count: Number of images to draw.
     """
 
     def __init__(self, output_dir: str, count: int = 4) -> None:
@@ -111,7 +111,7 @@ class DenoisedFigures:
         self._drawn = 0
 
     def __call__(self, engine: Engine) -> None:
-        """Draw the images of this iteration, as long as some are wanted."""
+        """Draw the images of this iteration until `count` are drawn."""
         for item in outputs_of(engine)[: self.count - self._drawn]:
             self._drawn += 1
             noisy, denoised = (
@@ -123,9 +123,9 @@ class DenoisedFigures:
 def draw_denoised(noisy: NDArray[Any], denoised: NDArray[Any]) -> Figure:
     """Draw an image before and after, the residual, and a detail of all three.
 
-    The residual is shown on a scale of four of its standard deviations to either side of grey: what
-    looks like noise there was noise; what looks like teeth was anatomy. The detail, of at most 128
-    × 128 pixels, lies where the denoised image varies most.
+    The residual is scaled to four of its standard deviations on either side of grey: if it looks
+    like noise, noise was removed; if it shows teeth, anatomy was. The detail, of at most 128 × 128
+    pixels, lies where the denoised image varies most.
 
     Args:
         noisy: (H, W), in [0, 1].
@@ -173,7 +173,7 @@ def _busiest(image: NDArray[Any], side: int) -> tuple[slice, slice]:
 
 
 def plot_training(output_dir: str) -> None:
-    """Draw loss and PSNR per epoch: `history.csv` of a folder to `figures/training.png` in it.
+    """Draw loss and PSNR per epoch from a folder's `history.csv` to its `figures/training.png`.
 
     Args:
         output_dir: Output folder of a training.
@@ -187,12 +187,12 @@ def draw_training(rows: Sequence[Mapping[str, str]]) -> Figure:
     """Draw loss and PSNR per epoch.
 
     Args:
-        rows: Lines of a history: `epoch`, `loss`, `val_loss`, and where there are any `val_psnr`.
+        rows: Lines of a history: `epoch`, `loss`, `val_loss`, and `val_psnr` if present.
 
     Returns:
         The figure.
     """
-    has_psnr = bool(rows) and "val_psnr" in rows[0]  # not where there is no clean image
+    has_psnr = bool(rows) and "val_psnr" in rows[0]  # absent if there are no clean images
     figure = Figure(figsize=(9 if has_psnr else 5, 3.6), layout="constrained")
     losses, *others = figure.subplots(1, 2 if has_psnr else 1, squeeze=False)[0]
     losses.plot(*_curve(rows, "loss"), label="training")

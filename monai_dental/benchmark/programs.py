@@ -1,4 +1,4 @@
-"""Denoisers that run in an environment of their own, as what they need does not fit this one."""
+"""Denoisers that run in their own environment because their packages conflict with this one."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _GRID = (0.01, 0.02, 0.04, 0.08, 0.16)
 
 @dataclass(frozen=True)
 class Program:
-    """A program that denoises `.npy` files, one after the other, until its standard input ends.
+    """A program that denoises `.npy` files in turn until its standard input ends.
 
-    It reads a line of JSON for each, `{"image": PATH, "sigma": NUMBER, "output": PATH}`, writes the
-    result, and answers with the line `done`. Images are float32 (H, W), nominally in [0, 1]; sigma
-    is the standard deviation of their noise.
+    For each file it reads a line of JSON, `{"image": PATH, "sigma": NUMBER, "output": PATH}`,
+    writes the result and answers with the line `done`. Images are float32 (H, W), nominally in [0,
+    1]; sigma is the standard deviation of their noise.
 
     Attributes:
-        name: The method, as the scores name it.
-        command: What to run.
+        name: Name of the method in the scores.
+        command: The command to run.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Program:
         return Peer(self.name, self.denoise, parameter, _GRID)
 
     def denoise(self, image: Image, sigma: float) -> Image:
-        """Return what the program makes of an image.
+        """Denoise an image with the program.
 
         Raises:
-            WorkerError: It cannot be started, has ended, or its result is none.
+            WorkerError: The program cannot be started or has ended, or its result is not valid.
         """
         process = _started(self.name, self.command)
         with tempfile.TemporaryDirectory() as folder:
@@ -74,12 +74,12 @@ def program_of(text: str) -> Program:
     """Return the program that the command line names as `NAME=COMMAND`.
 
     Raises:
-        ValueError: It is not of that form, or the name is one of a filter or holds a path.
+        ValueError: The text does not have that form, or the name contains a slash.
     """
     name, _, command = text.partition("=")
     parts = tuple(shlex.split(command))
     if not name or not parts or "/" in name:
-        raise ValueError(f"{text!r} is no program; need NAME=COMMAND, and no / in the name")
+        raise ValueError(f"{text!r} is not a program; need NAME=COMMAND, and no / in the name")
     return Program(name, parts)
 
 
@@ -89,14 +89,14 @@ def _ask(process: subprocess.Popen[str], line: str) -> str:
     try:
         process.stdin.write(line + "\n")
         process.stdin.flush()
-    except OSError:  # it has ended: so has its output
+    except OSError:  # it has ended, and so has its output
         return ""
     return process.stdout.readline().strip()
 
 
 @cache
 def _started(name: str, command: tuple[str, ...]) -> subprocess.Popen[str]:
-    """Return the running program, one for each process of the benchmark."""
+    """Return the running program; each process of the benchmark starts its own."""
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Sets of clean images to score on: as they are, at half size, or simulated."""
+"""Sets of clean images for scoring: unchanged, at half size, or simulated."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from monai_dental.formats import read_radiograph
 from monai_dental.phantom import simulate_exposure
 
 REFERENCES = ("images", "half", "clean", "phantoms")
-"""Published images as they are, the same at half size, images without noise of their own (such as
-photographs that were made smaller), and phantoms."""
+"""Published images unchanged, the same at half size, noise-free images (such as downscaled
+photographs), and phantoms."""
 
 PHANTOMS = range(11000, 11024)
-"""No bundle learned from phantoms from 10000 on."""
+"""No bundle was trained on phantoms from number 10000 on."""
 
 _VIEWS = ("periapical", "bitewing")
 _SIZE = (512, 512)
 
 
 def noises_for(references: str) -> tuple[Noise, ...]:
-    """Return what is added to a set: weak noise too where the images have none of their own.
+    """Return the noises to add to a set, including weak noise if its images are noise-free.
 
     Args:
         references: One of `REFERENCES`.
@@ -39,12 +39,12 @@ def noises_for(references: str) -> tuple[Noise, ...]:
 def prepare_references(
     references: str, paths: Sequence[Path], folder: Path, *, phantoms: Sequence[int] = PHANTOMS
 ) -> list[Path]:
-    """Return the images of a set; those that are made are written, unless they are there.
+    """Return the images of a set; write generated ones unless they exist.
 
     Args:
         references: One of `REFERENCES`.
-        paths: Images; none for phantoms.
-        folder: Where what is made goes, PNG of 16 bits.
+        paths: Images; empty for phantoms.
+        folder: Folder for generated images, 16-bit PNG.
         phantoms: Numbers of the phantoms.
 
     Raises:
@@ -58,7 +58,7 @@ def prepare_references(
     made = []
     names = [path.name for path in paths]
     for number, path in enumerate(paths):
-        # Images of the same name lie in different folders.
+        # Images in different folders may share a name.
         name = path.stem if names.count(path.name) == 1 else f"{number:04d} {path.stem}"
         target = folder / f"{name}.png"
         if not target.is_file():
@@ -75,7 +75,7 @@ def prepare_references(
 
 
 def _halved(path: Path) -> NDArray[np.float32]:
-    """Return an image at half size, means of 2 × 2 pixels, an odd last row and column left out."""
+    """Return an image at half size by averaging 2 × 2 pixels; drop an odd last row or column."""
     pixels = read_radiograph(path).pixels
     if pixels.ndim != 2:
         raise DatasetError(f"{path}: has shape {pixels.shape}; need one frame")

@@ -1,8 +1,8 @@
 """Scores of denoising methods: one CSV row per image, and tables of them.
 
-Two protocols. The *honest* one scores against the clean image, PSNR at data range 1. The
-*published* one scores against the noisy image with a peak of 255 on images in [0, 1], and gives the
-median filter the clean image; there, a method that returns its input looks best.
+There are two protocols. The *honest* one scores against the clean image, with PSNR at data range 1.
+The *published* one scores against the noisy image, with a peak of 255 on images in [0, 1], and
+gives the median filter the clean image; by it, a method that returns its input looks best.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor
 from monai_dental.errors import DatasetError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder
+from monai_dental.training.datalists import patient_of
 from monai_dental.training.distributed import outputs_of
 
 PUBLISHED_PEAK = 255.0
@@ -34,7 +35,7 @@ METHOD_TITLES = {
     "noisy": "noisy image",
     "dae": "DAE, trained noisy -> clean",
     "dae_noisy_target": "DAE, trained noisy -> noisy",
-    "blind": "blind U-Net, trained on simulated images",
+    "blind": "blind U-Net, trained on clean images",
     "unet": "U-Net, trained on noisy images alone",
     "unet_identity_target": "U-Net, trained to return its input",
     "unet_neighbor2neighbor": "U-Net, Neighbor2Neighbor",
@@ -42,7 +43,7 @@ METHOD_TITLES = {
     "unet_supervised": "U-Net, trained on clean targets",
     "median": "median filter 5 x 5",
 }
-"""What the tables call the methods, in their order."""
+"""Titles of the methods in the tables, in their order."""
 
 _CAPTIONS = {
     "honest": (
@@ -54,21 +55,23 @@ _CAPTIONS = {
     ),
 }
 _SSIM_NOTE = "SSIM: MONAI, Gaussian window of 11 x 11 pixels, sigma 1.5."
-_IMAGES_NOTE = "Not all were scored on the same images; no table mixes other images in."
+_IMAGES_NOTE = "Not all were scored on the same images; each table covers one set of images."
 
 
 @dataclass(frozen=True)
 class Score:
-    """How one method did on one image, by one protocol.
+    """Score of one method on one image by one protocol.
 
     Attributes:
         protocol: "honest" or "published".
         method: A key of `METHOD_TITLES`, or another name.
-        image: File name of the image, below the folder that holds all images.
+        image: Path of the image, relative to the folder that holds all images.
         psnr: In dB, with a peak of `psnr_data_range`.
-        psnr_data_range: 1, or 255 by the published protocol; the images are in [0, 1] in both.
+        psnr_data_range: 1, or 255 by the published protocol; the images are in [0, 1] in both
+            cases.
         ssim: Structural similarity, with a data range of 1.
-        digest: Of the shapes and pixels of the noisy and the clean image.
+        digest: Digest of the shapes and pixels of the noisy and the clean image.
+        patient: A number that distinguishes the patients within one evaluation; "" if unknown.
     """
 
     protocol: str
@@ -78,17 +81,18 @@ class Score:
     psnr_data_range: float
     ssim: float
     digest: str
+    patient: str = ""
 
 
 class ScoresWriter:
     """Write the details of an evaluator's metrics as one CSV row per image.
 
-    The metrics are named `<protocol>.<method>.psnr` and `….ssim`; the method "model" is written
-    under its own name.
+    The metrics are named `<protocol>.<method>.psnr` and `….ssim`; the method "model" is written as
+    the given `method`.
 
     Args:
-        path: The CSV file; an older one is replaced.
-        method: What the model is.
+        path: The CSV file; an existing one is replaced.
+        method: Name of the model.
         datalist: The images, in the order of evaluation.
     """
 
@@ -98,6 +102,10 @@ class ScoresWriter:
         paths = [Path(item["image"]) for item in datalist]
         root = os.path.commonpath([path.parent for path in paths])
         self.images = [path.relative_to(root).as_posix() for path in paths]
+        numbers: dict[str, str] = {}
+        self.patients = [
+            numbers.setdefault(patient_of(str(path)), str(len(numbers) + 1)) for path in paths
+        ]
         self.digests: list[str] = []
 
     def attach(self, engine: Engine) -> None:
@@ -107,7 +115,7 @@ class ScoresWriter:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def add_images(self, engine: Engine) -> None:
-        """Take the digests of the images of one iteration."""
+        """Record the digests of the images of this iteration."""
         self.digests += [_digest_of(each["image"], each["label"]) for each in outputs_of(engine)]
 
     def __call__(self, engine: Engine) -> None:
@@ -122,9 +130,9 @@ class ScoresWriter:
             title = self.method if method == "model" else method
             measured = (details[f"{name}.psnr"], details[f"{name}.ssim"])
             scores += [
-                Score(protocol, title, image, psnr, peak, ssim, digest)
-                for image, psnr, ssim, digest in zip(
-                    self.images, *measured, self.digests, strict=True
+                Score(protocol, title, image, psnr, peak, ssim, digest, patient)
+                for image, psnr, ssim, digest, patient in zip(
+                    self.images, *measured, self.digests, self.patients, strict=True
                 )
             ]
         write_scores(scores, self.path)
@@ -138,15 +146,20 @@ def _digest_of(*images: Tensor) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_scores(scores: Iterable[Score], path: Path) -> None:
-    """Write scores to a CSV file, with the names of the fields in the first line.
+def write_scores(scores: Iterable[Any], path: Path, kind: type = Score) -> None:
+    """Write scores to a CSV file whose first line holds the field names.
+
+    Args:
+        scores: Instances of `kind`.
+        path: The file; its folder is created.
+        kind: A dataclass.
 
     Raises:
         OutputError: The file or its folder cannot be written.
     """
     stream = StringIO()
     writer = csv.writer(stream)
-    writer.writerow(field.name for field in fields(Score))
+    writer.writerow(field.name for field in fields(kind))
     writer.writerows(astuple(score) for score in scores)
     prepare_output_folder(path.parent, overwrite=True)
     write_atomically(path, stream.getvalue().encode())
@@ -161,11 +174,11 @@ def _read_as_scores(path: Path) -> Iterator[None]:
 
 
 def read_scores(folders: Iterable[Path]) -> list[Score]:
-    """Read the `scores.csv` of evaluations.
+    """Read the `scores.csv` files of evaluations.
 
     Args:
-        folders: Output folders of `evaluating` runs. A method that several of them scored on the
-            same image, such as the median filter, is taken from the first.
+        folders: Output folders of `evaluating` runs. If several of them scored a method on the same
+            image, such as the median filter, the first one counts.
 
     Returns:
         The scores, in the order of the folders.
@@ -181,11 +194,11 @@ def read_scores(folders: Iterable[Path]) -> list[Score]:
         with _read_as_scores(path), path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 if "digest" not in row:
-                    raise DatasetError(f"{path}: it does not tell its images; evaluate again")
+                    raise DatasetError(f"{path}: it does not name its images; evaluate again")
                 score = Score(
                     row["protocol"], row["method"], row["image"],
                     float(row["psnr"]), float(row["psnr_data_range"]), float(row["ssim"]),
-                    row["digest"],
+                    row["digest"], row.get("patient") or "",
                 )  # fmt: skip
                 seen.setdefault((score.protocol, score.method, *_image(score)), score)
     return list(seen.values())
@@ -198,8 +211,9 @@ def _image(score: Score) -> tuple[str, str]:
 def format_scores(folders: Sequence[str]) -> str:
     """Return tables of the mean ± standard deviation over the images.
 
-    There is one for each protocol and set of images that an evaluation scored. It has each method
-    that was scored on all of these images, wherever that was, and nothing of other images.
+    There is one table for each protocol and set of images that an evaluation scored. It includes
+    each method that was scored on all of these images, in whichever evaluation, and no other
+    images.
 
     Args:
         folders: Output folders of `evaluating` runs.

@@ -1,9 +1,9 @@
-"""Sharpness of a nonlinear processing: the transfer function of an edge of some contrast.
+"""Sharpness of a nonlinear processing: the transfer function of an edge of a given contrast.
 
-A denoiser blurs faint edges more than strong ones, so that it has no one MTF. As AAPM's task-based
-protocol does, an edge of a given contrast is imaged many times with the noise of the task, each
-image is processed, and the mean of the results is measured. The slanted-edge method is borrowed
-from ISO 12233 and IEC 62220-1; no conformity is claimed.
+A denoiser blurs faint edges more than strong ones, so it has no single MTF. As in AAPM's task-based
+protocol, an edge of a given contrast is imaged many times with the noise of the task, each image is
+processed, and the mean of the results is measured. The slanted-edge method is adapted from ISO
+12233 and IEC 62220-1, without claiming conformity.
 
 References:
     AAPM Task Group Report 233, 2019; Samei et al., Med. Phys. 46(11), 2019. Richard et al., Med.
@@ -26,29 +26,29 @@ Values = NDArray[np.floating[Any]]
 _REACH = 16.0  # pixels to either side of an edge
 _STEP = 0.25  # pixels from one point of a profile to the next
 _PADDED = 4096  # points of the Fourier transform: frequencies 0.001 cycles per pixel apart
-_FLAT = 0.5  # part of the line spread function that the window leaves as it is
+_FLAT = 0.5  # central part of the line spread function that the window leaves unchanged
 _BLUR = 2.0  # pixels over which edges and the energy of a residual are averaged
 _INTENSITIES = 32
 
 
 def slanted_edge(shape: tuple[int, int], angle: float) -> Values:
-    """Return an almost vertical edge from 0 (left) to 1 through the centre of an image, (H, W).
+    """Return an image of an almost vertical edge through its centre, 0 on the left to 1, (H, W).
 
-    Pixels on the edge hold the part of them that lies to its right, for small angles.
+    Pixels on the edge hold the fraction of their area to its right, for small angles.
 
     Args:
         shape: Rows and columns.
-        angle: Between edge and columns in radians.
+        angle: Angle between edge and columns in radians.
     """
     return np.asarray(np.clip(_distance(shape, angle) + 0.5, 0, 1))
 
 
 def edge_spread(image: Values, angle: float) -> Values:
-    """Return the profile across an edge, finer than the pixels because the edge is slanted.
+    """Return the profile across a slanted edge, sampled more finely than the pixels.
 
     Args:
-        image: (H, W), with an edge as that of `slanted_edge`.
-        angle: Between edge and columns in radians, not 0.
+        image: (H, W), with an edge like that of `slanted_edge`.
+        angle: Angle between edge and columns in radians, not 0.
 
     Returns:
         Mean of the pixels whose centres lie in each quarter of a pixel, from 16 pixels left of the
@@ -74,20 +74,20 @@ def edge_spread(image: Values, angle: float) -> Values:
 def transfer_function(profile: Values) -> tuple[Values, Values]:
     """Return the modulation transfer function of an edge spread function.
 
-    The line spread function is tapered in its outer halves; what bins and differences themselves
-    take off is put back.
+    The line spread function is tapered in its outer halves. The attenuation by the bins and
+    differences themselves is compensated.
 
     Args:
         profile: From `edge_spread`, (128,).
 
     Returns:
-        Frequencies from 0 to 1 in cycles per pixel, and the transfer at each, 1 at 0.
+        Frequencies from 0 to 1 in cycles per pixel, and the transfer at each, normalized to 1 at 0.
 
     Raises:
-        ValueError: The profile is not one of an edge: its ends are equal.
+        ValueError: The profile is not that of an edge: its ends are equal.
     """
     line = np.diff(profile)
-    # A cosine taper: noise far from the edge is let go, the flat middle keeps the line as it is.
+    # A cosine taper suppresses noise far from the edge; its flat middle keeps the line unchanged.
     place = np.abs(np.linspace(-1, 1, len(line)))
     line = line * np.cos(np.pi / 2 * np.clip((place - _FLAT) / (1 - _FLAT), 0, 1)) ** 2
     spectrum = np.abs(np.fft.rfft(line, _PADDED))
@@ -103,8 +103,8 @@ def half_frequency(frequencies: Values, transfer: Values) -> float:
     """Return the first frequency at which a transfer function falls to 50 %, interpolated.
 
     Args:
-        frequencies: Rising, (K,).
-        transfer: At each, (K,), 1 at the first.
+        frequencies: Ascending, (K,).
+        transfer: Transfer at each frequency, (K,), 1 at the first.
 
     Raises:
         ValueError: The function never falls below 50 %.
@@ -120,16 +120,16 @@ def half_frequency(frequencies: Values, transfer: Values) -> float:
 def compare_edges(
     profiles: Mapping[str, Values], reference: str
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return the frequency at which the MTF is 50 %, by processing, with standard errors.
+    """Return the frequency at which each processing's MTF is 50 %, with standard errors.
 
     Args:
-        profiles: Edge spread functions of each image of an ensemble by processing, (images, 128),
-            the same noise in the same row.
-        reference: Which of them are the images before processing.
+        profiles: Edge spread functions of an ensemble for each processing, (images, 128), with the
+            same noise in the same row.
+        reference: Key of the images before processing.
 
     Returns:
-        By processing: the frequency in cycles per pixel, and its ratio to the reference's, each
-        with its jackknife error.
+        For each processing: the frequency in cycles per pixel and its ratio to the reference's,
+            each with its jackknife error.
 
     Raises:
         ValueError: There are fewer than two images, or a mean profile has no such frequency.
@@ -149,16 +149,16 @@ def compare_edges(
 
 
 def edge_correlation(residual: Values, reference: Values) -> float:
-    """Return how much of a residual lies on edges: 0 where it is noise, up to 1.
+    """Return how much of a residual lies on edges, from 0 for pure noise up to 1.
 
-    Pearson correlation of the residual's local energy with the gradient magnitude of the reference.
-    Both are averaged over 2 pixels, and their mean at each of 32 intensities is taken off: noise
-    that depends on the signal is no edge.
+    This is the Pearson correlation of the residual's local energy with the gradient magnitude of
+    the reference. Both are averaged over 2 pixels, and their mean at each of 32 intensities is
+    subtracted, so that signal-dependent noise does not count as an edge.
 
     Args:
-        residual: Noisy less denoised image, (H, W).
-        reference: Where edges are, (H, W): the noise-free image, or the noisy one where there is
-            none. Residual and reference may have any unit.
+        residual: Noisy minus denoised image, (H, W).
+        reference: Image whose edges count, (H, W): the noise-free image, or the noisy one if there
+            is none. Residual and reference may have any unit.
 
     Raises:
         ValueError: The shapes are not the same (H, W).

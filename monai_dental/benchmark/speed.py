@@ -1,9 +1,8 @@
-"""How fast bundles and filters are on this machine, side by side in one run."""
+"""Speed of bundles and filters on this machine, compared in one run."""
 
 from __future__ import annotations
 
 import contextlib
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -34,27 +34,29 @@ _PARAMETERS = {
     "bilateral": 0.3, "wavelet": 0.07, "bm3d": 0.07,
 }  # fmt: skip
 FAST_NON_LOCAL_MEANS = "fast_non_local_means"
-"""OpenCV's, for images of 8 bits."""
+"""OpenCV's filter for 8-bit images."""
 
 FILTERS = (*PEERS, FAST_NON_LOCAL_MEANS)
 
 _CONVOLUTIONS = ", its convolutions alone"
 _LONG_S = 20.0
-"""A call that takes longer is measured once, after its first."""
+"""A call that takes longer is measured only once, after the unmeasured first call."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one way to denoise costs.
+    """Cost of one denoising method.
 
     Attributes:
         name: The bundle or filter.
-        megapixels_per_s: Rate by the clock, of the median call.
-        seconds: Median time of a call by the clock.
-        cpu_seconds: Median time of a call, of all cores together.
-        memory_mb: Largest memory of the process above what it had before the first call, in MiB.
-        calls: How many calls were measured.
-        share: Rate as a share of that of the bundle's convolutions alone; None for others.
+        megapixels_per_s: Wall-clock rate of the median call.
+        seconds: Median wall-clock time of a call.
+        cpu_seconds: Median CPU time of a call, all cores together.
+        memory_mb: Peak memory of the process above its memory before the first call, in MiB; on
+            macOS, the memory after that call instead of the peak.
+        calls: Number of measured calls.
+        share: Rate as a fraction of that of the bundle's convolutions alone; None for other
+            methods.
     """
 
     name: str
@@ -75,20 +77,20 @@ def measure_speed(
     threads: int = 2,
     rounds: int = 7,
 ) -> list[Speed]:
-    """Denoise one simulated panoramic radiograph by bundles and by filters, in turn, several times.
+    """Denoise a simulated panoramic radiograph repeatedly with bundles and filters in turn.
 
-    Each has a process of its own, with a first call that is not measured. Then all take turns, so
-    that what else the machine does meets all of them. For each bundle there is one row of its
-    convolutions alone, run one after the other on inputs of the same shapes, in the same
-    precision and layout: no way of running that network with that library can be faster.
+    Each method has its own process, whose first call is not measured. All then take turns, so that
+    other load on the machine affects them equally. For each bundle, one row measures its
+    convolutions alone, run in turn on inputs of the same shape, precision and layout. The network
+    cannot run faster than this with that library.
 
     Args:
         bundles: Names or folders.
         size: Rows and columns of the image.
-        backends: What runs the networks, see `Denoiser`.
-        peers: Names of filters, of `FILTERS`.
+        backends: Backends that run the networks; see `Denoiser`.
+        peers: Names of filters, from `FILTERS`.
         threads: Cores to use.
-        rounds: Turns to take.
+        rounds: Number of turns.
 
     Returns:
         One row for each bundle and backend, its convolutions, and each filter.
@@ -155,7 +157,7 @@ def _start(maker: Callable[[Image], Call], noisy: Image, threads: int) -> None:
 
 
 def _first_call() -> float:
-    with contextlib.suppress(OSError):  # Linux: the peak of loading the model is forgotten
+    with contextlib.suppress(OSError):  # Linux: reset the peak from loading the model
         Path("/proc/self/clear_refs").write_text("5")
     before = _peak_mb()
     _WORK[0]()
@@ -172,7 +174,8 @@ def _peak_mb() -> float:
     with contextlib.suppress(OSError, LookupError, ValueError):
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = psutil.Process().memory_info()  # Windows reports the peak, macOS the current memory
+    return float(getattr(memory, "peak_wset", memory.rss)) / (1 << 20)
 
 
 def _bundle(folder: Path, backend: str, noisy: Image) -> Call:
@@ -186,7 +189,7 @@ def _peer(name: str, noisy: Image) -> Call:
 
 
 def _convolutions(folder: Path, noisy: Image) -> Call:
-    """Return a call that runs only the convolutions of a bundle, on inputs seen in a real call."""
+    """Return a call that runs only a bundle's convolutions, on inputs recorded in a real call."""
     denoiser = Denoiser(folder)
     layers: list[tuple[nn.Module, torch.Tensor]] = []
     hooks = [
@@ -203,7 +206,7 @@ def _convolutions(folder: Path, noisy: Image) -> Call:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
             for layer, x in layers:
                 layer(x)
-        if torch.cuda.is_available():  # it runs them after the calls have returned
+        if torch.cuda.is_available():  # kernels may still run after the calls return
             torch.cuda.synchronize()
 
     return run

@@ -1,4 +1,4 @@
-"""Variance stabilization: noise of a detector made that of filters, the same at every intensity.
+"""Variance stabilization: make a detector's noise the same at every intensity, for filters.
 
 References:
     Mäkitalo and Foi, IEEE Trans. Image Process. 22(1), 2013 (generalized Anscombe transform, exact
@@ -26,7 +26,7 @@ _NODES = 40
 
 @dataclass(frozen=True)
 class Stabilizer:
-    """A transform after which noise has the standard deviation 1 at every intensity.
+    """A transform that gives noise a standard deviation of 1 at every intensity.
 
     Attributes:
         gain: Variance of the quantum noise at intensity 1, positive.
@@ -37,14 +37,15 @@ class Stabilizer:
     constant: float
 
     def forward(self, image: Values) -> Values:
-        """Return the integral of 1 / standard deviation up to each intensity, which may be < 0."""
+        """Return the integral of 1 / standard deviation up to each intensity (may be negative)."""
         variance = np.maximum(self.gain * np.asarray(image, np.float64) + self.constant, 0)
         return np.asarray(2 / self.gain * np.sqrt(variance))
 
     def inverse(self, values: Values) -> Values:
-        """Return the intensity, 0 to 1.25, whose noisy values have these as the mean of `forward`.
+        """Return the intensities, 0 to 1.25, whose noisy values have these means of `forward`.
 
-        The plain inverse would be too dark, as the mean of a root is less than the root of a mean.
+        The algebraic inverse would be too dark, as the mean of a root is less than the root of the
+        mean.
         """
         return np.asarray(np.interp(values, self._means, _INTENSITIES))
 
@@ -60,20 +61,21 @@ class Stabilizer:
 def denoise_stabilized(
     denoise: Callable[[Image, float], Image], image: Image, noise: Noise
 ) -> Image:
-    """Denoise by a filter for noise that is the same at every intensity.
+    """Denoise with a filter for noise of constant variance, after variance stabilization.
 
     Args:
-        denoise: The filter, of an image, nominally in [0, 1], and its noise's standard deviation.
+        denoise: The filter, called with an image, nominally in [0, 1], and its noise's standard
+            deviation.
         image: Noisy image, (H, W), not clipped.
         noise: Its noise.
 
     Returns:
-        The denoised image; where the noise depends on the intensity, in [0, 1.25].
+        The denoised image; in [0, 1.25] if the noise depends on the intensity.
     """
     if noise.gain == 0:
         return denoise(image, noise.sigma)
     stabilizer = Stabilizer(noise.gain, noise.electronic_sigma**2)
-    # Filters have thresholds for images in [0, 1].
+    # The filters' thresholds are for images in [0, 1].
     black, white = stabilizer.forward(np.array([0.0, 1.0]))
     scaled = (stabilizer.forward(image) - black) / (white - black)
     denoised = denoise(np.float32(scaled), float(1 / (white - black)))

@@ -185,7 +185,7 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def scored(paths, tmp_path, few, bundle):
-    """A folder with scores, and a function that goes on with it."""
+    """A folder with scores, and a function that continues it."""
     folder = tmp_path / "out"
     folder.mkdir()
 
@@ -199,7 +199,7 @@ def scored(paths, tmp_path, few, bundle):
 def test_scores_of_another_seed_are_not_taken_up(scored):
     folder, score = scored
 
-    with pytest.raises(OutputError, match="out: has scores with other seed; need another output"):
+    with pytest.raises(OutputError, match="out: has scores with different seed; need another"):
         score(seed=1)
 
 
@@ -208,9 +208,9 @@ def test_scores_of_other_images_are_not_taken_up(scored, paths, tmp_path):
     changed = shutil.copytree(paths[0].parent, tmp_path / "changed")
     cv2.imwrite(str(changed / "6.png"), cv2.imread(str(changed / "5.png"), -1))
 
-    with pytest.raises(OutputError, match="has scores with other images;"):
+    with pytest.raises(OutputError, match="has scores with different images;"):
         score(sorted(changed.iterdir()))
-    with pytest.raises(OutputError, match="has scores with other image names, images;"):
+    with pytest.raises(OutputError, match="has scores with different image names, images;"):
         score(paths[:-1])
 
 
@@ -224,7 +224,7 @@ def test_scores_of_a_bundle_as_it_was_are_not_taken_up(scored, bundle, part):
         weights = torch.load(bundle / part, weights_only=True)
         torch.save({name: value / 2 for name, value in weights.items()}, bundle / part)
 
-    with pytest.raises(OutputError, match=f"has scores with other bundle {bundle};"):
+    with pytest.raises(OutputError, match=f"has scores with different bundle {bundle};"):
         score()
 
 
@@ -236,7 +236,7 @@ def test_scores_that_do_not_say_of_what_are_not_taken_up(scored, settings):
     else:
         (folder / "settings.json").write_text(settings)
 
-    with pytest.raises(OutputError, match=r"out: has scores, but no settings\.json to say of what"):
+    with pytest.raises(OutputError, match=r"out: has scores, but no settings\.json that says"):
         score()
 
 
@@ -335,7 +335,7 @@ def test_table_of_edges_has_the_noises_at_which_they_were_measured():
 
 
 class Known:
-    """A program that returns its image less the sigma that it is told."""
+    """A program that returns its image minus the given sigma."""
 
     name, command = "learned", ("python", "learned.py")
     asked: list[float] = []
@@ -362,7 +362,7 @@ def test_scores_of_another_program_of_the_name_are_not_taken_up(paths, tmp_path,
     other = Known()
     other.command = ("python", "other.py")
 
-    with pytest.raises(OutputError, match="has scores with other program learned;"):
+    with pytest.raises(OutputError, match="has scores with different program learned;"):
         measure_accuracy(paths, [], tmp_path, programs=[other], **settings)
 
 

@@ -48,7 +48,7 @@ def test_edge_has_its_contrast_and_the_image_its_range():
 
 @pytest.fixture(scope="module")
 def figures():
-    """Of a method that blurs, and of one that takes off noise alone."""
+    """Figures of a method that blurs, and of one that removes only noise."""
     noise = Noise(0.02)
 
     def perfect(image):

@@ -25,7 +25,7 @@ def regions(case):
 
 @pytest.fixture
 def flat():
-    """Return a case at one level, of quanta alone."""
+    """Return a case of constant signal with quantum noise only."""
     detector = Detector(photons=4000.0, blur=0.7, electronic_noise=0.0, gain=1.0)
     curve = DisplayCurve(kind="log", black=0.9, white=0.09, gamma=1.0)
     return Case({"flat": np.full((200, 200), 0.3, dtype=np.float32)}, detector, curve)

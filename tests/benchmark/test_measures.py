@@ -4,7 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from monai_dental.benchmark.measures import TEXTURE_BANDS, noise_left, texture_kept
+from monai_dental.benchmark.measures import (
+    TEXTURE_BANDS,
+    grid_ratio,
+    noise_left,
+    texture_kept,
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +82,16 @@ def test_images_of_other_shapes_are_refused(clean):
         noise_left(clean[1:], clean, clean)
     with pytest.raises(ValueError, match=r"need \(H, W\)"):
         texture_kept(clean[None], clean[None], TEXTURE_BANDS[0])
+
+
+def test_a_grid_stands_out_and_noise_does_not():
+    noise = np.random.default_rng(2).normal(0, 0.01, (20, 128, 97))
+    grid = 0.001 * (-1.0) ** np.add.outer(np.arange(128), np.arange(97))
+
+    assert grid_ratio(noise) < 2
+    assert grid_ratio(noise + grid) > 20
+
+
+def test_a_grid_in_too_small_an_image_is_refused():
+    with pytest.raises(ValueError, match="need .* of 64 pixels or more"):
+        grid_ratio([np.zeros((63, 200))])

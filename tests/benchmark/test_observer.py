@@ -201,7 +201,7 @@ def test_what_cannot_be_measured_is_refused():
     few = Trials(np.zeros((3, 3)), np.zeros((3, 3)), np.arange(3))
     with pytest.raises(ValueError, match="3 trials cannot train 3 channels"):
         train_observer(few)
-    with pytest.raises(ValueError, match="other groups"):
+    with pytest.raises(ValueError, match="different groups"):
         cross_validate(few, Trials(few.absent, few.present, np.arange(3) + 1))
     with pytest.raises(ValueError, match="do not vary"):
         detectability(np.zeros(3), np.ones(3))

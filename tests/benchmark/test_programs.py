@@ -76,5 +76,7 @@ def test_command_line_names_a_program():
 
 @pytest.mark.parametrize("text", ["ffdnet", "ffdnet=", "=python x.py", "a/b=python"])
 def test_text_that_names_no_program_is_refused(text):
-    with pytest.raises(ValueError, match="is no program; need NAME=COMMAND, and no / in the name"):
+    with pytest.raises(
+        ValueError, match="is not a program; need NAME=COMMAND, and no / in the name"
+    ):
         program_of(text)

@@ -62,7 +62,7 @@ def test_table_gives_mean_deviation_and_data_range(tmp_path):
 
 
 def evaluate(writer, details, sides, offset=0.0):
-    """Let a writer see an evaluation of images of these sizes."""
+    """Run a writer on an evaluation of images of these sizes."""
     images = [torch.full((1, side, side), float(i)) for i, side in enumerate(sides)]
     engine = Engine(lambda engine, image: [{"image": image + offset, "label": image}])
     engine.state_dict_user_keys.append("metric_details")
@@ -114,7 +114,7 @@ def test_scores_of_other_images_are_never_averaged_together(tmp_path):
 def test_scores_that_do_not_tell_their_images_are_refused(tmp_path):
     (tmp_path / "scores.csv").write_text("protocol,method,image\nhonest,dae,1.png\n")
 
-    with pytest.raises(DatasetError, match=r"scores\.csv: it does not tell its images; evaluate"):
+    with pytest.raises(DatasetError, match=r"scores\.csv: it does not name its images; evaluate"):
         read_scores([tmp_path])
 
 
