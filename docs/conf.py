@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ exclude_patterns = ["_build", "deploy", "extensions"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
+os.environ["MONAI_DENTAL_NOTEBOOKS"] = "small"  # few images and epochs
 nb_execution_mode = "force"  # each build runs them: pages show what the code does today
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True

@@ -1,4 +1,4 @@
-"""Builds what a release consists of, and reads it back; scripts/release calls it."""
+"""Build the files of a release and verify them; called by scripts/release."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ROOT = Path(__file__).parents[1]
 CHECKSUMS = "SHA256SUMS"
 _SHIPPED = ("LICENSE", "configs", "docs", "models/model.pt")
 _MOMENT = (1980, 1, 1, 0, 0, 0)
-"""Of each file in a zip: the same bundle makes the same bytes."""
+"""Time stamp of each file in a zip, so that the same bundle gives the same bytes."""
 
 
 class ReleaseError(MonaiDentalError):
-    """A release that cannot be built, or does not hold what it should."""
+    """A release cannot be built, or has wrong contents."""
 
 
 def main(arguments: list[str]) -> int:
-    """Build a release into a folder that is empty or not there, and read it back."""
+    """Build a release into an empty or new folder, and verify it."""
     output = Path(arguments[0])
-    logging.disable(logging.INFO)  # MONAI tells each argument of a download
+    logging.disable(logging.INFO)  # MONAI logs each argument of a download
     try:
         build(output)
         verify(output)
@@ -48,7 +48,7 @@ def build(output: Path) -> None:
     """Build wheel, sdist, a zip for each bundle, and their checksums.
 
     Args:
-        output: A folder that is empty or not there.
+        output: An empty or new folder.
 
     Raises:
         ReleaseError: The folder is not empty, or a build fails.
@@ -67,11 +67,11 @@ def build(output: Path) -> None:
 
 
 def zip_bundle(bundle: Path, output: Path) -> Path:
-    """Write a bundle as a zip that `monai.bundle.download` takes, named as MONAI's model zoo does.
+    """Write a bundle as a zip for `monai.bundle.download`, named as in MONAI's model zoo.
 
     Args:
-        bundle: The bundle's folder. What a training left in it stays out.
-        output: Folder of the zip.
+        bundle: The bundle's folder. Outputs of a training are left out.
+        output: Folder for the zip.
 
     Returns:
         The zip: NAME_vVERSION.zip, its files below NAME/.
@@ -99,16 +99,16 @@ def zip_bundle(bundle: Path, output: Path) -> Path:
 
 
 def verify(output: Path) -> None:
-    """Read a release back.
+    """Verify a release.
 
-    Checksums; the installed wheel's version and bundles; the wheel that the sdist builds; each zip
-    by `monai.bundle.download`, with its network and its weights.
+    This checks the checksums, the installed wheel's version and bundles, the wheel built from the
+    sdist, and each zip by `monai.bundle.download`, with its network and weights.
 
     Args:
         output: Folder of the release.
 
     Raises:
-        ReleaseError: Something is missing or is not what it should be.
+        ReleaseError: A file is missing or wrong.
     """
     verify_checksums(output)
     version = monai_dental.__version__
@@ -131,27 +131,27 @@ def verify_checksums(output: Path) -> None:
     """Compare each file with its checksum.
 
     Raises:
-        ReleaseError: A file has another digest, or no digest, or is not there.
+        ReleaseError: A file is missing, or its digest is missing or different.
     """
     lines = (output / CHECKSUMS).read_text(encoding="utf-8").splitlines()
     listed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     there = {path.name for path in output.iterdir()} - {CHECKSUMS}
     for name in sorted(there ^ set(listed)):
-        raise ReleaseError(f"{output / name}: is not both there and in {CHECKSUMS}; build anew")
+        raise ReleaseError(f"{output / name}: is not both there and in {CHECKSUMS}; build again")
     for name, digest in listed.items():
         if digest_of(output / name) != digest:
-            raise ReleaseError(f"{output / name}: differs from {CHECKSUMS}; build anew")
+            raise ReleaseError(f"{output / name}: differs from {CHECKSUMS}; build again")
 
 
 def verify_zip(path: Path, folder: Path) -> None:
-    """Load a bundle's zip as a user of MONAI does.
+    """Load a bundle's zip as a user of MONAI would.
 
     Args:
         path: The zip.
-        folder: Where it is unpacked to.
+        folder: Folder to unpack it to.
 
     Raises:
-        ReleaseError: It holds another version than its name says.
+        ReleaseError: Its version differs from the one in its name.
         BundleError: Its network or its weights cannot be loaded.
     """
     from monai.bundle import download
@@ -162,14 +162,14 @@ def verify_zip(path: Path, folder: Path) -> None:
     download(name=name, bundle_dir=str(folder), url=path.as_uri(), progress=False)
     root = folder / name
     if str(read_metadata(root)["version"]) != version:
-        raise ReleaseError(f"{path}: holds version {read_metadata(root)['version']}; build anew")
+        raise ReleaseError(f"{path}: holds version {read_metadata(root)['version']}; build again")
     Denoiser(root).denoise(np.zeros((1, 64, 64), dtype=np.float32))
 
 
 def _verify_wheel(wheel: Path, folder: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         if archive.testzip() is not None:
-            raise ReleaseError(f"{wheel}: broken; build anew")
+            raise ReleaseError(f"{wheel}: broken; build again")
         archive.extractall(folder)
     code = (
         f"import sys; sys.path.insert(0, {str(folder)!r}); import json, monai_dental; "

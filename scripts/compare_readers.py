@@ -1,12 +1,12 @@
-"""Which DICOM files dcmtk, GDCM and pydicom open and we do not.
+"""List the DICOM files that dcmtk, GDCM or pydicom can open but this package cannot.
 
     python scripts/compare_readers.py FOLDER [--peers PYTHON] [--all]
 
-Reads, derives and writes every file of a folder in memory. What is not derived is given to the
-others: dcmtk (dcmj2pnm, dcml2pnm), and, in the Python of --peers, GDCM (python-gdcm) and pydicom
-with its decoders (pylibjpeg, pyjpegls); without --all not where we refuse a file on purpose. Prints
-a line for each file that one of them opens, with our reason; exit status 1 where a reason is none
-of those that are meant to be.
+Reads, derives and writes every file of a folder in memory. Files that cannot be derived are tried
+with the others: dcmtk (dcmj2pnm, dcml2pnm) and, in the Python of --peers, GDCM (python-gdcm) and
+pydicom with its decoders (pylibjpeg, pyjpegls). Without --all, files that this package refuses on
+purpose are skipped. Prints a line for each file that one of the others opens, with this package's
+reason. The exit status is 1 if any reason is not an intended one.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ MEANT = {
     r"LUT Data has \d+ entries; need": "a Modality LUT that is cut off",
     r"changes its sign between frames": "frames that are shown in opposite ways",
     r"SOP (Class|Instance) UID is missing": "nothing to refer to as the source",
-    r"Pixel Data is missing": "no pixels",
     r"Pixel Data has \d+ (bytes|frames); need \d+": "cut off: what is missing would be made up",
     r"it ends before|its end marker is missing": "cut off: what is missing would be made up",
     r"the image is empty": "no pixels",
+    r"need at most \d+ in a frame": "no radiograph is so large",
 }
-"""Reasons for which a file is refused though others open it, and why."""
+"""Intended reasons to refuse a file that others may open, with explanations."""
 _GDCM = """
 import sys, gdcm
 reader = gdcm.ImageReader()
@@ -55,19 +55,19 @@ sys.exit(not pydicom.dcmread(sys.argv[1], force=True).pixel_array.size)
 
 
 def our_reason(path: Path) -> str | None:
-    """Why a file is not derived; None where it is."""
+    """Return why a file cannot be derived, or None if it can."""
     try:
         encode_dataset(derive(to_radiograph(read_dataset(path), path), DERIVATION))
     except MonaiDentalError as error:
         text = str(error).replace(str(path), "FILE")
         return re.sub(r"^(FILE|file FILE|(an )?instance ([\d.]+|without UID)): ", "", text)
-    except Exception as error:  # noqa: BLE001 - the comparison goes on, and tells it
+    except Exception as error:  # noqa: BLE001 - report it and continue
         return f"unforeseen {type(error).__name__}"
     return None
 
 
 def opened_by(path: Path, peers: Path | None) -> list[str]:
-    """The toolkits that decode the pixels of a file."""
+    """Return the toolkits that decode the pixels of a file."""
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder, "out"))
         commands = {
@@ -80,7 +80,7 @@ def opened_by(path: Path, peers: Path | None) -> list[str]:
 
 
 def succeeds(command: list[str]) -> bool:
-    """Whether a program ends well, within a time."""
+    """Return whether a program succeeds within a time limit."""
     try:
         return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
     except subprocess.TimeoutExpired:
@@ -88,11 +88,11 @@ def succeeds(command: list[str]) -> bool:
 
 
 def main() -> int:
-    """Compare."""
+    """Compare the readers, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", metavar="FOLDER", type=Path)
     parser.add_argument("--peers", metavar="PYTHON", type=Path, help="with GDCM and pydicom")
-    parser.add_argument("--all", action="store_true", help="what is refused on purpose too")
+    parser.add_argument("--all", action="store_true", help="include files refused on purpose")
     arguments = parser.parse_args()
     counts: Counter[str] = Counter()
     for path in sorted(each for each in arguments.folder.rglob("*") if each.is_file()):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draws docs/images/architecture.svg: the way of the data, and the rooms on their floors.
+"""Draw docs/images/architecture.svg: the path of the data, and the rooms on their floors.
 
-The floors are those that tests/test_layout.py keeps; a room that is not there is not drawn.
+The floors are those in tests/test_layout.py; rooms that are not listed there are not drawn.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ STYLE = """
   .note { fill: var(--faint); font-size: 12px; }
   .title { fill: var(--faint); }
 """
-"""Follows the reader's theme; with a ground of its own it can be read on any page."""
+"""Styles that follow the reader's theme; a background of its own keeps it legible on any page."""
 
 
 def read_floors() -> list[list[str]]:
-    """Return the rooms of each floor, from the roof down."""
+    """Return the rooms of each floor, from the top down."""
     tree = ast.parse((ROOT / "tests" / "test_layout.py").read_text(encoding="utf-8"))
     (value,) = (
         node.value
@@ -68,10 +68,10 @@ def read_floors() -> list[list[str]]:
 
 
 def draw(floors: list[list[str]]) -> str:
-    """Return the picture as SVG.
+    """Return the drawing as SVG.
 
     Args:
-        floors: The rooms of each floor, from the roof down.
+        floors: The rooms of each floor, from the top down.
     """
     height = FLOORS_TOP + FLOOR_HEIGHT * len(floors) + 20
     title = "The rooms: each imports only from rooms on floors below its own"

@@ -1,17 +1,17 @@
-"""Fetch the photographs that a training learns edges and textures from, out of Debian's packages.
+"""Fetch photographs from Debian packages, from which a training learns edges and textures.
 
 A maintainers' tool: `python scripts/fetch_photographs.py --output DIR`. `photographs.csv` beside it
-names each picture, its author and licence, and its package by version and SHA-256; nothing else is
-taken. It needs apt-get (or `--packages`, a folder of the .deb files) and dpkg-deb. A version that
-Debian has replaced is still on snapshot.debian.org. In DIR it makes
+lists each picture, its author and licence, and its package by version and SHA-256; nothing else is
+used. It needs apt-get (or `--packages`, a folder of the .deb files) and dpkg-deb. Versions that
+Debian has replaced are still on snapshot.debian.org. In DIR it creates
 
-    training/     pictures in the public domain or under licences that ask for credit at most
-    heldout/      pictures to measure on, never to learn from, whatever their licence
+    training/     pictures in the public domain or under licences that require at most attribution
+    heldout/      pictures for evaluation, never for training, whatever their licence
     share_alike/  with `--share-alike`: pictures under the GPL, LGPL or CC-BY-SA
     CREDITS.csv   file, title, author, licence, package and version of each
 
-A picture becomes 16-bit greyscale: the luma of ITU-R BT.709 of its sRGB values as they are stored,
-averaged over squares of 2 or 3 pixels, so that the camera's noise and JPEG's traces go.
+Pictures are converted to 16-bit greyscale: the ITU-R BT.709 luma of the stored sRGB values,
+averaged over squares of 2 or 3 pixels to remove camera noise and JPEG artefacts.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ SHARE_ALIKE = frozenset(
     }
 )
 LUMA_BGR = np.array([0.0722, 0.7152, 0.2126], np.float32)
-MAX_NOISE = 0.003  # of the range; a network that learns to keep more keeps a radiograph's noise
-PATCH = 24  # pixels; the median of fewer spreads, and the flattest would read far too little
+MAX_NOISE = 0.003  # of the range; with more, a network would learn to keep a radiograph's noise
+PATCH = 24  # pixels; in smaller patches the median varies, and the flattest would read far too low
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6  # keeps white noise
 
 
 class FetchError(Exception):
-    """A package or a picture cannot be had as the list names it."""
+    """A package or a picture is not available as listed."""
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """One row of the list: a picture in a package, whose it is, and what becomes of it."""
+    """One row of the list: a picture in a package, its author and licence, and its use."""
 
     package: str
     version: str
@@ -64,20 +64,20 @@ class Photograph:
     title: str
     author: str
     licence: str  # SPDX
-    factor: int  # side in pixels of the squares that are averaged
+    factor: int  # side in pixels of the squares to average
     held_out: bool
     share_alike: bool
 
     @property
     def folder(self) -> str:
-        """Return which of the folders the picture goes to."""
+        """Return the name of the picture's folder."""
         if self.held_out:
             return "heldout"
         return "share_alike" if self.share_alike else "training"
 
     @property
     def file_name(self) -> str:
-        """Return the name of the converted picture; titles, unlike stems, are each used once."""
+        """Return the name of the converted picture, from its title, as stems are not unique."""
         return f"{self.package}-{self.title.replace(' ', '_')}.png"
 
 
@@ -105,14 +105,15 @@ def convert(path: Path, factor: int) -> NDArray[np.uint16]:
     """Return a picture as greyscale, averaged over squares of `factor` pixels.
 
     Args:
-        path: An 8- or 16-bit picture in colour or grey; what transparency hides is shown.
-        factor: Side of the squares in pixels. Rows and columns that fill no square are cut off.
+        path: An 8- or 16-bit picture in colour or grey; transparency is ignored.
+        factor: Side of the squares in pixels. Rows and columns that do not fill a square are
+            cropped.
 
     Returns:
         Luma, (H // factor, W // factor), 65535 = white.
 
     Raises:
-        FetchError: The file is no picture, or is noisy.
+        FetchError: The file is not a picture, or is noisy.
     """
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
@@ -136,9 +137,9 @@ def residual_noise(image: NDArray[np.float32]) -> float:
         image: (H, W) in [0, 1].
 
     Returns:
-        Mean over those patches of the median absolute response to a mask that annuls planes, as
-        the standard deviation of white noise. Patches that are black, white or constant do not
-        count. NaN if fewer than 10 count.
+        Mean over those patches of the median absolute response to a mask that cancels planes,
+        expressed as the standard deviation of white noise. Black, white or constant patches are
+        ignored. NaN if fewer than 10 remain.
 
     References:
         Immerkær, Comput. Vis. Image Underst. 64(2), 1996.
@@ -161,12 +162,12 @@ def _patches(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def find_package(photograph: Photograph, folder: Path) -> Path:
-    """Return the .deb file of a photograph's package in a folder, its checksum verified.
+    """Find the .deb file of a photograph's package in a folder and verify its checksum.
 
     Raises:
-        FetchError: There is none, or its checksum is another than the list's.
+        FetchError: There is none, or its checksum differs from the list's.
     """
-    version = photograph.version.replace(":", "%3a")  # as apt-get writes an epoch
+    version = photograph.version.replace(":", "%3a")  # apt-get encodes an epoch in this way
     found = sorted(folder.glob(f"{photograph.package}_{version}_*.deb"))
     if not found:
         raise FetchError(f"{folder}: no {photograph.package}_{version}_*.deb; download it")
@@ -183,7 +184,7 @@ def download_package(photograph: Photograph, folder: Path) -> None:
     """Download a photograph's package into a folder with apt-get.
 
     Raises:
-        FetchError: There is no apt-get, or it cannot get this version.
+        FetchError: apt-get is missing, or cannot get this version.
     """
     name = f"{photograph.package}={photograph.version}"
     _run(["apt-get", "download", name], folder, name)
@@ -202,15 +203,15 @@ def _run(command: list[str], folder: Path, subject: str) -> None:
 
 
 def fetch(photographs: Iterable[Photograph], packages: Path | None, target: Path) -> None:
-    """Write converted photographs and their credits into a folder that is there.
+    """Write converted photographs and their credits into an existing folder.
 
     Args:
-        photographs: What to write.
+        photographs: The photographs to write.
         packages: Folder of .deb files, or None to download them.
-        target: Takes one folder per kind, and CREDITS.csv.
+        target: The folder, which gets one folder per kind, and CREDITS.csv.
 
     Raises:
-        FetchError: A package or a picture cannot be had as the list names it.
+        FetchError: A package or a picture is not available as listed.
     """
     wanted: dict[str, list[Photograph]] = {}
     for photograph in photographs:
@@ -242,7 +243,7 @@ def fetch(photographs: Iterable[Photograph], packages: Path | None, target: Path
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch what the command line asks for, whole or not at all; return the exit code."""
+    """Fetch what the command line requests, completely or not at all; return the exit code."""
     parser = argparse.ArgumentParser(description="Fetch photographs to learn from.")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--packages", type=Path, help="folder of .deb files; default: download")
@@ -261,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
         fetch(wanted, options.packages, unfinished)
-        unfinished.chmod(0o755)  # mkdtemp's folder is for its owner alone
+        unfinished.chmod(0o755)  # mkdtemp's folder is private to its owner
         unfinished.rename(output)
     except FetchError as error:
         print(error, file=sys.stderr)

@@ -2,8 +2,8 @@
 
 A maintainers' tool, run once: `python scripts/make_attenuation_table.py`. It needs xraydb (mass
 attenuation coefficients after Elam, Ravel & Sieber, Radiat. Phys. Chem. 63, 2002) and spekpy (tube
-spectra, Poludniowski et al., Med. Phys. 48, 2021), which the package itself does not; the table is
-checked in.
+spectra, Poludniowski et al., Med. Phys. 48, 2021). The package itself does not need them, as the
+table is checked in.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 TABLE = Path(__file__).parents[1] / "monai_dental" / "phantom" / "attenuation.csv"
 
-ENERGIES_KEV = np.arange(15.0, 71.0, 5.0)  # bin centres; each bin reaches 2.5 keV to both sides
+ENERGIES_KEV = np.arange(15.0, 71.0, 5.0)  # bin centres; each bin extends 2.5 keV to both sides
 TUBE_VOLTAGES_KV = (60, 65, 70)
 ANODE_ANGLE_DEG = 12.5  # typical of intraoral tubes
-FILTRATION_MM_AL = 2.0  # IEC 60601-2-65 asks for at least 1.5 mm Al at up to 70 kV
+FILTRATION_MM_AL = 2.0  # IEC 60601-2-65 requires at least 1.5 mm Al at up to 70 kV
 SCINTILLATOR_MM_CSI = 0.1  # typical of intraoral CMOS sensors
 CSI_DENSITY = 4.51
 
@@ -134,7 +134,7 @@ def mass_attenuation(
 
 
 def binned_spectrum(tube_voltage_kv: float) -> NDArray[np.float64]:
-    """Return the share of the tube's photons in each energy bin, sum 1."""
+    """Return the fraction of the tube's photons in each energy bin, sum 1."""
     tube = spekpy.Spek(kvp=tube_voltage_kv, th=ANODE_ANGLE_DEG)
     tube.filter("Al", FILTRATION_MM_AL)
     energies, fluence = tube.get_spectrum()

@@ -1,4 +1,4 @@
-"""What scripts/quick runs: style, and the tests nearest to the changed files, in 30 seconds."""
+"""Check style and run the tests nearest to the changed files in 30 seconds, for scripts/quick."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAST_START_S = 20.0
-"""No test begins later than this after the start."""
+"""Seconds after the start when the last test may begin."""
 END_S = 29.0
-"""A test that runs until then is ended."""
+"""Seconds after the start when a running test is stopped."""
 
 
 def main(arguments: list[str]) -> int:
-    """Check the changed files, and run the tests that are nearest to them.
+    """Check the changed files, and run the tests nearest to them.
 
     Returns:
-        0 = all that was run is right, 1 = something is not.
+        0 if all checks that ran passed, else 1.
     """
     began = time.monotonic()
     changed = [Path(name).resolve() for name in arguments] or changed_files()
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def changed_files() -> list[Path]:
-    """Return the files that differ from the last commit, new ones too."""
+    """Return the files that differ from the last commit, including new ones."""
     commands = (["diff", "--name-only", "HEAD"], ["ls-files", "--others", "--exclude-standard"])
     names = [
         subprocess.run(
@@ -54,10 +54,10 @@ def changed_files() -> list[Path]:
 
 
 def nearest_tests(changed: list[Path]) -> list[Path]:
-    """Return the test files that changed files touch, the nearest first.
+    """Return the test files that the changed files affect, the nearest first.
 
-    Changed tests come first; then those that mirror a changed module by their names; those that
-    import it; and those that mirror the modules that import it.
+    Changed tests come first, then those named like a changed module, then those that import it, and
+    last those named like the modules that import it.
 
     Args:
         changed: Paths below the checkout's root.
@@ -78,15 +78,15 @@ def nearest_tests(changed: list[Path]) -> list[Path]:
     ]
     rooms = {ROOT.joinpath("tests", *path.parts[1:-1]) for path in changed}
     for group in groups:
-        group.sort(key=lambda path: path.parent not in rooms)  # those of the room first
+        group.sort(key=lambda path: path.parent not in rooms)  # those of the same room first
     return list(dict.fromkeys(path.relative_to(ROOT) for group in groups for path in group))
 
 
 class Deadline:
-    """A pytest plugin: lets no test begin after a moment, and tells how many were left.
+    """A pytest plugin that starts no test after a time, and reports how many were left.
 
     Args:
-        until: The moment, of `time.monotonic`.
+        until: The time, on the clock of `time.monotonic`.
     """
 
     def __init__(self, until: float) -> None:
@@ -100,21 +100,21 @@ class Deadline:
         self._count = len(items)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Count the tests that begin."""
+        """Count the tests that start."""
         self._begun += 1
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """End the session after the moment."""
+        """End the session after the time."""
         if time.monotonic() > self._until and self._begun < self._count:
             self.has_stopped = True
             self._session.shouldstop = "time is up"
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Keep the session, to end it."""
+        """Store the session, to end it later."""
         self._session = session
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Tell how many tests were left."""
+        """Report how many tests were left."""
         left = self._count - self._begun
         if left > 0:
             terminalreporter.write_line(f"{left} more of {self._count} are for scripts/test")
@@ -142,12 +142,12 @@ def _is_styled(files: list[str]) -> bool:
         for command in (["check", "--quiet"], ["format", "--check", "--quiet"])
     ]
     if results[1]:
-        print("the format of these files is not ruff's; run ruff format")
+        print("these files are not formatted; run ruff format")
     return not any(results)
 
 
 def _imports(path: Path) -> set[str | None]:
-    """The modules of this package that a file imports from."""
+    """Return the modules of this package that a file imports from."""
     found: set[str | None] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -164,7 +164,7 @@ def _module(path: Path) -> str | None:
 
 
 def _room_that_offers(module: str | None) -> str | None:
-    """The room whose `__init__` re-exports from a module."""
+    """Return the room whose `__init__` re-exports from a module."""
     room = str(module).rpartition(".")[0]
     init = ROOT / _path(room).with_suffix("") / "__init__.py"
     return room if init.is_file() and module in _imports(init) else None
@@ -175,7 +175,7 @@ def _path(module: str) -> Path:
 
 
 def _mirror(path: Path) -> Path | None:
-    """The test file of a module, a script or a bundle, by their names."""
+    """Return the test file of a module, a script or a bundle, by name."""
     tests = ROOT / "tests"
     if path.parts[0] == "bundles":
         return tests / "bundles" / f"test_{path.parts[1].rpartition('_')[2]}.py"
@@ -197,5 +197,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--pytest"]:
         status = _run_pytest(float(sys.argv[2]), sys.argv[3:])
         sys.stdout.flush()
-        os._exit(status)  # torch takes seconds to leave
+        os._exit(status)  # torch takes seconds to exit
     sys.exit(main(sys.argv[1:]))

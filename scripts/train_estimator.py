@@ -1,14 +1,14 @@
-"""Train the network that reads noise from energy curves: `monai_dental/noise/regression.pt`.
+"""Train the network that estimates noise from energy curves: `monai_dental/noise/regression.pt`.
 
-A maintainers' tool. First images without noise get the noise of drawn detectors, and their curves
-are kept beside the true noise of each octave; then the network learns from them. Half of the images
-are photographs, as `scripts/fetch_photographs.py` makes them, and drawn shapes; half are parts of
+A maintainers' tool. First, the noise of random detectors is added to noise-free images, and their
+curves are stored with the true noise of each octave. Then the network is trained on them. Half of
+the images are photographs from `scripts/fetch_photographs.py` and drawn shapes; half are parts of
 simulated radiographs, whose indices no evaluation uses.
 
     .venv/bin/python scripts/train_estimator.py --photographs DIR --work DIR [--images 2000]
 
-The samples stay in the work folder, in one file for each hundred images; the same command goes on
-where it was.
+The samples are kept in the work folder, in one file per hundred images; the same command continues
+after an interruption.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ SIGMAS, NOISE_FREE = (0.0015, 0.12), 0.04
 SIDES = (160, 800)
 STEPS, BATCH, LEARNING_RATE = 12_000, 64, 2e-3
 CONTRASTS = (-1.5, 0.7)  # natural logarithms
-OVERESTIMATE = 1.25  # an estimate that is too large costs so many times as much
+OVERESTIMATE = 1.25  # factor on the cost of an estimate that is too large
 
 
 def main() -> int:
-    """Make the samples that are missing, train, and write the weights."""
+    """Make the missing samples, train, and write the weights."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--photographs", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
@@ -79,7 +79,7 @@ def make_path(work: Path, part: int) -> Path:
 
 
 def make_samples(photographs: Path, work: Path, part: int) -> Path:
-    """Write a part of the samples, if it is not there yet."""
+    """Write a part of the samples, unless it exists."""
     path = make_path(work, part)
     if path.is_file():
         return path
@@ -141,7 +141,7 @@ def _cut(random: np.random.Generator, image: Image, side: int, zoom: float) -> I
 
 
 def make_sample(clean: Tensor, seed: int) -> Sample | None:
-    """Return the curves of an exposure and the true noise; None where nothing can be seen."""
+    """Return the curves of an exposure and the true noise, or None if nothing can be measured."""
     random = np.random.RandomState(seed)
     generator = torch.Generator().manual_seed(seed)
     sigma = float(np.exp(random.uniform(*np.log(SIGMAS))))
@@ -160,7 +160,7 @@ def make_sample(clean: Tensor, seed: int) -> Sample | None:
 
 
 def train(parts: list[list[Sample]]) -> NoiseRegression:
-    """Train the network; the last eighth of each part validates, of images of their own."""
+    """Train the network; the last eighth of each part, from separate images, validates."""
     torch.manual_seed(0)
     ends = [len(part) - len(part) // 8 for part in parts]
     training = _stack([s for part, end in zip(parts, ends, strict=True) for s in part[:end]])
@@ -211,7 +211,7 @@ def _draw_batch(samples: Sample) -> Sample:
 
 
 def _loss(network: NoiseRegression, batch: Sample) -> tuple[Any, Tensor]:
-    """Return the loss, and the errors of the logarithms, not a number where there is no group."""
+    """Return the loss, and the errors of the logarithms, NaN where there is no group."""
     found = network(batch["logs"], batch["counts"], batch["intensities"], batch["is_group"])
     errors = found - torch.log(batch["sigmas"] + FLOOR)
     weighted = errors * torch.where(errors > 0, OVERESTIMATE, 1.0)

@@ -1,13 +1,13 @@
-"""Measure what `monai-dental adapt` gains on the images of one machine.
+"""Measure the gain of `monai-dental adapt` on the images of one machine.
 
-The first images of a folder of clean ones get noise and are stored as PNG of 16 bits: what a clinic
-has. The blind bundle is adapted to them, and both it and the result are scored, as
-`monai-dental benchmark` scores them, on the last 20 images with noise of the same kind (data range
-1): once for each of three kinds.
+Noise is added to the first images of a folder of clean ones, which are stored as 16-bit PNG, like a
+clinic's images. The blind bundle is adapted to them. The original and the adapted bundle are scored
+as by `monai-dental benchmark` on the last 20 images with noise of the same kind (data range 1), for
+each of three kinds.
 
     .venv/bin/python scripts/benchmarks/adapt.py --dataset-dir DIR --output results/adapt
 
-What is done is not done again: the same command goes on after an interruption.
+Finished steps are not repeated: the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from monai_dental.training.adapt import adapt
 KINDS = [
     noise for noise in NOISES if noise.name in {"white 0.02", "blur 0.76, 0.04", "blur 1.1, 0.02"}
 ]
-SEED = 500_000  # of the noise of the first image: none that the scored images get
+SEED = 500_000  # of the first image's noise; the scored images use other seeds
 
 
 def main() -> None:
-    """Adapt and score, and print the table."""
+    """Adapt, score, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of clean images")
     parser.add_argument("--output", type=Path, required=True, help="folder for everything")
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def write_noisy(clean: list[Path], noise: Noise, folder: Path) -> list[Path]:
-    """Write images with noise added, clipped, and return their paths."""
+    """Write images with added noise, clipped, and return their paths."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     paths = []

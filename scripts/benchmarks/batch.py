@@ -1,25 +1,26 @@
-"""Time a batch end to end and each of its stages alone, and watch the memory of its workers.
+"""Time a batch end to end and each of its stages alone, and measure its workers' memory.
 
     .venv/bin/python scripts/benchmarks/batch.py --output results/batch [--panoramics 200]
 
-Simulated radiographs, panoramic (PX, 717 x 1471) and intraoral (IO, 512 x 512), 12 bits, every
-other one in JPEG Lossless. Each stage alone, in as many processes as the batch has workers:
+It uses simulated radiographs, panoramic (PX, 717 x 1471) and intraoral (IO, 512 x 512), 12 bits,
+every other one in JPEG Lossless. Each stage runs alone, in as many processes as the batch has
+workers:
 
     read     read the file, decode the pixels
     denoise  the bundle's network
     derive   the derived instance, its digests and its compression
     store    encode the file, write it, flush it to the disk
 
-A stage has everything it needs in memory. It goes over a few distinct radiographs again and again;
-those of the batch are all files of their own. The stages are timed before and after the batch and
-averaged, since other programs may take their share of the machine. The batch counts from the moment
-that its plan is made to its last row, and so with the start of all workers but the first; "start"
-is a batch of one tiny file for each worker. Seconds are of the clock and of the processor (of all
-processes together), the latter free of what other programs take. "End to end" is told as the share
-of the slowest stage's rate: by the clock with the start, by the processor without it.
+The inputs of each stage are in memory. A stage repeats a few distinct radiographs; in the batch,
+each file is different. The stages are timed before and after the batch and averaged, since other
+programs may load the machine. The batch is timed from its plan to its last row, which includes the
+start of all workers but the first; "start" is a batch of one tiny file per worker. Times are
+wall-clock and CPU seconds (of all processes together); the latter are not affected by other
+programs. "End to end" is given as a fraction of the slowest stage's rate: by the clock with the
+start, by CPU time without it.
 
-Memory: `--memory-files` small radiographs through the bundle `dae`; the resident memory of each
-worker after each tenth of them.
+Memory: `--memory-files` small radiographs are denoised with the bundle `dae`; the resident memory
+of each worker is recorded after each tenth of them.
 
 Writes `stages.csv` and `memory.csv` to the output folder and prints them.
 """
@@ -67,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for everything")
     parser.add_argument("--bundle", default="unet", help="name or folder (default: unet)")
-    parser.add_argument("--compress", default="none", help="as of monai-dental batch")
+    parser.add_argument("--compress", default="none", help="see monai-dental batch")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="default: the cores")
     parser.add_argument("--panoramics", type=int, default=200, help="default: 200")
     parser.add_argument("--intraorals", type=int, default=200, help="default: 200")
@@ -117,7 +118,7 @@ def measure_time(arguments: argparse.Namespace) -> None:
 
 
 def write_files(folder: Path, size: tuple[int, int], count: int) -> None:
-    """Write radiographs of one size, each an instance of its own."""
+    """Write radiographs of one size, each a separate instance."""
     folder.mkdir(parents=True, exist_ok=True)
     datasets = list(make_datasets(size))
     for number in range(count):
@@ -128,7 +129,7 @@ def write_files(folder: Path, size: tuple[int, int], count: int) -> None:
 
 
 def make_datasets(size: tuple[int, int]) -> Iterator[Dataset]:
-    """Make the distinct radiographs of one size; every other one compressed."""
+    """Yield the distinct radiographs of one size, every other one compressed."""
     for index in range(1, DISTINCT + 1):
         drawn = size if size != SMALL else INTRAORAL
         view = "panoramic" if size == PANORAMIC else "periapical"
@@ -148,7 +149,7 @@ def make_datasets(size: tuple[int, int]) -> Iterator[Dataset]:
 def time_stages(
     arguments: argparse.Namespace, counts: dict[tuple[int, int], int]
 ) -> dict[str, tuple[float, float]]:
-    """Seconds of the clock (of the slowest process) and of the processor, by stage."""
+    """Return wall-clock seconds (of the slowest process) and CPU seconds, by stage."""
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(arguments.workers), context.Queue()
     processes = [
@@ -220,7 +221,7 @@ def run_stages(
 
 
 def time_calls(function: Callable[[int], object], count: int) -> tuple[float, float]:
-    """Seconds of the clock and of the processor that some calls take."""
+    """Return the wall-clock and CPU seconds of a number of calls."""
     begun, used = time.perf_counter(), time.process_time()
     for number in range(count):
         function(number)
@@ -228,7 +229,7 @@ def time_calls(function: Callable[[int], object], count: int) -> tuple[float, fl
 
 
 def make_batch(arguments: argparse.Namespace, source: Path, output: Path, bundle: str) -> Batch:
-    """The batch that `monai-dental batch` would run."""
+    """Return the batch that `monai-dental batch` would run."""
     tree = StudyTree(output)
     job = DicomJob(find_bundle(bundle), read_rules(), tree, compression=arguments.compress)
     return Batch(
@@ -242,7 +243,7 @@ def make_batch(arguments: argparse.Namespace, source: Path, output: Path, bundle
 
 
 def time_batch(arguments: argparse.Namespace, source: Path) -> tuple[float, float]:
-    """Seconds of the clock and of the processor from the plan to the last row."""
+    """Return the wall-clock and CPU seconds from the plan to the last row."""
     output = arguments.output / "out"
     shutil.rmtree(output, ignore_errors=True)
     begun: list[float] = []
@@ -257,13 +258,13 @@ def time_batch(arguments: argparse.Namespace, source: Path) -> tuple[float, floa
 
 
 def processor_seconds() -> float:
-    """Seconds of the processor that this process and its ended children took."""
+    """Return the CPU seconds of this process and its ended children."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def measure_memory(arguments: argparse.Namespace) -> None:
-    """Watch the workers' memory over many small files."""
+    """Measure the workers' memory over many small files."""
     source, output = arguments.output / "small", arguments.output / "small-out"
     write_files(source, SMALL, arguments.memory_files)
     shutil.rmtree(output, ignore_errors=True)
@@ -278,7 +279,7 @@ def measure_memory(arguments: argparse.Namespace) -> None:
 
 
 def resident_mib() -> Iterator[float]:
-    """Resident memory of each child process."""
+    """Yield the resident memory of each child process."""
     for place in Path("/proc/self/task").iterdir():
         for child in (place / "children").read_text().split():
             for line in Path(f"/proc/{child}/status").read_text().splitlines():

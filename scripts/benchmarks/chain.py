@@ -1,13 +1,13 @@
-"""Time radiographs from a sender through a node into an archive, beside a batch into that archive.
+"""Time radiographs sent through a node into an archive, compared with a batch into that archive.
 
     .venv/bin/python scripts/benchmarks/chain.py --output results/chain [--files 100] [--runs 3]
 
-The same simulated panoramic radiographs (717 x 1471, 12 bits) go both ways, into an empty Orthanc:
+The same simulated panoramic radiographs (717 x 1471, 12 bits) take both ways into an empty Orthanc:
 `monai-dental batch DIR --output dimse://…`, and dcmtk's storescu to `monai-dental node`. Both have
-as many workers as the machine has cores, and prove each arrival. The batch counts from the start of
-its process, with the loading of the model by its workers; the node, which serves for days and has
-loaded it, from the first byte that is sent to it. Both count until the archive has the last
-instance. Runs alternate. Needs Debian's Orthanc and dcmtk.
+as many workers as the machine has cores, and verify each arrival. The batch is timed from the start
+of its process, including the loading of the model by its workers. The node, which runs for days and
+has the model loaded, is timed from the first byte that is sent to it. Both are timed until the
+archive has the last instance. Runs alternate. Needs Debian's Orthanc and dcmtk.
 
 Writes `chain.csv` to the output folder and prints medians and their ratio.
 """
@@ -73,7 +73,7 @@ def main() -> None:
 def go_by_batch(
     source: Path, folder: Path, arguments: argparse.Namespace, http: int, dicom: int
 ) -> float:
-    """Denoise a folder into the archive; seconds."""
+    """Denoise a folder into the archive, and return the seconds."""
     begun = time.perf_counter()
     subprocess.run(
         [*COMMAND, "batch", source, "--output", f"dimse://ARCHIVE@127.0.0.1:{dicom}",
@@ -89,7 +89,7 @@ def go_by_batch(
 def go_by_node(
     source: Path, folder: Path, arguments: argparse.Namespace, http: int, dicom: int
 ) -> float:
-    """Send a folder to a node that forwards to the archive; seconds."""
+    """Send a folder to a node that forwards to the archive, and return the seconds."""
     port = free_port()
     node = subprocess.Popen(
         [*COMMAND, "node", "--host", "127.0.0.1", "--port", str(port), "--allow", "STORESCU",
@@ -116,7 +116,7 @@ def go_by_node(
 
 @contextmanager
 def archive(folder: Path) -> Iterator[tuple[int, int]]:
-    """An empty Orthanc; its ports for HTTP and DICOM."""
+    """Run an empty Orthanc, and yield its ports for HTTP and DICOM."""
     http, dicom = free_port(), free_port()
     settings = {
         "HttpPort": http, "RemoteAccessAllowed": False, "DicomAet": "ARCHIVE", "DicomPort": dicom,
@@ -140,14 +140,14 @@ def archive(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def instances(http: int) -> int:
-    """Number of instances that the archive has."""
+    """Return the number of instances in the archive."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://127.0.0.1:{http}/statistics", timeout=60) as answer:
         return int(json.load(answer)["CountInstances"])
 
 
 def free_port() -> int:
-    """A TCP port that is free."""
+    """Return a free TCP port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

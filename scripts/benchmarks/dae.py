@@ -1,7 +1,8 @@
 """Train and score the autoencoder on a folder of images from several initializations.
 
-Both protocols, each with `--seeds` seeds, at 40 epochs; and the honest one at ten times as many, to
-show how far the same network goes. The noise on the validation images is the same throughout.
+Runs both protocols, each with `--seeds` seeds, for 40 epochs, and the honest one also for ten times
+as many, to show what the same network can reach. The noise on the validation images is the same
+throughout.
 
     .venv/bin/python scripts/benchmarks/dae.py --dataset-dir DIR --output results/benchmark_dae
 
@@ -69,7 +70,7 @@ def train_and_score(dataset_dir: Path, folder: Path, overlay: str, epochs: int, 
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print the mean over the images of each method, as mean and spread over the seeds."""
+    """Print each method's mean over the images, as mean and spread over the seeds."""
     groups: dict[tuple[str, str, int], dict[int, list[tuple[float, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )

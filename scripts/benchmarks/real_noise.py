@@ -1,8 +1,8 @@
-"""Measure how much of the noise of real radiographs a bundle leaves, in parts that are flat.
+"""Measure how much noise a bundle leaves in flat parts of real radiographs.
 
-Nothing is added, so there is no truth: but in air, or in dentin that an eye finds flat, what is
-left after a smooth surface (of degree 5) has been taken off is noise. The images are denoised as
-they are, at full strength. The parts were chosen once, by hand, on images with these names:
+No noise is added, so there is no ground truth. But in air, or in visually flat dentin, the
+remainder after subtracting a smooth surface (of degree 5) is noise. The images are denoised
+unchanged, at full strength. The parts were chosen once, by hand, in images with these names:
 
     iox_1 to 3   8-bit exports of an intraoral sensor
     jpg_1 to 6   enhanced periapical views, stored as JPEG
@@ -10,10 +10,10 @@ they are, at full strength. The parts were chosen once, by hand, on images with 
 
     .venv/bin/python scripts/benchmarks/real_noise.py --dataset-dir DIR --output results/real_noise
 
-Prints, and writes to `noise.csv`, for each image: sigma of the part before and after, their ratio,
-and the correlation of neighbours before. Writes a picture of each image: before, after, and the
-residual at a grey scale of its own, for an eye to look for bone in. Keep these to yourself: they
-show patients' images.
+For each image, prints and writes to `noise.csv`: sigma of the part before and after, their ratio,
+and the correlation of neighbours before. Also writes a picture of each image: before, after, and
+the residual on a separate grey scale, for checking visually for bone. Keep these private: they show
+patients' images.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ PARTS: dict[str, Part] = {  # first and last row, first and last column
     "rvg_3": (150, 290, 470, 600),
 }
 DEGREE = 5
-REACH = 3.0  # standard deviations of the residual that the picture shows
+REACH = 3.0  # range of the picture in standard deviations of the residual
 
 
 class Figures(NamedTuple):
-    """What is measured of one image: a row of the CSV, in units of the [0, 1] image."""
+    """The measurements of one image: a row of the CSV, in units of the [0, 1] image."""
 
     image: str
     before: float
@@ -81,7 +81,7 @@ def measure(
     denoise: Callable[[Image], Image],
     parts: Mapping[str, Part] = PARTS,
 ) -> list[Figures]:
-    """Denoise the images of a folder that have a part, and write and print what is measured.
+    """Denoise the images of a folder for which parts are defined; write and print the figures.
 
     Raises:
         SystemExit: None of the images is in the folder.
@@ -122,7 +122,7 @@ def figures_of(name: str, image: Image, denoised: Image, part: Part) -> Figures:
 
 
 def flattened(part: Image) -> NDArray[np.float64]:
-    """Return a part less the polynomial of degree 5 in both directions that is nearest to it."""
+    """Return a part minus its best-fitting polynomial of degree 5 in both directions."""
     rows, columns = (np.linspace(-1, 1, side) for side in part.shape)
     terms: list[Any] = [
         np.outer(rows**down, columns**across).ravel()
@@ -136,7 +136,7 @@ def flattened(part: Image) -> NDArray[np.float64]:
 
 
 def picture(image: Image, denoised: Image, part: Part) -> bytes:
-    """Return image, denoised image and residual side by side as PNG, the part framed."""
+    """Return image, denoised image and residual side by side as PNG, with the part framed."""
     low, high = np.quantile(image, (0.005, 0.995))
     planes = [(plane - low) / max(high - low, 1e-6) for plane in (image, denoised)]
     residual = image - denoised

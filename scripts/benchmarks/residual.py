@@ -1,34 +1,36 @@
-"""Measure what the U-Net takes off real radiographs as they are: noise, or anatomy?
+"""Measure what the U-Net removes from unmodified real radiographs: noise or anatomy.
 
-Nothing is added, so there is no clean image, and no PSNR. The U-Net is trained on the first 80
-images of a folder by the bundle's own command (Recorrupted-to-Recorrupted); from the central
-512 x 512 pixels of the last 6, in [0, 1], each method's residual (image less denoised) is taken.
-The filters cannot be tuned without a truth: each gets the parameter with which it takes off as
-much as the U-Net, by standard deviation, of crops of three training images. The median has none.
+No noise is added, so there is no clean image and no PSNR. The U-Net is trained on the first 80
+images of a folder by the bundle's own command (Recorrupted-to-Recorrupted). Each method's residual
+(image minus denoised) is computed on the central 512 x 512 pixels of the last 6 images, in [0, 1].
+The filters cannot be tuned without ground truth: each gets the parameter with which it removes as
+much as the U-Net, by standard deviation, from crops of three training images. The median has no
+parameter.
 
     pip install -c constraints.txt -e '.[benchmark]'
     .venv/bin/python scripts/benchmarks/residual.py --dataset-dir DIR --output results/residual
 
-Of each residual are measured:
+These are measured for each residual:
 
-- its standard deviation, and its correlation at shifts of some pixels (down, across), where noise
-  is correlated only within the detector's blur, and anatomy further;
+- its standard deviation, and its autocorrelation at shifts of some pixels (down, across): noise is
+  correlated only within the detector's blur, anatomy over larger distances;
 - `edges`: Pearson correlation of the residual's local energy (its square, blurred by 2 pixels) with
-  the edges (gradient magnitude of the image blurred by 2 pixels), of which both have had their mean
-  at each of 32 intensities taken off: noise that depends on the signal is not an edge;
-- `detail`: Pearson correlation with the detail (less the Laplacian of the image blurred by 2
-  pixels); positive where sharpness is lost.
+  the edges (gradient magnitude of the image blurred by 2 pixels), both after subtracting their mean
+  at each of 32 intensities, so that signal-dependent noise does not count as an edge;
+- `detail`: Pearson correlation with the detail (the negative Laplacian of the image blurred by 2
+  pixels); positive if sharpness is lost.
 
-- `taken`: of noise that is drawn from the estimate and put on the image, the share that the method
-  takes off again: next to nothing for one that has not learned, or that is set too low.
+- `taken`: the fraction of additional noise, drawn from the estimate and added to the image, that
+  the method removes again: almost 0 for an untrained method, or one that is set too low.
 
-Both maps come from the noisy image, the same for all methods, and hold a little of its noise. So
-not 0 is what a perfect denoiser would show, but the row `estimated_noise`: noise drawn from
-the estimate (`estimate_noise`) of each image, put on it, and taken off again.
+Both maps come from the noisy image, are the same for all methods, and contain a little of its
+noise. A perfect denoiser would therefore show not 0 but the values of the row `estimated_noise`:
+noise drawn from the estimate (`estimate_noise`) of each image, added to it and removed again.
 
 Writes `scores.csv` (one row for each image and method) and `residual.png` (the last image and its
-residuals on one grey scale; with patients' images, keep it to yourself), and prints the table of
-the bundle's README, mean ± standard deviation over the images. A finished training is not repeated.
+residuals on one grey scale; if it shows a patient's image, keep it private), and prints the table
+of the bundle's README, mean ± standard deviation over the images. A finished training is not
+repeated.
 """
 
 from __future__ import annotations
@@ -120,7 +122,7 @@ def main() -> None:
 
 
 def train(paths: list[Path], output: Path, epochs: int) -> Path:
-    """Return the weights of the bundle's training on some images, trained unless that is done."""
+    """Return the weights of the bundle's training on some images; train unless they exist."""
     models, folder = output / f"model_{epochs}", output / "train"
     if not (models / ".done").exists():
         models.mkdir(parents=True, exist_ok=True)
@@ -155,11 +157,11 @@ def load(model: Path) -> Denoiser:
 
 
 def match(peer: Peer, crops: list[Image], amount: float) -> float:
-    """Return the parameter, to 1 %, with which a filter takes off as much as asked for.
+    """Return the parameter, to 1 %, with which a filter removes a given amount.
 
     Raises:
-        ValueError: It takes off more, or less, with all parameters from a sixteenth of its grid's
-            least to four times its largest.
+        ValueError: It removes more, or less, with all parameters from a sixteenth of the smallest
+            to four times the largest of its grid.
     """
     if len(peer.grid) == 1:
         return peer.grid[0]
@@ -173,12 +175,12 @@ def match(peer: Peer, crops: list[Image], amount: float) -> float:
 
 
 def mean_deviation(residuals: list[Image]) -> float:
-    """Return the root mean square, over images, of the standard deviation."""
+    """Return the root mean square over images of the standard deviation."""
     return math.sqrt(statistics.fmean(float(residual.var()) for residual in residuals))
 
 
 def draw_noise(image: Image, seed: int) -> Image:
-    """Return noise like that which the estimate says is in an image."""
+    """Return noise drawn from the estimate of an image's noise."""
     noise = estimate_noise(image)
     guide = low_pass(torch.from_numpy(image), BLUR)
     generator = torch.Generator().manual_seed(seed)
@@ -192,7 +194,7 @@ def row_of(path: Path, method: str, image: Image, residual: Image, taken: float)
 
 
 def measure(image: Image, residual: Image) -> dict[str, float]:
-    """Return the measures of one residual; see the head of this file."""
+    """Return the measures of one residual; see the top of this file."""
     smooth = cv2.GaussianBlur(image, (0, 0), BLUR)
     centred = residual - residual.mean()
     deviation = float(residual.std())
@@ -218,7 +220,7 @@ def pearson(first: Image, second: Image) -> float:
 
 
 def draw(image: Image, residuals: dict[str, Image], rows: list[Row], path: Path) -> None:
-    """Write the image and its residuals, these on one grey scale."""
+    """Write the image and its residuals, the residuals on one grey scale."""
     reach = 3 * float(residuals["unet"].std())
     columns = -(-(len(residuals) + 1) // 2)
     figure = Figure(figsize=(5.2 * columns, 11), layout="constrained")

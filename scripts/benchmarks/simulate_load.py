@@ -1,12 +1,12 @@
-"""Simulate the queue of a hospital group's denoising: how long an instance waits for its result.
+"""Simulate the denoising queue of a hospital group: how long instances wait for their results.
 
     .venv/bin/python scripts/benchmarks/simulate_load.py [--weeks 4] [--seed 0]
 
-Instances arrive at random (a Poisson process) at a rate that changes by the hour of the week; each
-takes a time that goes with its number of pixels; machines fail and are repaired, and the instances
-that they had in work begin anew on another. One queue, first come, first served, as `--shard`s of
-one machine each would not have and Ray has. Prints the table of docs/scale.md. What is assumed
-stands at the top of this file; what is measured names where.
+Instances arrive at random (a Poisson process) at a rate that depends on the hour of the week. The
+time for each depends on its number of pixels. Machines fail and are repaired, and the instances in
+progress on them restart on another machine. There is one queue, first come, first served, as with
+Ray but not with one `--shard` per machine. Prints the table of docs/scale.md. The assumptions are
+listed at the top of this file; the measured values name their source.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Measured: scripts/benchmarks/batch.py, bundle unet, two workers on two cores with AMX, end to end:
-# 200 images of 717 x 1471 and 200 of 512 x 512 pixels, 263 megapixels, in 281.4 s.
-MEGAPIXELS_PER_S = 200 * (717 * 1471 + 512 * 512) / 1e6 / 281.36 / 2
-# Assumed, each to be replaced by one's own:
+# Measured: scripts/benchmarks/batch.py --bundle blind, two workers on two cores, end to end: 60
+# images of 717 x 1471 and 60 of 512 x 512 pixels, 79 megapixels, in 36.98 s.
+MEGAPIXELS_PER_S = 60 * (717 * 1471 + 512 * 512) / 1e6 / 36.98 / 2
+# Assumed; replace each by your own:
 PER_YEAR = 10_000_000
 KINDS = {"intraoral": (0.85, 1.5), "panoramic": (0.15, 3.5)}  # share, megapixels
-SPREAD = 0.2  # of the time for one size, standard deviation over mean
-CORES = 4  # of a machine, each with one worker
+SPREAD = 0.2  # standard deviation over mean of the time for one size
+CORES = 4  # per machine, each with one worker
 FAILURES_S, REPAIR_S = 7 * 86400.0, 4 * 3600.0  # mean time between failures, and of a repair
 DAYS = (1.0, 1.0, 1.0, 1.0, 0.9, 0.25, 0.02)  # from Monday, relative
 HOURS = (
@@ -42,11 +42,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Machines:
-    """What serves the queue.
+    """The machines that serve the queue.
 
     Attributes:
         count: Number of machines.
-        workers: Of each.
+        workers: Number of workers of each machine.
         failures_s: Mean time from a repair to the next failure, in seconds; infinite for never.
         repair_s: Mean time of a repair, in seconds.
     """
@@ -59,13 +59,13 @@ class Machines:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a simulation.
+    """The result of a simulation.
 
     Attributes:
-        waits: Time from each arrival to the beginning of the work that led to its end, in seconds.
-        turnarounds: Time from each arrival to its end, in seconds.
+        waits: Time from each arrival to the start of the work that completed it, in seconds.
+        turnarounds: Time from each arrival to its completion, in seconds.
         longest: Largest number of instances that waited at once.
-        repeated: How often the work on an instance was lost with its machine.
+        repeated: Number of times that work on an instance was lost with its machine.
     """
 
     waits: Array
@@ -75,18 +75,18 @@ class Outcome:
 
 
 def weekly_rates(per_year: float = PER_YEAR) -> Array:
-    """Arrivals a second for each hour of the week, (168,)."""
+    """Return the arrivals per second for each hour of the week, (168,)."""
     shape = np.outer(DAYS, HOURS).ravel()
     rates: Array = shape / shape.mean() * per_year / (365.25 * 86400)
     return rates
 
 
 def draw_arrivals(rates: Array, seconds: float, random: np.random.Generator) -> Array:
-    """Times of arrivals, in seconds from Monday 0 h, in order: a Poisson process by thinning.
+    """Return sorted times of arrivals, in seconds from Monday 0 h: a Poisson process by thinning.
 
     Args:
-        rates: Arrivals a second for each hour; they are gone through again and again.
-        seconds: Length of the time to fill.
+        rates: Arrivals per second for each hour, repeated as needed.
+        seconds: Length of the period.
         random: Source of randomness.
 
     References:
@@ -100,7 +100,7 @@ def draw_arrivals(rates: Array, seconds: float, random: np.random.Generator) -> 
 
 
 def draw_services(count: int, random: np.random.Generator) -> Array:
-    """Time that each instance takes a worker, in seconds."""
+    """Return the time that each instance occupies a worker, in seconds."""
     shares, sizes = (np.array(values) for values in zip(*KINDS.values(), strict=True))
     means = random.choice(sizes, count, p=shares) / MEGAPIXELS_PER_S
     return means * random.gamma(1 / SPREAD**2, SPREAD**2, count)
@@ -109,12 +109,12 @@ def draw_services(count: int, random: np.random.Generator) -> Array:
 def simulate(
     arrivals: Array, services: Array, machines: Machines, random: np.random.Generator
 ) -> Outcome:
-    """Let machines work through a queue, first come, first served.
+    """Simulate machines that work through a queue, first come, first served.
 
     Args:
-        arrivals: Times, in order, in seconds.
-        services: Time that each takes a worker, in seconds.
-        machines: What serves them.
+        arrivals: Sorted times of arrivals, in seconds.
+        services: Time that each instance occupies a worker, in seconds.
+        machines: The machines.
         random: Source of the failures.
     """
     events: list[tuple[float, int, str, int, int]] = []  # time, order, kind, machine, instance
@@ -124,7 +124,7 @@ def simulate(
         heapq.heappush(events, (time, next(order), kind, machine, instance))
 
     idle = {machine: machines.workers for machine in range(machines.count)}
-    at_work: dict[int, tuple[int, int]] = {}  # by instance: machine, and the number of its repairs
+    at_work: dict[int, tuple[int, int]] = {}  # by instance: machine and its number of repairs
     repairs = dict.fromkeys(idle, 0)
     down: set[int] = set()
     queue: deque[int] = deque()
@@ -172,15 +172,15 @@ def simulate(
 
 
 def erlang_wait(rate: float, service_s: float, servers: int) -> float:
-    """Mean time in the queue of M/M/c, in seconds.
+    """Return the mean waiting time of an M/M/c queue, in seconds.
 
     Args:
-        rate: Arrivals a second.
-        service_s: Mean time of service, in seconds.
+        rate: Arrivals per second.
+        service_s: Mean service time, in seconds.
         servers: Number of servers.
 
     Raises:
-        ValueError: The servers are too few: the queue grows without end.
+        ValueError: There are too few servers, so the queue grows without limit.
 
     References:
         Erlang, 1917; Kleinrock, Queueing Systems I, 1975, section 3.5.
@@ -196,7 +196,7 @@ def erlang_wait(rate: float, service_s: float, servers: int) -> float:
 
 
 def rows(weeks: int, seed: int) -> Iterator[tuple[str, ...]]:
-    """Lines of the table, the heading first."""
+    """Yield the lines of the table, the heading first."""
     yield (
         "machines", "failures", "busy", "mean wait", "95 % within", "99.9 % within", "longest wait",
         "longest queue", "begun anew",
@@ -218,7 +218,7 @@ def rows(weeks: int, seed: int) -> Iterator[tuple[str, ...]]:
 
 
 def duration(seconds: float) -> str:
-    """A time for people."""
+    """Return a human-readable time."""
     for unit, length in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

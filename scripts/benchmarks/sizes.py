@@ -1,20 +1,20 @@
-"""Denoise images of any size by a bundle: time, memory, shape; and look for seams between tiles.
+"""Denoise images of many sizes with a bundle: time, memory, shape, and seams between tiles.
 
     .venv/bin/python scripts/benchmarks/sizes.py --output results/sizes [--model FILE]
 
-Simulated noisy radiographs of 33 x 47 to 3000 x 6000 pixels go through `Denoiser`, each in a
-process of its own, which has only the image loaded. Time is that of the first call, on the clock
-and of the processor. Memory is the process's largest (getrusage), and how far that is above what it
-was before the call. The same for one image with tiles of several sizes.
+Simulated noisy radiographs of 33 x 47 to 3000 x 6000 pixels are denoised by `Denoiser`, each in a
+separate process that has loaded only the image. Time is the wall-clock and CPU time of the first
+call. Memory is the process's peak (getrusage), and its increase over the peak before the call. One
+image is also measured with several tile sizes.
 
-Seams: with small tiles, and halos of the config and smaller, the result is compared with that of
-the whole image as one tile: the largest difference anywhere; and how much the correction (image
-less denoised) changes from one pixel to the next, mean and largest: where the next belongs to
-another tile, at the same places without tiles, and everywhere else. Without seams the first two
-are the same; the third may differ a little, since the network works on blocks of 8 pixels.
+Seams: with small tiles, and halos of the config's size and smaller, the result is compared with
+that of the whole image as one tile. This reports the largest difference anywhere, and the mean and
+largest change of the correction (image minus denoised) from one pixel to the next: across borders
+of tiles, at the same places without tiles, and everywhere else. Without seams, the first two are
+equal; the third may differ a little, since the network works on blocks of 8 pixels.
 
 Writes `sizes.csv`, `tiles.csv` and `seams.csv` (one row for each measurement) to the output folder,
-and prints them as the tables of the bundle's README. OMP_NUM_THREADS sets how many cores are used.
+and prints them as the tables of the bundle's README. OMP_NUM_THREADS sets the number of cores.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a fresh process, whose memory no other call has grown."""
+    """Call a function in a fresh process, whose memory no other call has increased."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
@@ -99,7 +99,7 @@ def load(bundle: Path, weights: Path, settings: dict[str, int]) -> Denoiser:
 
 
 def measure(bundle: Path, weights: Path, path: Path, settings: dict[str, int]) -> Row:
-    """Denoise one image and return what that took."""
+    """Denoise one image, and return its time and memory."""
     denoiser, image = load(bundle, weights, settings), np.load(path)
     before, start, cpu_start = peak_memory_mb(), time.perf_counter(), time.process_time()
     denoised = denoiser.denoise(image)
@@ -118,12 +118,12 @@ def measure(bundle: Path, weights: Path, path: Path, settings: dict[str, int]) -
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that this process has had so far."""
+    """Return the peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def compare(bundle: Path, weights: Path, path: Path, settings: dict[str, int]) -> Row:
-    """Denoise one image in tiles and as one tile, and return what is seen of the tiles."""
+    """Denoise one image in tiles and as one tile, and return measures of the seams."""
     image = np.load(path)
     tiled = load(bundle, weights, settings).denoise(image)
     whole = load(bundle, weights, {"tile_size": WHOLE}).denoise(image)
@@ -144,7 +144,7 @@ def compare(bundle: Path, weights: Path, path: Path, settings: dict[str, int]) -
 
 
 def split_steps(correction: NDArray[np.float32], step: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return differences of neighbours, without their sign, across the borders and elsewhere."""
+    """Return absolute differences of neighbours, across the borders and elsewhere."""
     parts: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
     for plane in (correction, correction.T):
         steps = np.abs(np.diff(plane, axis=0))

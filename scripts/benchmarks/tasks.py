@@ -1,30 +1,32 @@
-"""Measure what a bundle does to the tasks that radiographs are taken for, on simulated ones.
+"""Measure a bundle's effect on diagnostic tasks, on simulated radiographs.
 
-Lesions (proximal caries in bitewings, lesions at apices in periapical views) are put into phantoms
-without any, by the phantom's own thicknesses, one on each tooth with room for it: the same size
-everywhere, in teeth that differ. With and without them a phantom is exposed at 400 photons per
-pixel (full dose) and at 200, and stored with 12 bits; values are divided by 4095, data range 1.
-The half-dose images are denoised. No bundle learned from these phantoms, from 10000 on.
+Lesions (proximal caries in bitewings, periapical lesions in periapical views) are added to the
+material thicknesses of lesion-free phantoms, one on each tooth with room for it. All have the same
+size, but the teeth differ. With and without lesions, each phantom is exposed at 400 photons per
+pixel (full dose) and at 200, and stored with 12 bits; values are divided by 4095, data range 1. The
+half-dose images are denoised. No bundle was trained on these phantoms, from number 10000 on.
 
     pip install -c constraints.txt -e '.[benchmark]'
     .venv/bin/python scripts/benchmarks/tasks.py --output results/benchmark_tasks
 
-Lesions: a channelized Hotelling observer that knows the place, cross-validated by phantom. Faint
-lesions, with `known anatomy`: it has the noise-free lesion-free image beside it, so that only
-noise is in its way, and what a method changes. Distinct ones, with `varying anatomy`: it knows
-anatomy by its statistics, which limit it more than noise does.
+Lesions are detected by a channelized Hotelling observer that knows the place, cross-validated by
+phantom. For faint lesions, with `known anatomy`, it also has the noise-free lesion-free image, so
+it is limited only by noise and the changes that a method makes. For distinct ones, with `varying
+anatomy`, it knows only the statistics of anatomy, which limit it more than noise does.
 
-- `CNR`: of the difference to the noise-free lesion-free image; any blur makes it better;
+- `CNR`: of the difference from the noise-free lesion-free image; any blur improves it;
 - `d'`, `AUC`: of an observer trained on the method's own images; `d' - half dose`: on the same
   exposures;
-- `FPR`: share of lesion-free images that the observer trained on half-dose images calls positive,
-  at the threshold that 10 % of those pass: above that of half dose, lesions are made up.
+- `FPR`: fraction of lesion-free images that the observer trained on half-dose images calls
+  positive, at the threshold that 10 % of those pass; above that of half dose, the method invents
+  lesions.
 
-Edges: where the MTF of a slanted edge at mid-grey falls to 50 %, by its contrast. Residuals: their
-energy by strength, and their correlation with the edges of the noise-free image; `true noise` is
-what a perfect denoiser takes. Filters are tuned at half dose, on other phantoms.
+Edges: the frequency at which the MTF of a slanted edge at mid-grey falls to 50 %, by contrast.
+Residuals: their energy by strength, and their correlation with the edges of the noise-free image;
+`true noise` is what a perfect denoiser removes. Filters are tuned at half dose, on other phantoms.
 
-Standard errors leave out one phantom (image) at a time, with training. Writes `scores.csv`.
+Standard errors are by leaving out one phantom (image) at a time, including training. Writes
+`scores.csv`.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ FIRST, TUNING = 10000, range(9000, 9004)
 FILTERS = ("gaussian", "total_variation")  # for lesions and edges; BM3D is slow
 ANATOMY = {"faint": "known anatomy", "distinct": "varying anatomy"}
 CHANNEL_COUNT, LOWEST_CHANNEL, CHANNEL_RATIO = 6, 0.01, 1.6
-EDGES = 48  # of each contrast
+EDGES = 48  # for each contrast
 EDGE_SHAPE, EDGE_ANGLE, EDGE_MARGIN = (192, 160), math.radians(4.0), 24
 EDGE_DETECTOR = Detector(photons=FULL_DOSE, blur=0.78, electronic_noise=0.00125, gain=1.0)
 EDGE_CURVE = DisplayCurve(kind="log", black=0.9, white=0.09, gamma=1.0)
@@ -136,7 +138,7 @@ def main() -> None:
 
 
 def tuned(names: list[str]) -> dict[str, Method]:
-    """Return filters with the parameter that is best at half dose, on phantoms of their own."""
+    """Return filters with their best parameter at half dose, tuned on separate phantoms."""
     clean: list[Image] = []
     noisy: list[Image] = []
     for index in TUNING:
@@ -151,7 +153,7 @@ def tuned(names: list[str]) -> dict[str, Method]:
 def measure_lesions(
     kind: str, methods: Mapping[str, Method], phantoms: int, exposures: int
 ) -> list[Figure]:
-    """Return what an observer makes of lesions of a kind, by dose and method."""
+    """Return an observer's performance on lesions of a kind, by dose and method."""
     channels = difference_of_gaussians(
         REGIONS[kind], count=CHANNEL_COUNT, lowest=LOWEST_CHANNEL, ratio=CHANNEL_RATIO
     )
@@ -209,7 +211,7 @@ def measure_edges(methods: Mapping[str, Method]) -> list[Figure]:
     within = (slice(EDGE_MARGIN, -EDGE_MARGIN),) * 2
     for case, contrast in enumerate(CONTRASTS):
         edge = 0.5 + contrast * (slanted_edge(EDGE_SHAPE, EDGE_ANGLE) - 0.5)
-        edge[:12, :64], edge[:12, -64:] = 0, 1  # air and metal: the image has its whole range
+        edge[:12, :64], edge[:12, -64:] = 0, 1  # air and metal: full range
         signal = np.float32(EDGE_CURVE.black * (EDGE_CURVE.white / EDGE_CURVE.black) ** edge)
         scene = Case({"edge": signal}, EDGE_DETECTOR, EDGE_CURVE).halved()
         profiles: dict[str, list[Image]] = defaultdict(list)
@@ -226,7 +228,7 @@ def measure_edges(methods: Mapping[str, Method]) -> list[Figure]:
 
 
 def measure_residuals(denoiser: Denoiser, methods: Mapping[str, Method]) -> list[Figure]:
-    """Return how residuals lie on edges by method, and their energy by strength."""
+    """Return the correlation of residuals with edges by method, and their energy by strength."""
     edges: dict[str, list[float]] = defaultdict(list)
     energies = []
     for index in range(FIRST, FIRST + CROPS):

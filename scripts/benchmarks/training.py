@@ -1,16 +1,15 @@
-"""Time the training of the autoencoder beside the same network in Keras.
+"""Time the training of the autoencoder, compared with the same network in Keras.
 
-Both train 40 epochs on the same images, batch 10, Adam, with validation after each epoch, early
-stopping and the best weights kept; in turn, five times each. Only the training loop is timed, not
-imports or the reading of images. Keras lives in an environment of its own:
+Both train for 40 epochs on the same images with batch size 10, Adam, validation after each epoch,
+early stopping and keeping of the best weights. They run in turn, five times each. Only the training
+loop is timed, not imports or the reading of images. Keras has a separate environment:
 
     python3 -m venv KERAS && KERAS/bin/pip install tensorflow-cpu keras
     .venv/bin/python scripts/benchmarks/training.py --keras-python KERAS/bin/python \
         --dataset-dir DIR --output results/benchmark_training
 
-Prints the seconds of each run, the medians and their ratios: of the bundle in the precision that
-it picks ("auto": bfloat16 where the processor has units for it) and in float32, and of Keras in
-float32.
+Prints the seconds of each run, the medians and their ratios, for the bundle in the precision that
+it chooses ("auto": bfloat16 if the processor supports it) and in float32, and for Keras in float32.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def main() -> None:
 
 
 def save_images(dataset_dir: Path, path: Path) -> None:
-    """Save the images as both see them: 64 × 64, each scaled to [0, 1]."""
+    """Save the images as both use them: 64 × 64, each scaled to [0, 1]."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
@@ -72,7 +71,7 @@ def save_images(dataset_dir: Path, path: Path) -> None:
 
 
 def train_bundle(dataset_dir: Path, folder: Path, precision: str) -> float:
-    """Train the bundle and return the seconds of its loop, from the history that it writes."""
+    """Train the bundle, and return the seconds of its loop from the history that it writes."""
     command = [
         sys.executable, "-m", "monai.bundle", "run", "training", "--config_file",
         "configs/train.json", "--dataset_dir", dataset_dir, "--ckpt_dir", folder,

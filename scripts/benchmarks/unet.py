@@ -1,18 +1,19 @@
-"""Train the U-Net by each objective on images with known noise, and score it beside the filters.
+"""Train the U-Net with each objective on images with known noise; compare it with the filters.
 
 Data: simulated radiographs (1 to 100 train, 113 to 120 test) and, with `--dataset-dir`, a folder of
-at least 90 real ones (the first 80 train, the last 8 test). Noise on both: white Gaussian of sigma
-0.07; Poisson noise blurred by 0.76 pixels, of sigma 0.02 and 0.04 at mid-grey (full and a quarter
-of the dose), with electronic noise of 0.005 after the blur. Each image gets one exposure, the same
-for every method. Tests are scored on their central 512 x 512 pixels, at data range 1. The filters
-get the parameter that is best on training images, for which, unlike the U-Net, they see the truth.
+at least 90 real ones (the first 80 train, the last 8 test). Noise on both: white Gaussian noise of
+sigma 0.07, or Poisson noise blurred by 0.76 pixels, of sigma 0.02 and 0.04 at mid-grey (full and a
+quarter of the dose), with electronic noise of 0.005 after the blur. Each image gets one exposure,
+the same for every method. Test images are scored on their central 512 x 512 pixels, at data range
+1. The filters use the parameter that is best on training images, for which they, unlike the U-Net,
+are given the ground truth.
 
     pip install -c constraints.txt -e '.[benchmark]'
     .venv/bin/python scripts/benchmarks/unet.py --output results/benchmark_unet [--dataset-dir DIR]
 
 Images are stored as 16-bit PNG with headroom, (y + 0.5) / 2, so that no noise is clipped. Writes
-`scores.csv` (one row for each image and method) and prints the table of the bundle's README. What
-is done is not done again: the same command goes on after an interruption.
+`scores.csv` (one row for each image and method) and prints the table of the bundle's README.
+Finished steps are not repeated: the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ Image = NDArray[np.float32]
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "dental_xray_denoising_unet"
 OBJECTIVES = ("", "supervised", "neighbor2neighbor", "identity_target")
-# Of 25 steps each, the same for all objectives; strong noise takes longer, real images too.
+# 25 steps each, the same for all objectives; strong noise and real images need more epochs.
 PHANTOM_EPOCHS = {"white": 400, "full_dose": 40, "quarter_dose": 40}
 EPOCHS = {"white": 400, "full_dose": 120, "quarter_dose": 120}
-IDENTITY_EPOCHS = 2  # the network begins at the optimum of this objective
+IDENTITY_EPOCHS = 2  # the network is initialized at the optimum of this objective
 NOISES = ("white", "full_dose", "quarter_dose")
 SEED = 0
 TEST_SIZE, TUNING_SIZE, TUNING_STEP = 512, 256, 26  # every 26th training image
@@ -113,7 +114,7 @@ def write_images(source: Path | None, noise: str, folder: Path) -> None:
 
 
 def clean_images(source: Path | None) -> Iterator[tuple[str, Image]]:
-    """Return which part each image belongs to, and the image, (H, W) in [0, 1]."""
+    """Yield the part that each image belongs to, and the image, (H, W) in [0, 1]."""
     if source is None:
         for index in (*range(1, 101), *range(113, 121)):
             clean = simulate_exposure(index, bits_stored=16).clean
@@ -137,7 +138,7 @@ def add_noise(clean: torch.Tensor, noise: str, generator: torch.Generator) -> to
 
 
 def run(case: Case, method: str) -> None:
-    """Train and denoise by one objective, or run one filter; do nothing if that is done."""
+    """Train and denoise with one objective, or run one filter, unless that is done."""
     name = method or "recorrupted"
     denoised = case.folder / "denoised" / name
     if (denoised / ".done").exists():
@@ -152,7 +153,7 @@ def run(case: Case, method: str) -> None:
 
 
 def train(case: Case, overlay: str, name: str) -> None:
-    """Train one network by the bundle's own commands, and denoise the test images."""
+    """Train one network with the bundle's own commands, and denoise the test images."""
     files = str([f"configs/{file}.json" for file in ("train", *([overlay] if overlay else []))])
     models = case.folder / "models" / name
     epochs = (PHANTOM_EPOCHS if case.dataset == "phantom" else EPOCHS)[case.noise]
@@ -174,7 +175,7 @@ def train(case: Case, overlay: str, name: str) -> None:
 
 
 def monai_bundle(run_id: str, files: str, options: dict[str, object], log: Path) -> None:
-    """Run one command of the bundle, on one thread: two runs side by side fill two cores best."""
+    """Run one command of the bundle on one thread: two parallel runs use two cores best."""
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", files]
     for key, value in options.items():
@@ -223,7 +224,7 @@ def score(case: Case) -> list[dict[str, Any]]:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print mean PSNR and SSIM of each method, one column for each case, as Markdown."""
+    """Print mean PSNR and SSIM of each method as Markdown, one column per case."""
     cases = list(dict.fromkeys((row["dataset"], row["noise"]) for row in rows))
     print("| PSNR dB (SSIM), data range 1 |", *(f"{' '.join(case)} |" for case in cases))
     print("|---" * (len(cases) + 1) + "|")
@@ -238,7 +239,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def read(path: Path) -> Image:
-    """Return an image with the headroom taken off."""
+    """Return an image with the headroom removed."""
     pixels: Image = read_radiograph(path).pixels
     pixels = 2 * pixels - np.float32(0.5)
     return pixels

@@ -1,4 +1,4 @@
-"""The photographs to learn from: the list, the conversion, and packages that are not the list's."""
+"""The training photographs: the list, the conversion, and packages that do not match it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def script():
 
 
 def smooth_picture(rows=480, columns=640, channels=3):
-    """A picture without noise: slow waves, a full range but for black and white."""
+    """A picture without noise: slow waves, the full range except for black and white."""
     y, x = np.mgrid[:rows, :columns]
     grey = 0.5 + 0.2 * np.sin(x / 40) + 0.2 * np.cos(y / 30)
     return np.repeat(grey[..., None], channels, 2)
@@ -43,7 +43,7 @@ def write(path, picture, depth=np.uint16):
 
 
 def list_of(script, tmp_path, monkeypatch, **changes):
-    """Let the script read a list of one photograph in a package `sky`."""
+    """Make the script read a list of one photograph in a package `sky`."""
     row = {
         "package": "sky",
         "version": "1:2.0-1",

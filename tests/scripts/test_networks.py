@@ -26,7 +26,7 @@ def script():
 
 def test_networks_take_images_of_any_size(script):
     for candidate in script.CANDIDATES:
-        images = torch.rand(1, 3, 37, 50)
+        images = torch.rand(1, 4, 37, 50)
         with torch.inference_mode():
             denoised = candidate.make()(images)
 

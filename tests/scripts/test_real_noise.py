@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmarks" / "real_noise.py"
-_REAL = Path(__file__).parents[3] / "shared" / "data" / "real_noise"
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +67,8 @@ def test_folder_without_the_images_is_refused(script, tmp_path):
         script.measure(tmp_path, tmp_path / "out", lambda image: image)
 
 
-@pytest.mark.skipif(not _REAL.is_dir(), reason="the real radiographs are not here")
-def test_parts_are_within_the_images_and_not_clipped(script):
-    found = {path.stem: path for path in _REAL.glob("*.png")}
+def test_parts_are_within_the_images_and_not_clipped(script, shared_data):
+    found = {path.stem: path for path in (shared_data / "real_noise").glob("*.png")}
 
     assert set(found) == set(script.PARTS)
     for name, (top, bottom, left, right) in script.PARTS.items():
