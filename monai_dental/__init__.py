@@ -1,7 +1,7 @@
 """Denoising of dental radiographs as a MONAI plugin.
 
-What programs need is here, and loaded when it is first asked for: `Denoiser`, `Radiograph`,
-`RadiographReader`, `find_bundle`, `read_radiograph`, `write_radiograph`.
+The public names are `Denoiser`, `Radiograph`, `RadiographReader`, `find_bundle`, `read_radiograph`
+and `write_radiograph`. Each one is imported on first use.
 """
 
 import importlib
@@ -35,7 +35,7 @@ __all__ = [
     "write_radiograph",
 ]
 
-__path__.append(str(Path(__file__).parent / "moved"))  # what bundles of version 0.1 name
+__path__.append(str(Path(__file__).parent / "moved"))  # for names in bundles of version 0.1
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""`python -m monai_dental` is `monai-dental`."""
+"""Entry point of `python -m monai_dental`, the same as `monai-dental`."""
 
 import sys
 

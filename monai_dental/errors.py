@@ -1,9 +1,8 @@
-"""The exceptions that callers can tell apart.
+"""Exceptions of this package.
 
-A caller's mistake in code is a `ValueError` or `TypeError`; what the world does wrong (a broken
-file, a missing bundle, a full disk) is a subclass of `MonaiDentalError`. Errors hold only their
-message, so that they survive pickling in data-loading workers, and never a patient's name, ID or
-birth date.
+Programming errors of the caller are `ValueError` or `TypeError`; external errors (a broken file, a
+missing bundle, a full disk) are subclasses of `MonaiDentalError`. Errors hold only their message,
+so that they can be pickled in data-loading workers, and never a patient's name, ID or birth date.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ _PACKAGE = Path(__file__).parent
 
 
 class MonaiDentalError(Exception):
-    """Base of every error that this package raises for a condition outside the program."""
+    """Base class of all errors of this package for conditions outside the program."""
 
 
 class UnsupportedImageError(MonaiDentalError):
-    """The file is not a grayscale image in a format that this package reads."""
+    """The file is not a grayscale image in a supported format."""
 
 
 class ColourImageError(UnsupportedImageError):
-    """The image has colours; only its pixels tell that it is not grey in three channels."""
+    """The image has colours: the pixels of its three channels are not grey."""
 
 
 class CorruptImageError(MonaiDentalError):
@@ -31,11 +30,11 @@ class CorruptImageError(MonaiDentalError):
 
 
 class DatasetError(MonaiDentalError):
-    """A folder of images does not exist, is empty, or cannot be split as asked."""
+    """A folder of images does not exist, is empty, or cannot be split as requested."""
 
 
 class OutputError(MonaiDentalError):
-    """The output folder or file cannot be written, or holds something already."""
+    """The output folder or file cannot be written, or already has content."""
 
 
 class BundleError(MonaiDentalError):
@@ -43,7 +42,7 @@ class BundleError(MonaiDentalError):
 
 
 class RulesError(MonaiDentalError):
-    """The rules of selection cannot be read."""
+    """The selection rules cannot be read."""
 
 
 class WorkerError(MonaiDentalError):
@@ -55,11 +54,11 @@ class PacsError(MonaiDentalError):
 
 
 class PacsUnavailableError(PacsError, OutputError):
-    """A PACS cannot be reached, lets us in no more, or has no room: nothing goes on with it."""
+    """A PACS cannot be reached, denies access, or has no room: work with it cannot go on."""
 
 
 class AddressError(MonaiDentalError):
-    """The address of a PACS is none, or asks for what there is not."""
+    """The address of a PACS is malformed, or its query is not supported."""
 
 
 class ServerError(MonaiDentalError):
@@ -67,26 +66,38 @@ class ServerError(MonaiDentalError):
 
 
 class MissingPackageError(MonaiDentalError):
-    """A package that only an extra of this package installs is not there."""
+    """A package from an extra of this package is not installed."""
+
+
+class UnsupportedSystemError(MonaiDentalError):
+    """The operating system lacks what a command needs."""
 
 
 class TuningError(MonaiDentalError):
-    """The best parameter of a method lies at an end of all that were tried."""
+    """The best parameter of a method lies at an end of the range that was tried."""
 
 
 def extra_needed(extra: str) -> str:
-    """Return how to get the packages of an extra, wherever this package was installed from."""
+    """Return how to install an extra, wherever this package was installed from."""
     return f"install monai-dental with its extra '{extra}'; README.md says how"
 
 
+def opencv_needed() -> str:
+    """Return how to get OpenCV back: opencv-python and its headless twin own the same files."""
+    return (
+        "OpenCV (cv2) is not installed in this environment; run pip install --force-reinstall "
+        "opencv-python-headless"
+    )
+
+
 def unforeseen(error: BaseException) -> str:
-    """Return what may be told of an error that nobody expected: its text could quote patient data.
+    """Return a safe description of an unexpected error, whose own text could quote patient data.
 
     Args:
         error: An error that was raised in this process; pickled ones have lost their place.
 
     Returns:
-        Its kind, and the last line of this package that it passed: "unforeseen TypeError at
+        Its class, and the last line of this package in its traceback: "unforeseen TypeError at
         denoiser.py:88".
     """
     places = [
@@ -98,7 +109,7 @@ def unforeseen(error: BaseException) -> str:
 
 
 def plain_cause(error: BaseException | None) -> MonaiDentalError | None:
-    """Return the error of this package behind one that MONAI raised from it, if there is one."""
+    """Return the error of this package that caused an error of MONAI, or None."""
     while error is not None and not isinstance(error, MonaiDentalError):
         error = error.__cause__
     return error

@@ -1,4 +1,4 @@
-"""Linear filters as pure functions."""
+"""Linear filters and intensity scaling as pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 def low_pass(image: Tensor, sigma: float) -> Tensor:
-    """Blur with a Gaussian; beyond the borders the edge pixel is repeated.
+    """Blur with a Gaussian; the edge pixel is repeated beyond the borders.
 
     MONAI's `GaussianSmooth` pads with zeros, which darkens the borders.
 
@@ -43,7 +43,7 @@ def low_pass(image: Tensor, sigma: float) -> Tensor:
 
 
 def _low_pass_on_cpu(image: Tensor, kernel: Tensor) -> Tensor:
-    """Return the same by OpenCV, in a thirtieth of the time."""
+    """Compute `low_pass` with OpenCV, in a thirtieth of the time."""
     taps = kernel.numpy()
     blurred = torch.empty(image.shape, dtype=image.dtype)
     for source, target in zip(
@@ -55,8 +55,30 @@ def _low_pass_on_cpu(image: Tensor, kernel: Tensor) -> Tensor:
     return blurred
 
 
+def intensity_range(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return minimum and span (maximum minus minimum) of each channel of (C, H, W), (C, 1, 1)."""
+    low = image.amin(dim=(-2, -1), keepdim=True)
+    return low, image.amax(dim=(-2, -1), keepdim=True) - low
+
+
+def scale_to_unit(image: Tensor, low: Tensor, span: Tensor) -> Tensor:
+    """Scale an image so that `low` becomes 0 and `low + span` 1; divide by 1 if the span is 0.
+
+    Args:
+        image: (C, H, W).
+        low: (C, 1, 1), see `intensity_range`.
+        span: (C, 1, 1), not negative.
+    """
+    return (image - low) / torch.where(span > 0, span, torch.ones_like(span))
+
+
+def keep_low_frequencies(image: Tensor, reference: Tensor, sigma: float) -> Tensor:
+    """Replace the low frequencies of an image, (..., H, W), with those of the reference."""
+    return image + low_pass(reference.to(image.device) - image, sigma)
+
+
 def checked_strength(strength: float) -> float:
-    """Return the share of a correction that is to be applied.
+    """Return the fraction of a correction to apply, after checking it.
 
     Raises:
         ValueError: It is not from 0 to 1.
@@ -69,7 +91,7 @@ def checked_strength(strength: float) -> float:
 def blend(
     pixels: NDArray[np.float32], denoised: NDArray[np.float32], strength: float
 ) -> NDArray[np.float32]:
-    """Apply a share of a correction.
+    """Apply a fraction of a correction.
 
     Args:
         pixels: The noisy image, in [0, 1].

@@ -1,4 +1,4 @@
-"""Image quality metrics, for arrays; the engines use MONAI's handlers of the same formulas."""
+"""Image quality metrics for arrays; the engines use MONAI's handlers with the same formulas."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def psnr(
 
     Args:
         denoised: The image to score, any shape.
-        reference: What it should be, the same shape.
-        data_range: Peak value: the range that the images have by construction, never their own.
+        reference: The reference image, same shape.
+        data_range: Peak value: the nominal range of the images, never their own range.
 
     Returns:
-        Decibels; infinite where the images are equal.
+        The ratio in decibels; infinite if the images are equal.
 
     Raises:
         ValueError: The shapes differ (they are never broadcast), or `data_range` is not positive.

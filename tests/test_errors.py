@@ -1,4 +1,4 @@
-"""What is told of errors that nobody expected."""
+"""What is reported of unexpected errors."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -26,7 +27,7 @@ def load(path):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built as scripts/docs builds it; whatever asks the network gets no answer."""
+    """The site, built as by scripts/docs, without network access."""
     folder = tmp_path_factory.mktemp("site")
     options = re.search(r"-m sphinx (.*?) \\\n", (ROOT / "scripts" / "docs").read_text())[1].split()
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
@@ -58,6 +59,12 @@ def test_notebooks_have_run(site):
     assert "3 compared, 0 failed" in denoised
     trained = (site / "notebooks" / "train_your_bundle.html").read_text(encoding="utf-8")
     assert "torch.Size([1, 1, 64, 96])" in trained
+    published = (site / "notebooks" / "published_experiment.html").read_text(encoding="utf-8")
+    assert "24 images, 2 epochs" in published
+    assert "Honest protocol" in published
+    assert "Published protocol" in published
+    compared = (site / "notebooks" / "compare_with_a_peer.html").read_text(encoding="utf-8")
+    assert "PSNR, dB (data range 1), honest protocol: minus that of mine" in compared
 
 
 def test_pages_load_nothing_from_elsewhere(site):
@@ -70,6 +77,18 @@ def test_notebooks_are_committed_without_outputs():
     for notebook in DOCS.glob("notebooks/*.ipynb"):
         text = notebook.read_text(encoding="utf-8")
         assert '"outputs": [\n' not in text, f"{notebook}: has outputs; clear them"
+
+
+def test_notebooks_begin_by_installing_what_is_missing():
+    notebooks = sorted(DOCS.glob("notebooks/*.ipynb"))
+    for notebook in notebooks:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert 'find_spec("monai_dental") is None' in first, notebook
+        (source,) = re.findall(r'source = "(.+?)"', first)
+        assert (notebook.parent / source).resolve() == ROOT, notebook
+        assert "%pip install" in first, notebook
+    assert len(notebooks) == 6
 
 
 def test_picture_of_the_rooms_is_that_of_the_package():

@@ -1,6 +1,8 @@
-"""The wheel: what `pip install .` puts into another environment works there."""
+"""The wheel: an installation by `pip install .` works in another environment."""
 
+import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ def installed(tmp_path_factory):
 
 
 def install(source, folder):
-    """Install a folder of sources into another one."""
+    """Install a source folder into another folder."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     subprocess.run(
         [*command, "--quiet", "--wheel-dir", folder, source], check=True, capture_output=True
@@ -45,6 +47,33 @@ def test_wheel_ships_bundles_and_type_marker_and_nothing_else(installed):
         "docs",
         "models",
     ]
+
+
+def test_metadata_says_who_made_it_under_which_licence_and_no_address_that_is_not_there(installed):
+    (info,) = installed.glob("*.dist-info")
+    metadata = email.message_from_string((info / "METADATA").read_text(encoding="utf-8"))
+
+    assert metadata["Author"] == "The monai_dental authors"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    licences = metadata.get_all("License-File")
+    assert licences == ["LICENSE"]
+    for name in licences:
+        assert (info / "licenses" / name).read_text() == (CHECKOUT / name).read_text()
+    # The project has no public address yet; pip would show a made-up one.
+    assert metadata.get_all("Project-URL") is None
+    assert metadata["Home-page"] is None
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata["Summary"]
+
+
+def test_wheel_has_no_code_of_others(installed):
+    # The licence of what is taken over asks that its notice stays.
+    notice = re.compile(r"copyright (\(c\)|©|\d{4})|@license|@preserve|SPDX-", re.I)
+    endings = (".py", ".js", ".css", ".html")
+    sources = [path for path in installed.rglob("*") if path.suffix in endings]
+
+    assert len(sources) > 100
+    assert [path for path in sources if notice.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_installed_command_finds_its_bundle(installed, radiograph_file, picture, tmp_path):

@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process does, but never for ever."""
+"""Wait for another thread or process, but never forever."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def wait_until(
     *,
     timeout_s: float = 300.0,
 ) -> _T:
-    """Return what `check` returns once that is true; fail where it never is.
+    """Return the first true result of `check`; fail if there is none.
 
-    Files and processes of others send no event that every system has.
+    Files and other processes send no event that is available on every system.
 
     Args:
-        check: Asked again and again.
-        process: Its end before ends the waiting.
-        timeout_s: How long; then the test fails.
+        check: Function to call repeatedly.
+        process: A process whose earlier end stops the waiting.
+        timeout_s: Time limit, after which the test fails.
     """
     deadline = time.monotonic() + timeout_s
     while not (found := check()):
