@@ -29,6 +29,7 @@ Step = Callable[[Image], Image]
 _LARGEST_BLUR = 3.0  # sigma in pixels
 _PITCHES = (0.5, 2.3)
 _DARK = 0.03  # intensity of black, as far as noise is concerned
+_LARGEST_UNEVENNESS, _UNEVEN_PLACES = 0.3, 4
 _KEPT = 0.25  # least standard deviation after processing, as a fraction of that before
 
 
@@ -44,6 +45,8 @@ class Detector:
         is_line_vertical: Whether the offsets are of columns.
         bad_share: Fraction of pixels with a meaningless value.
         bad_lines: Number of rows and columns with meaningless values.
+        unevenness: How much the noise varies over the image: standard deviation of the logarithm of
+            its amplitude.
         pitch: Width of its pixels relative to those of the image.
         steps: Processing steps, the same for noisy and clean images.
         levels: Largest stored value; None if values are not rounded.
@@ -58,6 +61,7 @@ class Detector:
     is_line_vertical: bool = False
     bad_share: float = 0.0
     bad_lines: int = 0
+    unevenness: float = 0.0
     pitch: float = 1.0
     steps: tuple[Step, ...] = ()
     levels: int | None = None
@@ -84,10 +88,11 @@ def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
         is_line_vertical=bool(random.uniform() < 0.5),
         bad_share=float(10 ** random.uniform(-4.5, -2.5)) if random.uniform() < 0.1 else 0.0,
         bad_lines=int(random.randint(1, 3)) if random.uniform() < 0.02 else 0,
-        pitch=float(np.exp(random.uniform(*np.log(_PITCHES)))) if random.uniform() < 0.18 else 1,
-        steps=_draw_steps(random),
+        unevenness=float(random.uniform(0, _LARGEST_UNEVENNESS)) if random.uniform() < 0.4 else 0.0,
+        pitch=float(np.exp(random.uniform(*np.log(_PITCHES)))) if random.uniform() < 0.25 else 1,
+        steps=_draw_steps(random, sigma),
         levels=_draw_levels(random),
-        jpeg_quality=int(random.randint(70, 99)) if random.uniform() < 0.12 else None,
+        jpeg_quality=int(random.randint(70, 99)) if random.uniform() < 0.22 else None,
         is_clipped=bool(random.uniform() < 0.6),
     )
 
@@ -121,17 +126,28 @@ def _draw_kernel(random: np.random.RandomState) -> Tensor:
     return kernel / kernel.square().sum().sqrt()
 
 
-def _draw_steps(random: np.random.RandomState) -> tuple[Step, ...]:
+def _draw_steps(random: np.random.RandomState, sigma: float) -> tuple[Step, ...]:
     """Draw processing steps in their order; often there are none."""
     steps: list[Step] = []
     if random.uniform() < 0.08:
         side = 3 if random.uniform() < 0.8 else 5
         steps.append(lambda image: np.asarray(cv2.medianBlur(image, side), np.float32))
+    if random.uniform() < 0.06:
+        steps.append(_edge_preserving(random.uniform(1.0, 4.0) * sigma, random.uniform(0.7, 1.5)))
     if random.uniform() < 0.2:
         steps.append(_sharpening(random.uniform(0.7, 3.0), random.uniform(0.2, 1.5)))
     if random.uniform() < 0.12:
         steps.append(_sharpening(random.uniform(5, 25), random.uniform(0.3, 2.0)))
     return tuple(steps)
+
+
+def _edge_preserving(contrast: float, radius: float) -> Step:
+    """Return a bilateral filter, as many programs have it against noise."""
+
+    def smooth(image: Image) -> Image:
+        return np.asarray(cv2.bilateralFilter(image, 5, contrast, radius), dtype=np.float32)
+
+    return smooth
 
 
 def _sharpening(radius: float, amount: float) -> Step:
@@ -201,11 +217,21 @@ def _noise(clean: Tensor, detector: Detector, generator: torch.Generator) -> Ten
     noise = correlated_noise(clean, detector.quantum_variances, detector.kernel, generator)
     if detector.electronic_sigma:
         noise += detector.electronic_sigma * torch.randn(clean.shape, generator=generator)
+    if detector.unevenness:
+        noise *= _amplitudes(clean, detector.unevenness, generator)
     if detector.line_sigma:
         axis = 1 if detector.is_line_vertical else 0
         offsets = torch.randn(clean.shape[axis], generator=generator)
         noise += detector.line_sigma * (offsets if axis else offsets[:, None])
     return noise
+
+
+def _amplitudes(clean: Tensor, unevenness: float, generator: torch.Generator) -> Tensor:
+    """Return smooth factors for the noise, like those of a flat-field correction, (H, W)."""
+    places = torch.randn(1, 1, _UNEVEN_PLACES, _UNEVEN_PLACES, generator=generator)
+    size = (int(clean.shape[0]), int(clean.shape[1]))
+    logs = torch.nn.functional.interpolate(places, size, mode="bicubic", align_corners=True)[0, 0]
+    return torch.exp(unevenness * logs - unevenness**2)
 
 
 def _spoil(noisy: Image, detector: Detector, random: np.random.RandomState) -> Image:

@@ -54,6 +54,17 @@ def test_lines_have_offsets_of_their_own(shoot, is_line_vertical):
     assert float(means.std()) == pytest.approx(0.05, rel=0.2)
 
 
+def test_uneven_noise_varies_smoothly_and_keeps_its_mean_square(shoot):
+    powers = []
+    for seed in range(20):
+        _, _, noise = shoot(unevenness=0.3, seed=seed)
+        tiles = noise.reshape(4, 40, 4, 40).square().mean(dim=(1, 3))
+        powers.append(tiles.flatten())
+        assert float(tiles.max() / tiles.min()) > 1.5  # 1.2 by chance alone
+
+    assert float(torch.stack(powers).mean().sqrt()) == pytest.approx(SIGMA, rel=0.1)
+
+
 def test_bad_pixels_are_in_the_image_and_not_in_the_noise(shoot):
     noisy, shown, noise = shoot(bad_share=0.01, bad_lines=1)
 
