@@ -18,8 +18,8 @@ class Entry:
         page: The number of its page, from 1.
         name: Its name in the report: its path below the source, or a digest of that.
         figures: Its figures; None if it could not be compared.
-        reason: Why it could not be compared; None if it was.
-        notes: Notes for a reader of the figures.
+        reason: Why it could not be compared, in English; None if it was.
+        notes: Notes for a reader of the figures, in English.
     """
 
     path: Path

@@ -1,7 +1,8 @@
 // The report's page: a viewer for each image, created when the image is about to scroll into view.
 
 document.documentElement.classList.add("live");
-const words = makeWords({ en: JSON.parse(document.getElementById("words").textContent) }, "en");
+const { lang } = document.documentElement; // the page has the words of this language alone
+const words = makeWords({ en: {}, [lang]: JSON.parse(document.getElementById("words").textContent) }, lang);
 const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
 document.querySelector("#theme")?.remove(); // a browser may save the modified page
 document.querySelector(".top").append(openTheme(words, isDark ? "dark" : "light"));

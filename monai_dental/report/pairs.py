@@ -26,7 +26,7 @@ class Pair:
         greys: Both as grey values (`viewer.pixels.grey_values`) on the original's scale.
         info: Properties of the original for the viewer (`viewer.pixels.describe`).
         reference: The image without noise, the same shape, or None.
-        notes: Notes for a reader of the figures, a sentence each, without file names.
+        notes: Notes for a reader of the figures, in English, without file names or a full stop.
     """
 
     original: PixelArray = field(repr=False)
@@ -58,9 +58,9 @@ def read_pair(instance: Instance, denoised_dir: Path, reference_dir: Path | None
     denoised = _read(denoised_dir / (instance.result or instance.name), "result", notes)
     _check_shape(denoised, original, "result")
     if not is_same_scale(denoised, original):
-        notes.append("The result stores its values differently: each is shown on its own scale.")
+        notes.append("the result stores its values differently: each is shown on its own scale")
     if original.frames > 1:
-        notes.append(f"Frame {original.frames // 2 + 1} of {original.frames}: the middle one.")
+        notes.append(f"frame {original.frames // 2 + 1} of {original.frames}: the middle one")
     reference = None
     if reference_dir is not None:
         try:
@@ -68,7 +68,7 @@ def read_pair(instance: Instance, denoised_dir: Path, reference_dir: Path | None
             _check_shape(clean, original, "reference")
             reference = _middle_frame(clean, original)
         except MonaiDentalError as error:
-            notes.append(f"No PSNR and SSIM: {error}.")
+            notes.append(f"no PSNR and SSIM: {error}")
     return Pair(
         _middle_frame(original, original),
         _middle_frame(denoised, original),
@@ -120,7 +120,7 @@ def _read(path: Path, role: str, notes: list[str]) -> Radiograph:
             raise type(error)(f"{role}: {_without_path(error, path)}") from error
     own = (str(each.message) for each in caught)
     notes += [
-        f"The {role}: {_without_path(text, path)}." for text in own if text.startswith(f"{path}: ")
+        f"{role}: {_without_path(text, path)}" for text in own if text.startswith(f"{path}: ")
     ]
     return radiograph
 

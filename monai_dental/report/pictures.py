@@ -154,8 +154,8 @@ def histogram_drawing(original: PixelArray, denoised: PixelArray, display: Displ
         points = [f"V{y:.1f}H{(i + 1) * step:.0f}" for i, y in enumerate(heights)]
         paths.append(f'<path class="{name}" d="M0 {height}{"".join(points)}V{height}"/>')
     return (
-        f'<svg class="histogram" viewBox="0 0 {width} {height}" preserveAspectRatio="none" '
-        f'role="img" aria-label="Histograms before and after">{"".join(paths)}</svg>'
+        f'<svg class="histogram" viewBox="0 0 {width} {height}" preserveAspectRatio="none">'
+        f"{''.join(paths)}</svg>"
     )
 
 

@@ -21,7 +21,8 @@ from monai_dental.report.compare import compare
 from monai_dental.report.entry import Entry
 from monai_dental.report.page import article, overview, page_foot, page_head, page_name
 from monai_dental.report.pairs import read_pair
-from monai_dental.report.pictures import pair_pictures
+from monai_dental.report.pictures import Pictures, pair_pictures
+from monai_dental.viewer.words import Words
 
 _DIGEST_LENGTH = 16
 _LATER_PAGE = re.compile(r"page-([0-9]+)\.html")
@@ -49,6 +50,7 @@ def write_report(
     page_size: int = 10,
     total: int | None = None,
     hash_paths: bool = False,
+    language: str = "en",
 ) -> Iterator[Entry]:
     """Write pages that show originals next to their results.
 
@@ -63,6 +65,7 @@ def write_report(
         page_size: Number of images per page.
         total: Total number of images, if `instances` is a sample of them.
         hash_paths: Whether to replace each name by a digest.
+        language: Tag of the pages' language; see `Words`.
 
     Yields:
         One entry for each image, in order. A bad image does not stop the loop. Of an unforeseen
@@ -71,7 +74,7 @@ def write_report(
     Raises:
         OutputError: A page cannot be written.
     """
-    size = page_size
+    size, words = page_size, Words(language)
     parts = [instances[start : start + size] for start in range(0, len(instances), size)]
     entries: list[Entry] = []
     try:
@@ -81,21 +84,24 @@ def write_report(
                     stream: BinaryIO = first
                     if page > 1:
                         stream = stack.enter_context(open_atomically(output_dir / page_name(page)))
-                        stream.write(page_head(page, len(parts)).encode())
+                        stream.write(page_head(page, len(parts), words).encode())
                     for instance in part:
                         name = shown_name(instance.name, is_hashed=hash_paths)
                         entry = Entry(instance.path, len(entries) + 1, page, name)
-                        entry = _write_entry(entry, instance, denoised_dir, reference_dir, stream)
+                        entry, pictures = _compared(entry, instance, denoised_dir, reference_dir)
+                        stream.write(article(entry, pictures, words).encode())
+                        del pictures  # so that only one pair is in memory
                         entries.append(entry)
                         yield entry
                     if page > 1:
-                        stream.write(page_foot(page, len(parts)).encode())
+                        stream.write(page_foot(page, len(parts), words).encode())
             with open_atomically(output_dir / page_name(1)) as index:
-                index.write(page_head(1, len(parts)).encode())
-                index.writelines(map(str.encode, overview(entries, total or len(entries))))
+                index.write(page_head(1, len(parts), words).encode())
+                table = overview(entries, total or len(entries), words)
+                index.writelines(map(str.encode, table))
                 first.seek(0)
                 shutil.copyfileobj(first, index)
-                index.write(page_foot(1, len(parts)).encode())
+                index.write(page_foot(1, len(parts), words).encode())
         _remove_later_pages(output_dir, len(parts))
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -119,26 +125,18 @@ def shown_name(name: Path, *, is_hashed: bool) -> str:
     return printable(name.as_posix())
 
 
-def _write_entry(
-    entry: Entry,
-    instance: Instance,
-    denoised_dir: Path,
-    reference_dir: Path | None,
-    stream: BinaryIO,
-) -> Entry:
-    """Write one image to a page as an article, with the reason if it cannot be compared."""
-    pictures = None
+def _compared(
+    entry: Entry, instance: Instance, denoised_dir: Path, reference_dir: Path | None
+) -> tuple[Entry, Pictures | None]:
+    """Return the entry with its figures, and the pictures; or with the reason why it has none."""
     try:
         pair = read_pair(instance, denoised_dir, reference_dir)
         comparison = compare(pair.original, pair.denoised, pair.reference)
-        pictures = pair_pictures(pair, comparison)
-        entry = entry.with_figures(comparison.figures, pair.notes)
+        return entry.with_figures(comparison.figures, pair.notes), pair_pictures(pair, comparison)
     except MonaiDentalError as error:
-        entry = entry.with_reason(str(error))
+        return entry.with_reason(str(error)), None
     except Exception as error:  # noqa: BLE001 - a bad pair must not end the report
-        entry = entry.with_reason(unforeseen(error))
-    stream.write(article(entry, pictures).encode())
-    return entry
+        return entry.with_reason(unforeseen(error)), None
 
 
 def _remove_later_pages(folder: Path, pages: int) -> None:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from typing import IO, Any, cast
 
+from monai_dental.viewer.words import Words
 from monai_dental.web.desk import Desk
 from monai_dental.web.images import Image
 from monai_dental.web.line import DeedError
@@ -38,13 +39,16 @@ class _Pipe(io.RawIOBase):
         return content
 
 
-async def results_archive(desk: Desk, images: list[Image], strength: float) -> AsyncIterator[bytes]:
+async def results_archive(
+    desk: Desk, images: list[Image], strength: float, words: Words
+) -> AsyncIterator[bytes]:
     """Yield a ZIP of the results at a strength, denoising images that are not yet denoised.
 
     Args:
         desk: The desk, which denoises and saves.
         images: The images.
         strength: Fraction of the correction to apply, 0 to 1.
+        words: Language of the reasons for what is missing.
     """
     pipe = _Pipe()
     failures = []
@@ -53,7 +57,7 @@ async def results_archive(desk: Desk, images: list[Image], strength: float) -> A
             try:
                 path = await desk.saved(image, strength, image.folder / "archive")
             except DeedError as error:
-                failures.append(f"{image.name}: {error}\n")
+                failures.append(f"{image.name}: {words.said(str(error))}\n")
                 continue
             try:
                 member = zipfile.ZipInfo(image.name, _TIME)

@@ -132,7 +132,7 @@ class Desk:
         await self._files.do(task, URGENT)
         return path
 
-    async def report(self, images: list[Image], strength: float) -> Path:
+    async def report(self, images: list[Image], strength: float, language: str) -> Path:
         """Write a report on the given images at a strength, and return the folder of its pages."""
         folder = Path(tempfile.mkdtemp(prefix="report-", dir=self._folder))
         shown = []
@@ -148,7 +148,9 @@ class Desk:
         self._lines.add(line)
         try:
             await line.start()
-            task = Task(folder, Path(), deed="report", folder=folder, others=tuple(shown))
+            task = Task(
+                folder, Path(), deed="report", folder=folder, others=tuple(shown), language=language
+            )
             await line.do(task)
         finally:
             self._lines.discard(line)

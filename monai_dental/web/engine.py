@@ -120,7 +120,7 @@ class PageEngine:
         pages = task.folder / "report"
         pages.mkdir(parents=True)
         instances = [Instance(each.path, each.name) for each in task.others]
-        entries = list(write_report(instances, results, pages))
+        entries = list(write_report(instances, results, pages, language=task.language))
         failed = sum(entry.reason is not None for entry in entries)
         return Answer("derived", info={"images": len(entries), "failed": failed})
 

@@ -31,6 +31,7 @@ class Task(Instance):
         derivation: How the network's result was made, at any strength.
         frame: Index of the frame to measure, from 0.
         others: Tasks whose results the report shows.
+        language: Tag of the report's language.
     """
 
     deed: str = "inspect"
@@ -39,6 +40,7 @@ class Task(Instance):
     derivation: Derivation | None = None
     frame: int = 0
     others: tuple[Task, ...] = ()
+    language: str = "en"
 
 
 @dataclass(frozen=True)

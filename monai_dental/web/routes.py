@@ -20,6 +20,7 @@ from starlette.routing import Route
 import monai_dental
 from monai_dental.errors import MonaiDentalError
 from monai_dental.viewer import assets
+from monai_dental.viewer.words import Words
 from monai_dental.web.archive import results_archive
 from monai_dental.web.desk import Desk
 from monai_dental.web.images import Image
@@ -214,14 +215,15 @@ class Routes:
 
     async def archive(self, request: Request) -> Response:
         """Answer with a ZIP of all results, streamed while it is made."""
-        chunks = results_archive(self._desk, self._chosen(request), _strength(request))
+        images, strength, words = self._chosen(request), _strength(request), _words(request)
+        chunks = results_archive(self._desk, images, strength, words)
         headers = {"Content-Disposition": attachment("denoised.zip")}
         return StreamingResponse(_nonempty(chunks), media_type="application/zip", headers=headers)
 
     async def make_report(self, request: Request) -> Response:
         """Write a report on the denoised images, and answer with its address."""
         done = [image for image in self._desk.images if image.state == "done"]
-        folder = await self._desk.report(done, _strength(request))
+        folder = await self._desk.report(done, _strength(request), _words(request).tag)
         number = str(len(self._reports) + 1)
         self._reports[number] = folder
         return JSONResponse({"address": f"report/{number}/index.html"}, 201)
@@ -293,6 +295,11 @@ def _strength(request: Request) -> float:
         if 0 <= float(text) <= 1:
             return float(text)
     raise RequestError(400, "strength is not a number from 0 to 1")
+
+
+def _words(request: Request) -> Words:
+    """Return the words of the page's language; English if there are none."""
+    return Words(request.query_params.get("lang", "en"))
 
 
 def _whole(request: Request, name: str, default: int) -> int:

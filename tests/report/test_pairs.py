@@ -49,7 +49,7 @@ def test_middle_frame_is_compared_and_said(folders):
 
     assert pair.original.shape == (30, 20)
     assert pair.original.flags["OWNDATA"]
-    assert pair.notes == ("Frame 3 of 5: the middle one.",)
+    assert pair.notes == ("frame 3 of 5: the middle one",)
 
 
 def test_dicom_of_12_bits_and_monochrome1_is_a_pair(folders, dicom_dataset):
@@ -71,7 +71,7 @@ def test_missing_result_and_reference_are_told_apart(folders, picture):
     cv2.imwrite(str(folders[1] / "a.png"), picture())
     pair = read(folders, "a.png", folders[2])
     assert pair.reference is None
-    assert pair.notes == ("No PSNR and SSIM: there is no reference of this name.",)
+    assert pair.notes == ("no PSNR and SSIM: there is no reference of this name",)
 
 
 def test_sizes_that_differ_are_named(folders, picture):
@@ -88,7 +88,7 @@ def test_reasons_and_notes_hold_no_path(folders, picture):
     cv2.imwrite(str(folders[0] / "a.png"), np.dstack([picture(), picture(), 255 - picture()]))
     cv2.imwrite(str(folders[1] / "a.png"), picture())
 
-    assert read(folders, "a.png").notes == ("The original: colour is converted to grey.",)
+    assert read(folders, "a.png").notes == ("original: colour is converted to grey",)
     content = (folders[1] / "a.png").read_bytes()
     (folders[1] / "a.png").write_bytes(content[:80])
     with pytest.raises(CorruptImageError, match="^result: ") as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from monai_dental.batch.source import Instance
 from monai_dental.errors import OutputError
 from monai_dental.report import run as report_run
 from monai_dental.report import sample_evenly, write_report
+from monai_dental.viewer import assets
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
@@ -116,6 +118,59 @@ def test_failures_are_listed_with_their_reason(pairs, tmp_path):
     assert "3 images: 1 compared, 2 could not be compared" in page
     for entry in entries[:2]:
         assert page.count(f"Not compared: {entry.reason}.") == 2  # in the table and in its place
+
+
+def test_german_report_says_everything_in_german(pairs, tmp_path):
+    instances = pairs("a.png", "b.png", HOSTILE)
+    wide = np.random.default_rng(0).integers(0, 80, (30, 4000), np.uint8)
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), np.dstack([wide, wide, 80 - wide]))
+    cv2.imwrite(str(tmp_path / "denoised" / "a.png"), wide)
+    instances[1].path.write_text("no image")
+
+    options = {"reference_dir": tmp_path / "denoised", "language": "de", "page_size": 2}
+    entries, pages = write(tmp_path, instances, **options)
+
+    page = pages["index.html"]
+    assert '<html lang="de">' in page
+    assert "<title>Bericht zum Entrauschen, Seite 1 von 2</title>" in page
+    assert "3 Bilder: 2 verglichen, 1 nicht vergleichbar (Grund siehe unten)." in page
+    reason = "Nicht verglichen: Original: Das ist keine PNG-Datei, auch wenn sie so heißt."
+    assert page.count(reason) == 2
+    assert "Original: Die Farben wurden in Graustufen umgerechnet." in page
+    assert "Gezeigt mit 3200 × 24 Pixeln, 80 % seiner Größe" in page
+    assert re.search(r"Gedruckt von Intensität 0,\d+ \(schwarz\) bis 0,\d+ \(weiß\)", page)
+    assert f"<td>{entries[0].figures.sigma_before:.4f}</td>".replace(".", ",") in page
+    assert entries[1].reason == "original: not a PNG file, although its name says so"
+    english, german = (assets.languages()[tag] for tag in ("en", "de"))
+    labels = re.findall(r'(?:alt|aria-label)="([^"]*)"', page)
+    texts = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    shown = html.unescape(" ".join([texts, *labels]))
+    for key in [key for key in english if key.startswith(("report.", "figures.", "help"))]:
+        if "{" not in english[key] and english[key] != german[key]:
+            assert not re.search(rf"\b{re.escape(english[key])}", shown), key
+    assert "<img src=x" not in "".join(pages.values())
+    assert html.escape(HOSTILE) in pages["page-2.html"]
+
+
+def test_language_that_is_not_known_gives_english(pairs, tmp_path):
+    _, pages = write(tmp_path, pairs("a.png"), language='"><b>')
+
+    assert '<html lang="en">' in pages["index.html"]
+    assert "<title>Denoising report</title>" in pages["index.html"]
+
+
+def test_words_of_a_language_are_text_and_nothing_else(pairs, tmp_path, monkeypatch):
+    known = assets.languages()
+    hostile = {**known, "xx": {key: f"<b>{key}</b> & $name" for key in known["en"]}}
+    monkeypatch.setattr("monai_dental.viewer.words.languages", lambda: hostile)
+    instances = pairs("a.png", "b.png")
+    instances[1].path.unlink()
+
+    _, pages = write(tmp_path, instances, page_size=1, language="xx")
+
+    for page in pages.values():
+        assert "<b>" not in page
+    assert "&lt;b&gt;report.title&lt;/b&gt; &amp; $name" in pages["index.html"]
 
 
 def test_unforeseen_error_is_told_by_kind_and_place_alone(pairs, tmp_path, monkeypatch):

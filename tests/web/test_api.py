@@ -59,6 +59,22 @@ def test_zip_holds_the_same_files_and_says_what_is_missing(filled, denoised_file
         assert archive.read(FAILURES).decode().startswith("h _b_x.png: ")
 
 
+@pytest.mark.parametrize(
+    ("lang", "failure"),
+    [
+        ("de", "h _b_x.png: Die Datei ist unvollständig"),
+        ("xx", "h _b_x.png: the file ends after"),
+    ],
+)
+def test_zip_says_what_is_missing_in_the_language_of_the_page(filled, lang, failure):
+    served, _ = filled
+
+    _, content, _ = served.ask(f"api/all.zip?lang={lang}")
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.read(FAILURES).decode().startswith(failure)
+
+
 def test_grey_values_are_the_stored_values(filled, mixed_files):
     served, keys = filled
     info = {each["name"]: each["info"] for each in served.images()}
@@ -136,6 +152,20 @@ def test_report_shows_what_is_denoised(filled):
     assert page.count(b'<article class="image ') == 7
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert served.ask(address.replace("index.html", "..%2f..%2flock"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("lang", "tag", "title"),
+    [("de", "de", "Bericht zum Entrauschen"), ("%22%3Ex", "en", "Denoising report")],
+)
+def test_report_is_in_the_language_of_the_page(filled, lang, tag, title):
+    served, _ = filled
+
+    address = json.loads(served.ask(f"api/report?lang={lang}", b"", "POST")[1])["address"]
+    page = served.ask(address)[1].decode()
+
+    assert f'<html lang="{tag}">' in page
+    assert f"<h1>{title}</h1>" in page
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zipfile
 
 import cv2
 import numpy as np
@@ -37,6 +38,19 @@ def test_what_cannot_be_read_never_stays_open_by_itself(fresh):
     page.wait_for("document.querySelector('[aria-current]') === null")
     drop(page, ("e.png", good[:40]), ("f.png", good))
     page.wait_for(is_opened("f.png"))
+
+
+@pytest.fixture
+def german(fresh):
+    """The same for a reader who wants German."""
+    page, good = fresh
+    agent = page.run("return navigator.userAgent")
+    page.develop("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="de")
+    page.run("location.reload()")
+    page.wait_for("document.documentElement.lang === 'de'")
+    page.wait_for("document.querySelector('.welcome:not([hidden])')")
+    yield page, good
+    page.develop("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="en-US")
 
 
 def test_last_image_that_is_removed_leads_back_to_the_beginning(fresh):
@@ -92,34 +106,57 @@ def test_what_cannot_be_sent_says_so_and_holds_up_nothing(fresh):
     page.wait_for("document.querySelector('.welcome:not([hidden])')")
 
 
-def test_what_is_wrong_is_told_in_the_language_of_the_reader(fresh):
-    page, good = fresh
-    agent = page.run("return navigator.userAgent")
-    page.develop("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="de")
-    try:
-        page.run("location.reload()")
-        page.wait_for("document.documentElement.lang === 'de'")
-        page.wait_for("document.querySelector('.welcome:not([hidden])')")
-        page.run(
-            "const open = XMLHttpRequest.prototype.open;"
-            "XMLHttpRequest.prototype.open = function (method, path) {"
-            "  open.call(this, method, path.replace('images?name=d', 'images/999/denoise?')); }"
-        )
-        drop(page, ("a.png", b""), ("b.jpg", b"text"), ("c.png", good), ("d.png", good))
-        page.wait_for("document.querySelector('[data-state=done]')")
-        page.wait_for("document.querySelectorAll('[data-state=failed]').length === 3")
+def test_what_is_wrong_is_told_in_the_language_of_the_reader(german):
+    page, good = german
+    page.run(
+        "const open = XMLHttpRequest.prototype.open;"
+        "XMLHttpRequest.prototype.open = function (method, path) {"
+        "  open.call(this, method, path.replace('images?name=d', 'images/999/denoise?')); }"
+    )
+    drop(page, ("a.png", b""), ("b.jpg", b"text"), ("c.png", good), ("d.png", good))
+    page.wait_for("document.querySelector('[data-state=done]')")
+    page.wait_for("document.querySelectorAll('[data-state=failed]').length === 3")
 
-        said = "return [...document.querySelectorAll('.state')].map((each) => each.textContent)"
-        assert page.run(said) == [
-            "Die Datei ist leer.",
-            "Das ist keine JPEG-Datei, auch wenn sie so heißt.",
-            "entrauscht",
-            "Dieses Bild gibt es hier nicht mehr. Laden Sie die Seite neu.",
-        ]
-        page.run("document.querySelector('.list .open').click()")
-        page.wait_for("document.querySelector('.notice').textContent === 'Die Datei ist leer.'")
+    said = "return [...document.querySelectorAll('.state')].map((each) => each.textContent)"
+    assert page.run(said) == [
+        "Die Datei ist leer.",
+        "Das ist keine JPEG-Datei, auch wenn sie so heißt.",
+        "entrauscht",
+        "Dieses Bild gibt es hier nicht mehr. Laden Sie die Seite neu.",
+    ]
+    page.run("document.querySelector('.list .open').click()")
+    page.wait_for("document.querySelector('.notice').textContent === 'Die Datei ist leer.'")
+
+
+def test_zip_and_report_are_in_the_language_of_the_reader(german, tmp_path):
+    page, good = german
+    page.develop("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    drop(page, ("a.png", b""), ("b.png", good))
+    page.wait_for("document.querySelector('[data-state=done]')")
+
+    page.click("#save-all")
+    page.wait_until(lambda: (tmp_path / "denoised.zip").exists())
+    page.click("#report")
+    page.wait_until(lambda: len(page.windows()) == 2)
+    own, opened = page.windows()
+    page.go_to(opened)
+    try:
+        page.wait_for("document.querySelector('article.ready')")
+        lang = page.run("return document.documentElement.lang")
+        text = page.run("return document.body.innerText")
+        fit = page.run("return document.querySelector('[aria-label=Einpassen]') !== null")
+        faults = page.faults()
     finally:
-        page.develop("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="en-US")
+        page.close_window()
+        page.go_to(own)
+
+    with zipfile.ZipFile(tmp_path / "denoised.zip") as archive:
+        assert archive.read("not-denoised.txt").decode() == "a.png: Die Datei ist leer.\n"
+    assert lang == "de"
+    assert "1 Bild: 1 verglichen." in text
+    assert "Entferntes" in text
+    assert fit  # the report's viewer speaks it too
+    assert faults == []
 
 
 def test_file_of_a_dropped_folder_that_cannot_be_read_leaves_the_others(fresh):

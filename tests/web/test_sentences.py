@@ -26,10 +26,13 @@ pytest.importorskip("starlette")
 from starlette.requests import Request
 
 from monai_dental.batch.job import TOO_LARGE, Result
+from monai_dental.batch.source import Instance
 from monai_dental.batch.workers.protocol import Limits
 from monai_dental.errors import MonaiDentalError, UnsupportedImageError
 from monai_dental.inference.inferers import NoiseAwareInferer
+from monai_dental.report.pairs import read_pair
 from monai_dental.viewer import assets
+from monai_dental.viewer.words import Words
 from monai_dental.web import routes, uploads
 from monai_dental.web.desk import Desk
 from monai_dental.web.engine import PageEngine
@@ -243,19 +246,65 @@ def small() -> dict[str, str]:
     return {"said.small": str(caught.value)}
 
 
+@pytest.fixture
+def reported(tmp_path) -> dict[str, str]:
+    """What a report says of files, where a sentence may hold another."""
+    grey = np.tile(np.arange(50, dtype=np.uint8), (40, 1))
+    colours = cv2.applyColorMap(grey, cv2.COLORMAP_JET)
+    files = {
+        "in/a.png": grey, "out/a.png": grey[:9], "in/b.png": grey, "in/d.tif": np.float32(grey),
+        "out/d.tif": np.float32(grey) / 2, "in/e.png": colours, "out/e.png": np.uint16(grey),
+    }  # fmt: skip
+    for name, image in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), image)
+    (tmp_path / "in" / "c.png").touch()
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "d.tif").touch()
+    (tmp_path / "out" / "b.png").touch()
+    for folder in ("in", "out"):
+        nib.save(nib.Nifti1Image(np.zeros((9, 9, 5)), np.eye(4)), tmp_path / folder / "f.nii")
+
+    def reason(name: str, denoised: str = "out") -> str:
+        with pytest.raises(MonaiDentalError) as caught:
+            read_pair(Instance(tmp_path / "in" / name, Path(name)), tmp_path / denoised)
+        return str(caught.value)
+
+    def notes(name: str) -> tuple[str, ...]:
+        instance = Instance(tmp_path / "in" / name, Path(name))
+        return read_pair(instance, tmp_path / "out", tmp_path / "clean").notes
+
+    return {
+        "said.no.original": reason("none.png"),
+        "said.no.result": reason("a.png", "nowhere"),
+        "said.of.original said.empty": reason("c.png"),
+        "said.of.result said.empty": reason("b.png"),
+        "said.of.result said.shape": reason("a.png"),
+        "said.of.original said.folded": notes("e.png")[0],
+        "said.scale": notes("e.png")[1],
+        "said.unreferenced said.no.reference": notes("e.png")[2],
+        "said.middle": notes("f.nii")[0],
+        "said.unreferenced said.of.reference said.empty": notes("d.tif")[-1],
+    }
+
+
 def test_each_sentence_of_a_language_file_is_one_that_the_program_says(
-    browser, served, pictures, instances, workers, full_disk, refusals, small
+    browser, served, pictures, instances, workers, full_disk, refusals, small, reported, monkeypatch
 ):
-    sentences = pictures | instances | workers | full_disk | refusals | small
+    sentences = pictures | instances | workers | full_disk | refusals | small | reported
     english = assets.languages()["en"]
     browser.visit(served.url)
 
-    own = {key: key for key in english}
-    keys = browser.run(SAID, {"en": english, "xx": own}, "xx", list(sentences.values()))
+    own = {key: f"{key} {{said}}" if "{said}" in text else key for key, text in english.items()}
+    languages = {"en": english, "xx": own}
+    monkeypatch.setattr("monai_dental.viewer.words.languages", lambda: languages)
+    keys = browser.run(SAID, languages, "xx", list(sentences.values()))
 
     told = dict(zip(keys, sentences.values(), strict=True))
     assert told == sentences
-    assert sorted(told) == sorted(key for key in english if key.startswith("said."))
+    assert list(map(Words("xx").said, sentences.values())) == keys
+    found = {key for each in told for key in each.split()}
+    assert found == {key for key in english if key.startswith("said.")}
 
 
 def test_sentence_that_no_language_file_knows_is_told_in_english(browser, served):

@@ -1,4 +1,4 @@
-// The words in the reader's language; missing ones are shown in English.
+// The words in the reader's language; missing ones are shown in English. `words.py` does the same on the server.
 
 export function chooseLanguage(languages, wanted) {
   for (const tag of wanted) {
@@ -15,13 +15,15 @@ export function makeWords(languages, tag) {
     return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
   };
   const sentences = Object.entries(languages.en).filter(([key]) => key.startsWith("said."))
-    .sort(([, one], [, other]) => other.length - one.length) // "cut off: {found} bytes" before "{found} bytes"
+    .sort(([, one], [, other]) => beginning(other) - beginning(one) || other.length - one.length)
     .map(([key, text]) => [key, patternOf(text)]);
   // Returns a sentence of the server in this language; its English words tell which it is.
   words.said = (sentence) => {
     for (const [key, pattern] of sentences) {
       const found = pattern.exec(sentence);
-      if (found) return words(key, found.groups);
+      if (!found) continue;
+      const { said } = found.groups ?? {};
+      return words(key, said ? { ...found.groups, said: words.said(said) } : found.groups);
     }
     return words("said", { sentence });
   };
@@ -30,6 +32,9 @@ export function makeWords(languages, tag) {
     value.toLocaleString(tag, { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" });
   return words;
 }
+
+// Sorts "cut off: {found} bytes" before "{found} bytes".
+const beginning = (text) => text.split("{")[0].length;
 
 function patternOf(text) {
   const escaped = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)");

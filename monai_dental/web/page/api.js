@@ -37,7 +37,8 @@ export const result = async (key, strength) => {
 };
 export const keep = async (key, strength) =>
   (await asked(`images/${key}/keep?strength=${strength}`, { method: "POST" })).json();
-export const report = async (strength) => (await asked(`report?strength=${strength}`, { method: "POST" })).json();
+export const report = async (strength) =>
+  (await asked(`report?strength=${strength}&lang=${words.tag}`, { method: "POST" })).json();
 
 // Sends a file with XMLHttpRequest, as fetch does not report the progress of an upload.
 export function send(file, name, onProgress) {

@@ -230,7 +230,8 @@ function saveAll() {
   const listed = all.filter((image) => image.state === "listed").length;
   const isAll = listed > 0 && confirm(words("confirm.all", { count: all.length, listed }));
   if (listed === all.length && !isAll) return;
-  download(`api/all.zip?strength=${viewer.state.strength}&which=${isAll ? "all" : "opened"}`, "denoised.zip");
+  const which = isAll ? "all" : "opened";
+  download(`api/all.zip?strength=${viewer.state.strength}&which=${which}&lang=${words.tag}`, "denoised.zip");
 }
 
 async function report() {
