@@ -55,11 +55,23 @@ def test_share_that_is_left_is_measured_in_the_part_alone(script, surface, tmp_p
     assert [row.image for row in rows] == ["known"]
     assert rows[0].before == pytest.approx(0.02, rel=0.03)
     assert rows[0].left == pytest.approx(0.25, abs=0.002)
+    assert rows[0].fine_left == pytest.approx(0.25, abs=0.002)
     assert rows[0].neighbours == pytest.approx(0, abs=0.05)
     assert "| known | 0.0" in capsys.readouterr().out
     with (output / "noise.csv").open() as file:
         assert float(next(csv.DictReader(file))["left"]) == pytest.approx(0.25, abs=0.002)
     assert cv2.imread(str(output / "known.png"), -1).shape == (80, 300)
+
+
+def test_coarse_structure_is_no_fine_noise(script, surface):
+    noise = np.random.default_rng(0).normal(0, 0.02, surface.shape)
+    structure = 0.05 * np.sin(np.arange(100) / 10)
+    image, denoised = surface + structure + noise, surface + structure + 0.25 * noise
+
+    figures = script.figures_of("one", np.float32(image), np.float32(denoised), (0, 80, 0, 100))
+
+    assert figures.left > 0.6
+    assert figures.fine_left == pytest.approx(0.25, abs=0.1)
 
 
 def test_folder_without_the_images_is_refused(script, tmp_path):
