@@ -109,5 +109,5 @@ def test_draws_cover_coarse_and_fine_noise():
         power = noise.square().mean().clamp_min(1e-12)
         correlations.append(float((noise[:, 1:] * noise[:, :-1]).mean() / power))
 
-    assert np.quantile(correlations, 0.2) < 0.1
+    assert np.quantile(correlations, 0.15) < 0.1
     assert np.quantile(correlations, 0.8) > 0.7
