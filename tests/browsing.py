@@ -129,6 +129,17 @@ class Browser:
     def go_to(self, window: str) -> None:
         self._call("POST", "/window", {"handle": window})
 
+    def go_to_opened(self) -> str:
+        """Go to the tab that the page has opened, and return the page's own tab.
+
+        The new tab begins blank, and a script that runs while it leaves for its address fails.
+        """
+        self.wait_until(lambda: len(self.windows()) == 2)
+        own, opened = self.windows()
+        self.go_to(opened)
+        self.wait_until(lambda: self._call("GET", "/url").startswith("http"))
+        return own
+
     def close_window(self) -> None:
         self._call("DELETE", "/window")
 

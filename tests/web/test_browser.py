@@ -188,9 +188,7 @@ def test_report_button_opens_the_pages_of_what_is_denoised(page, filled, mixed_f
     open_image(page, "c.png")
 
     page.click("#report")
-    page.wait_until(lambda: len(page.windows()) == 2)
-    own, opened = page.windows()
-    page.go_to(opened)
+    own = page.go_to_opened()
     try:
         page.wait_until(lambda: page.run("return location.href").startswith(f"{filled.url}report/"))
         page.wait_for("document.querySelectorAll('article.ready').length > 0")

@@ -137,9 +137,7 @@ def test_zip_and_report_are_in_the_language_of_the_reader(german, tmp_path):
     page.click("#save-all")
     page.wait_until(lambda: (tmp_path / "denoised.zip").exists())
     page.click("#report")
-    page.wait_until(lambda: len(page.windows()) == 2)
-    own, opened = page.windows()
-    page.go_to(opened)
+    own = page.go_to_opened()
     try:
         page.wait_for("document.querySelector('article.ready')")
         lang = page.run("return document.documentElement.lang")
