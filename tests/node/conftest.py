@@ -19,6 +19,8 @@ import pytest
 from pydicom import Dataset, dcmwrite, uid
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 
+from monai_dental.node.forward import Forwarder
+from monai_dental.node.log import Counts
 from monai_dental.node.queue import Queue
 from monai_dental.node.spool import Spool
 
@@ -228,3 +230,26 @@ def queue(spool: Spool) -> Iterator[Queue]:
     made = Queue(spool.folder, is_writable=True)
     yield made
     made.close()
+
+
+@pytest.fixture
+def forward(spool: Spool, queue: Queue) -> Iterator[Callable[..., dict[str, Forwarder]]]:
+    """forward(archives): starts a forwarder for each archive by its place, until the end."""
+    started: list[Forwarder] = []
+
+    def start(archives: dict[str, Any]) -> dict[str, Forwarder]:
+        forwarders = {
+            place: Forwarder(
+                archive, 0.01, spool=spool, queue=queue, counts=Counts(), on_room=lambda: None,
+                destination=place,
+            )
+            for place, archive in archives.items()
+        }  # fmt: skip
+        for each in forwarders.values():
+            each.start()
+            started.append(each)
+        return forwarders
+
+    yield start
+    for each in started:
+        each.stop(10)

@@ -148,7 +148,7 @@ def keep(spool: Spool, content: bytes) -> str:
 
 
 def test_archive_that_refuses_originals_alone_holds_up_no_derived_one(
-    spool, queue, make_file
+    spool, queue, make_file, forward
 ) -> None:
     path = make_file(0)
     key = keep(spool, path.read_bytes())
@@ -156,22 +156,12 @@ def test_archive_that_refuses_originals_alone_holds_up_no_derived_one(
     queue.finish(key, SKIPPED, "no", "")
     archives = {A: Archive(), B: Archive()}
     archives[A].error = PacsUnavailableError("is away")
-    forwarders = {
-        place: Forwarder(
-            archive, 0.01, spool=spool, queue=queue, counts=Counts(), on_room=lambda: None,
-            destination=place,
-        )
-        for place, archive in archives.items()
-    }  # fmt: skip
-    for each in forwarders.values():
-        each.start()
+    forwarders = forward(archives)
 
     wait_until(lambda: archives[B].taken and forwarders[A].failures > 2)
     assert list(spool.keys()) == [key]  # A has yet to get it
     archives[A].error = None
-    wait_until(lambda: not any(spool.keys()))
-    for each in forwarders.values():
-        each.stop(10)
+    wait_until(lambda: not any(spool.keys()) and queue.counts()[FORWARDED] == 2)
 
     assert archives[A].taken == archives[B].taken == [("1.2.3.4.0", dataset_of(path))]
     found = {each.destination: each for each in queue.instances(FORWARDED)}

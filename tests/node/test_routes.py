@@ -12,12 +12,10 @@ from pydicom import dcmwrite
 from waiting import wait_until
 
 from monai_dental.errors import PacsError, PacsUnavailableError
-from monai_dental.node.forward import Forwarder
-from monai_dental.node.log import Counts
 from monai_dental.node.queue import DERIVED, FORWARDED, Queue
 from monai_dental.node.routes import Router
 from monai_dental.node.settings import NodeSettings, make_settings
-from monai_dental.node.spool import DerivedFolder, Spool
+from monai_dental.node.spool import DerivedFolder
 from monai_dental.pacs.parcel import COPY, Parcel
 
 A, B, C = "A@127.0.0.1:104", "B@127.0.0.1:104", "C@127.0.0.1:104"
@@ -66,24 +64,13 @@ def test_first_route_that_fits_counts(dicom_dataset, tmp_path, sender, elements,
     assert Router(settings)(sender, path) == ("F@h:1",)
 
 
-def test_archive_that_is_away_holds_up_no_other(dicom_dataset, tmp_path) -> None:
-    spool = Spool(tmp_path, 10 << 20)
-    spool.prepare()
-    queue = Queue(tmp_path, is_writable=True)
-    stored = DerivedFolder(tmp_path).store(dicom_dataset(SOPInstanceUID="1.2.3"))
+def test_archive_that_is_away_holds_up_no_other(spool, queue, forward, dicom_dataset) -> None:
+    stored = DerivedFolder(spool.folder).store(dicom_dataset(SOPInstanceUID="1.2.3"))
     key = "0" * 64
     queue.receive(key, "1.2.3")
     queue.derive(key, "", stored, (A, B))
     archives = {A: Archive(is_away=True), B: Archive()}
-    forwarders = {
-        place: Forwarder(
-            archive, 0.01, spool=spool, queue=queue, counts=Counts(), on_room=lambda: None,
-            destination=place,
-        )
-        for place, archive in archives.items()
-    }  # fmt: skip
-    for each in forwarders.values():
-        each.start()
+    forwarders = forward(archives)
 
     wait_until(lambda: archives[B].taken and forwarders[A].failures > 3)
     assert queue.counts()[DERIVED] == 1
@@ -92,10 +79,7 @@ def test_archive_that_is_away_holds_up_no_other(dicom_dataset, tmp_path) -> None
     wait_until(lambda: queue.counts()[FORWARDED] == 2)
     wait_until(lambda: not spool.derived.path(stored.location).exists())
 
-    for each in forwarders.values():
-        each.stop(10)
     assert archives[A].taken == archives[B].taken == ["1.2.3"]
-    queue.close()
 
 
 def test_what_goes_to_an_archive_that_is_no_more_goes_to_the_first(tmp_path, dicom_dataset) -> None:
