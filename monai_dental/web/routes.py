@@ -140,11 +140,10 @@ class Routes:
         path = folder / f"source{ending_on_disk(name)}"
         try:
             await receive(request.stream(), path, int(length) if length.isdecimal() else None)
-        except UploadError as error:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise RequestError(error.status, str(error)) from error
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, UploadError):
+                raise RequestError(error.status, str(error)) from error
             raise
         image = self._desk.images.add(key, name, path, is_upload=True)
         self._desk.follow(image)
