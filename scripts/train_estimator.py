@@ -31,7 +31,7 @@ from monai_dental.files.atomic import write_atomically
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
 from monai_dental.noise.curves import measure_curves
-from monai_dental.noise.detector import draw_detector, expose
+from monai_dental.noise.detector import Odds, draw_detector, expose
 from monai_dental.noise.octaves import measure_octaves
 from monai_dental.noise.regression import FLOOR, NoiseRegression, logs_of
 from monai_dental.phantom import simulate_exposure
@@ -48,6 +48,7 @@ FIRST_PHANTOM, PANORAMICS = 1_500_000, 8
 IMAGES_PER_FILE, EXPOSURES = 50, 8
 SIGMAS, NOISE_FREE = (0.0015, 0.12), 0.04
 NOISE_FREE_SIGMA, LARGEST_ZOOM = 0.0009, 0.7  # of photographs
+ODDS = Odds(uneven=0.4, resampled=0.25, smoothed=0.06, compressed=0.22)
 SIDES = (160, 800)
 NETWORKS, STEPS, BATCH, LEARNING_RATE = 3, 16_000, 64, 2e-3
 CONTRASTS = (-1.5, 0.7)  # natural logarithms
@@ -163,7 +164,7 @@ def make_sample(clean: Tensor, seed: int) -> Sample | None:
     random = np.random.RandomState(seed)
     generator = torch.Generator().manual_seed(seed)
     sigma = float(np.exp(random.uniform(*np.log(SIGMAS))))
-    detector = draw_detector(random, 1e-6 if random.uniform() < NOISE_FREE else sigma)
+    detector = draw_detector(random, 1e-6 if random.uniform() < NOISE_FREE else sigma, ODDS)
     noisy, shown, noise = expose(clean, detector, random, generator)
     curves = measure_curves([noisy.contiguous()])
     if curves is None:

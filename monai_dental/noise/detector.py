@@ -69,13 +69,35 @@ class Detector:
     is_clipped: bool = True
 
 
-def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
+@dataclass(frozen=True)
+class Odds:
+    """Probabilities of what happens to an image; the defaults are those of the denoisers' training.
+
+    Attributes:
+        uneven: Noise that varies over the image.
+        resampled: Pixels of another width.
+        smoothed: A filter that preserves edges.
+        compressed: JPEG.
+    """
+
+    uneven: float = 0.0
+    resampled: float = 0.18
+    smoothed: float = 0.0
+    compressed: float = 0.12
+
+
+def draw_detector(random: np.random.RandomState, sigma: float, odds: Odds = Odds()) -> Detector:
     """Draw a random detector.
 
     Args:
         random: Source of randomness.
         sigma: Standard deviation of its noise at mid-grey, before any processing.
+        odds: Probabilities of what happens to the image.
     """
+
+    def happens(probability: float) -> bool:
+        return probability > 0 and random.uniform() < probability
+
     electronic_share = 0.4 * random.uniform() ** 2
     curve = _draw_curve(random)
     has_lines = random.uniform() < 0.08
@@ -88,11 +110,11 @@ def draw_detector(random: np.random.RandomState, sigma: float) -> Detector:
         is_line_vertical=bool(random.uniform() < 0.5),
         bad_share=float(10 ** random.uniform(-4.5, -2.5)) if random.uniform() < 0.1 else 0.0,
         bad_lines=int(random.randint(1, 3)) if random.uniform() < 0.02 else 0,
-        unevenness=float(random.uniform(0, _LARGEST_UNEVENNESS)) if random.uniform() < 0.4 else 0.0,
-        pitch=float(np.exp(random.uniform(*np.log(_PITCHES)))) if random.uniform() < 0.25 else 1,
-        steps=_draw_steps(random, sigma),
+        unevenness=float(random.uniform(0, _LARGEST_UNEVENNESS)) if happens(odds.uneven) else 0.0,
+        pitch=float(np.exp(random.uniform(*np.log(_PITCHES)))) if happens(odds.resampled) else 1,
+        steps=_draw_steps(random, sigma, odds),
         levels=_draw_levels(random),
-        jpeg_quality=int(random.randint(70, 99)) if random.uniform() < 0.22 else None,
+        jpeg_quality=int(random.randint(70, 99)) if happens(odds.compressed) else None,
         is_clipped=bool(random.uniform() < 0.6),
     )
 
@@ -126,13 +148,13 @@ def _draw_kernel(random: np.random.RandomState) -> Tensor:
     return kernel / kernel.square().sum().sqrt()
 
 
-def _draw_steps(random: np.random.RandomState, sigma: float) -> tuple[Step, ...]:
+def _draw_steps(random: np.random.RandomState, sigma: float, odds: Odds) -> tuple[Step, ...]:
     """Draw processing steps in their order; often there are none."""
     steps: list[Step] = []
     if random.uniform() < 0.08:
         side = 3 if random.uniform() < 0.8 else 5
         steps.append(lambda image: np.asarray(cv2.medianBlur(image, side), np.float32))
-    if random.uniform() < 0.06:
+    if odds.smoothed and random.uniform() < odds.smoothed:
         steps.append(_edge_preserving(random.uniform(1.0, 4.0) * sigma, random.uniform(0.7, 1.5)))
     if random.uniform() < 0.2:
         steps.append(_sharpening(random.uniform(0.7, 3.0), random.uniform(0.2, 1.5)))
