@@ -13,7 +13,8 @@ full strength. The parts were chosen once, by hand, in images with these names:
     .venv/bin/python scripts/benchmarks/real_noise.py --dataset-dir DIR --output results/real_noise
 
 For each image, prints and writes to `noise.csv`: sigma of the part before and after, their ratio,
-that ratio for fine noise alone, and the correlation of neighbours before. Also writes a picture of
+that ratio for fine noise alone, the correlation of neighbours before, and the sigma that
+`estimate_noise` finds for the part as a fraction of that before. Also writes a picture of
 each image: before, after, and the residual on a separate grey scale, for checking visually for
 bone. Keep these private: they show patients' images.
 """
@@ -28,12 +29,14 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
 from monai_dental.files.atomic import write_atomically
 from monai_dental.formats import read_radiograph
 from monai_dental.inference.denoiser import Denoiser
+from monai_dental.noise import estimate_noise
 
 Image = NDArray[np.float32]
 Part = tuple[int, int, int, int]
@@ -66,6 +69,7 @@ class Figures(NamedTuple):
     left: float
     fine_left: float
     neighbours: float
+    estimated: float
 
 
 def main() -> None:
@@ -92,8 +96,11 @@ def measure(
     """
     output.mkdir(parents=True, exist_ok=True)
     rows = []
-    print("| image | sigma before | after | left | fine noise left | correlation of neighbours |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| image | sigma before | after | left | fine noise left | correlation of neighbours "
+        "| estimated |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for path in sorted(folder.iterdir()):
         if path.stem not in parts:
             continue
@@ -103,7 +110,8 @@ def measure(
         write_atomically(output / f"{path.stem}.png", picture(image, denoised, parts[path.stem]))
         print(
             f"| {row.image} | {row.before:.5f} | {row.after:.5f} | {row.left:.0%} | "
-            f"{row.fine_left:.0%} | {row.neighbours:.2f} |",
+            f"{row.fine_left:.0%} | {row.neighbours:.2f} | "
+            f"{row.estimated:.2f} |",
             flush=True,
         )
         rows.append(row)
@@ -127,8 +135,17 @@ def figures_of(name: str, image: Image, denoised: Image, part: Part) -> Figures:
     )
     return Figures(
         name, before, after, after / before, fine_after / fine_before,
-        float(pairs / 2 / before**2),
+        float(pairs / 2 / before**2), estimated_sigma(image, part) / before,
     )  # fmt: skip
+
+
+def estimated_sigma(image: Image, part: Part) -> float:
+    """Return the standard deviation that is estimated for a part, in units of the image."""
+    low, span = float(image.min()), max(float(np.ptp(image)), 1e-6)
+    unit = torch.from_numpy((image - low) / span)  # as the bundle's inference scales it
+    top, bottom, left, right = part
+    noise = estimate_noise(unit)
+    return span * float(noise.variance(unit[top:bottom, left:right]).mean().sqrt())
 
 
 def flattened(part: Image) -> NDArray[np.float64]:

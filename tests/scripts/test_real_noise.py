@@ -55,6 +55,7 @@ def test_share_that_is_left_is_measured_in_the_part_alone(script, surface, tmp_p
     assert [row.image for row in rows] == ["known"]
     assert rows[0].before == pytest.approx(0.02, rel=0.03)
     assert rows[0].left == pytest.approx(0.25, abs=0.002)
+    assert rows[0].estimated == pytest.approx(1, abs=0.2)
     assert rows[0].fine_left == pytest.approx(0.25, abs=0.002)
     assert rows[0].neighbours == pytest.approx(0, abs=0.05)
     assert "| known | 0.0" in capsys.readouterr().out
