@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
@@ -46,7 +47,7 @@ def test_upload_that_is_broken_off_leaves_nothing(start, tmp_path):
             + bytes(5000)
         )
         wait_until(lambda: received(served))
-    wait_until(lambda: not received(served))
+    wait_until(lambda: not image_folders(served), timeout_s=30)
 
     assert served.images() == []
     assert end(served) == ""
@@ -77,10 +78,14 @@ def test_who_waits_for_an_image_when_the_server_ends_is_told(waited_for):
     assert served.folders() == []
 
 
+def image_folders(served) -> list[Path]:
+    return [image for folder in served.folders() for image in folder.iterdir() if image.is_dir()]
+
+
 def received(served) -> list[str]:
     """Files of the images; unlike `Path.glob`, bears that the server removes a folder meanwhile."""
-    images = [image for folder in served.folders() for image in folder.glob("*/")]
-    return [name for image in images for _, _, names in os.walk(image) for name in names]
+    folders = image_folders(served)
+    return [name for folder in folders for _, _, names in os.walk(folder) for name in names]
 
 
 def end(served) -> str:
