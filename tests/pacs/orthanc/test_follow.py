@@ -71,6 +71,11 @@ def sources(archive: Any) -> dict[str, list[str]]:
     return found
 
 
+def are_stable(archive: Any) -> bool:
+    """Whether every study of the archive is stable."""
+    return all(study["IsStable"] for study in json.loads(archive.call("/studies?expand")))
+
+
 def test_stable_studies_get_their_results_once_through_a_kill_and_a_restart_of_the_archive(
     archive, follow, instance, tmp_path, capsys
 ) -> None:
@@ -167,6 +172,7 @@ def test_study_that_cannot_be_done_holds_up_no_other(archive, url, instance, tmp
     (tmp_path / "last-change").write_text("0\n")
     for number in (1, 2):
         archive.add(encode_dataset(instance(number)))
+    wait_until(lambda: are_stable(archive))
     looked: list[str] = []
     told: list[str] = []
 
