@@ -97,7 +97,10 @@ def test_killed_adaptation_is_not_taken_up_with_other_settings(workflow, tmp_pat
     make().run()
 
 
-def test_folder_of_dark_images_is_trained_on_at_full_range(parse, loading, tmp_path):
+def test_folder_of_dark_images_is_trained_on_at_full_range(
+    parse, loading, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("monai_dental.training.datalists.synthetic_folder", lambda count: images)
     # 12 bits in 16, as sensors' exports often are
     stored = np.random.default_rng(0).integers(100, 4000, (40, 40)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "1.png"), stored)
