@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from monai_dental.batch.masks import find_masks
-from monai_dental.batch.source import Instance
+from monai_dental.batch.source import Instance, ListedSource
 from monai_dental.errors import DatasetError
 
 
-class InventorySource:
-    """Every file below a folder, including hidden ones, so that each is accounted for.
+class InventorySource(ListedSource):
+    """Every file below a folder, by name, including hidden ones: each is accounted for.
 
     A folder that cannot be read is listed like a file, and so is a link to a folder that is not
     followed: each gets its own outcome.
@@ -67,14 +67,6 @@ class InventorySource:
         if masks is not None:
             found = find_masks(masks, self._instances)
             self._instances = [replace(each, mask=found.get(each.name)) for each in self._instances]
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self._instances)
-
-    def __iter__(self) -> Iterator[Instance]:
-        """Return the files in the order of their names."""
-        return iter(self._instances)
 
     def _add(self, path: Path) -> None:
         self._instances.append(Instance(path, path.relative_to(self.folder)))

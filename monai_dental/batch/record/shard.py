@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_dental.batch.source import Instance, InstanceSource
+from monai_dental.batch.source import InstanceSource, ListedSource
 
 _NAME = re.compile(r"(?:manifest|\.parts)(?:\.([1-9]\d*)-of-([1-9]\d*))?(?:\.sqlite|\.lock)?")
 
@@ -78,8 +78,8 @@ class Shard:
         return (self.index - other.index) % math.gcd(self.count, other.count) == 0
 
 
-class ShardSource:
-    """The files of a source that belong to one shard.
+class ShardSource(ListedSource):
+    """The files of a source that belong to one shard, in its order.
 
     Args:
         source: All files.
@@ -89,14 +89,6 @@ class ShardSource:
 
     def __init__(self, source: InstanceSource, shard: Shard, key: Callable[[Path], str]) -> None:
         self._instances = [each for each in source if shard.holds(key(each.name))]
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self._instances)
-
-    def __iter__(self) -> Iterator[Instance]:
-        """Return the files in the order of the source."""
-        return iter(self._instances)
 
 
 def shard_of_name(name: str) -> Shard | None:
