@@ -96,14 +96,9 @@ class QueueFile:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Make changes in one transaction: all of them or none."""
-        with self._lock, database_errors(self._path):
+        with self._lock, database_errors(self._path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+            yield
 
     @contextmanager
     def _lightly(self) -> Iterator[None]:

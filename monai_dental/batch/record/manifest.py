@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -221,27 +222,18 @@ class Manifest:
         An output that a row named before and no longer names is recorded as superseded.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with database_errors(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for row in rows:
-                    self._connection.execute(
-                        "INSERT OR REPLACE INTO superseded SELECT name, output, output_uid, "
-                        "output_digest, recipe, model_digest, ?3 FROM files "
-                        "WHERE name = ?1 AND output != '' AND output != ?2 AND NOT EXISTS "
-                        "(SELECT 1 FROM files AS other "
-                        "WHERE other.output = files.output AND other.name != ?1)",
-                        (row.name, row.output, now),
-                    )
-                    self._connection.execute(_INSERT, astuple(row))
-                    self._connection.execute(
-                        "DELETE FROM superseded WHERE output = ?", (row.output,)
-                    )
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._transaction():
+            for row in rows:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO superseded SELECT name, output, output_uid, "
+                    "output_digest, recipe, model_digest, ?3 FROM files "
+                    "WHERE name = ?1 AND output != '' AND output != ?2 AND NOT EXISTS "
+                    "(SELECT 1 FROM files AS other "
+                    "WHERE other.output = files.output AND other.name != ?1)",
+                    (row.name, row.output, now),
+                )
+                self._connection.execute(_INSERT, astuple(row))
+                self._connection.execute("DELETE FROM superseded WHERE output = ?", (row.output,))
 
     def take_over(self, other: Manifest, is_mine: Callable[[str], bool]) -> None:
         """Move rows from another manifest, which no run is writing, into this one.
@@ -272,15 +264,15 @@ class Manifest:
 
     def _change(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Execute a statement for each row, in one transaction."""
-        with database_errors(self._path):
+        with self._transaction():
+            self._connection.executemany(statement, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Make changes in one transaction: all of them or none."""
+        with database_errors(self._path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(statement, rows)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            yield
 
     def _connect(self, is_new: bool) -> sqlite3.Connection:
         if is_new:
