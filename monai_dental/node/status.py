@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import monai_dental
-from monai_dental.files.database import database_errors
 from monai_dental.node.queue import DERIVED, FAILED, FORWARDED, RECEIVED, SKIPPED, Queue
 from monai_dental.node.queue_rows import QueuedInstance
 from monai_dental.node.settings import NodeSettings
@@ -121,10 +120,6 @@ class _QueueView(Queue):
         since = now - _HOURS * _HOUR_S
         found = dict(self._ask(query, now, _HOUR_S, FORWARDED, since))
         return [found.get(age, 0) for age in reversed(range(_HOURS))]
-
-    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock, database_errors(self._path):
-            return self._connection.execute(query, values).fetchall()
 
 
 def _waiting(queued: QueuedInstance) -> dict[str, Any]:
