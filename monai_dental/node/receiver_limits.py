@@ -12,9 +12,8 @@ import socket
 import socketserver
 import sys
 import threading
-import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from monai_dental.pacs.dimse.streams import Sink
 
 _LONGEST_REQUEST = 1 << 20  # beyond max-pdu: some peers count a PDU's header differently
-_CHUNK = 1 << 16
 _LONGEST_COMMAND = 1 << 16
 _INVALID_PDU = "Evt19"  # of the state machine in PS3.8 9.2: ends the association by A-ABORT
 
@@ -205,28 +203,6 @@ class BoundedServer(ThreadedAssociationServer):
         """Stop listening."""
         socketserver.BaseServer.shutdown(self)
         self.server_close()
-
-
-def inflated_size(stream: BinaryIO, limit: int) -> int:
-    """Return how many bytes a deflated stream (RFC 1951) inflates to, counting to `limit` + 1.
-
-    Args:
-        stream: The stream; if it is broken, the part before the error counts.
-        limit: The limit.
-    """
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    size = 0
-    waiting = b""
-    while size <= limit and not inflater.eof:
-        waiting = waiting or stream.read(_CHUNK)
-        if not waiting:
-            break
-        try:
-            size += len(inflater.decompress(waiting, _CHUNK))
-        except zlib.error:
-            break
-        waiting = inflater.unconsumed_tail
-    return min(size, limit + 1)
 
 
 def peer_of(association: Association) -> str:
