@@ -16,8 +16,6 @@ from monai_dental.pacs.parcel import InstanceKey, check_copy, pack
 from monai_dental.pacs.retry import BRIEF, Patience, Streak
 from monai_dental.pacs.source import FoundInstance
 
-_GROWTH, _MARGIN = 8, 1 << 20  # it may return uncompressed what it received compressed
-
 
 class OrthancStudy:
     """A study; an `Archive`.
@@ -126,7 +124,7 @@ class OrthancTarget:
             with parcel.open() as stream:
                 identifier = self._open().store(stream.read())
             with tempfile.TemporaryFile() as copy:
-                self._open().fetch(identifier, copy, _GROWTH * parcel.size + _MARGIN)
+                self._open().fetch(identifier, copy, parcel.longest_copy)
                 check_copy(parcel, copy)
         return parcel.stored
 
