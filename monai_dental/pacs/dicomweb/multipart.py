@@ -45,10 +45,9 @@ class Body:
         """Return the position."""
         return self._position
 
-    def seek(self, position: int, whence: int = 0) -> int:
+    def seek(self, position: int) -> None:
         """Set the position: urllib3 rewinds the body before it sends a request again."""
-        self._position = position + (0, self._position, len(self))[whence]
-        return self._position
+        self._position = position
 
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes."""

@@ -76,7 +76,9 @@ class DicomwebTarget:
             PacsError: It cannot be reached, or does not authorize us.
             AddressError: A token would be sent over an unencrypted connection.
         """
-        check_service(self.address, self._tokens)
+        client = HttpClient(self.address, BRIEF, self._tokens)
+        with contextlib.closing(client):
+            client.get_json("/studies", {"limit": "1"})
 
     def close(self) -> None:
         """Close the connections."""
@@ -157,24 +159,6 @@ class DicomwebTarget:
     def _open(self) -> HttpClient:
         self._client = self._client or HttpClient(self.address, self._patience, self._tokens)
         return self._client
-
-
-def check_service(address: DicomwebAddress, tokens: tuple[str, ...]) -> None:
-    """Check that a service can be reached and authorizes us; takes about a second at most.
-
-    Args:
-        address: The service.
-        tokens: As for `HttpClient`.
-
-    Raises:
-        PacsError: It cannot be reached, or does not authorize us.
-        AddressError: A token would be sent over an unencrypted connection.
-    """
-    client = HttpClient(address, BRIEF, tokens)
-    try:
-        client.get_json("/studies", {"limit": "1"})
-    finally:
-        client.close()
 
 
 def fetch(client: HttpClient, key: InstanceKey, stream: BinaryIO, max_bytes: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -44,14 +43,6 @@ def parse_url(text: str) -> OrthancAddress:
     if address.query:
         raise AddressError(f"{address.url}: has a query; need the URL of Orthanc without one")
     return OrthancAddress(address.url)
-
-
-class BytesBody(io.BytesIO):
-    """Bytes to send, of known length."""
-
-    def __len__(self) -> int:
-        """Return the number of bytes."""
-        return self.getbuffer().nbytes
 
 
 @dataclass(frozen=True)
@@ -198,7 +189,7 @@ class OrthancClient:
 
     def _post(self, path: str, content: bytes, content_type: str) -> Any:
         with self._client.request(
-            "POST", path, accept=_JSON, body=BytesBody(content), content_type=content_type
+            "POST", path, accept=_JSON, body=content, content_type=content_type
         ) as response:
             return self._client.read_json(response)
 
