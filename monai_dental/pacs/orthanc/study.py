@@ -23,17 +23,10 @@ class OrthancStudy:
     Args:
         address: Orthanc's address.
         found: The study's instances, with Orthanc's identifiers.
-        patience: How long to retry if it does not answer.
     """
 
-    def __init__(
-        self,
-        address: OrthancAddress,
-        found: dict[InstanceKey, str],
-        patience: Patience | None = None,
-    ) -> None:
+    def __init__(self, address: OrthancAddress, found: dict[InstanceKey, str]) -> None:
         self._address, self._found = address, found
-        self._patience = patience or Patience()
 
     def __str__(self) -> str:
         """Orthanc's address."""
@@ -41,7 +34,7 @@ class OrthancStudy:
 
     def connect(self) -> OrthancStudyClient:
         """Return a client for one thread; see `Archive.connect`."""
-        client = OrthancClient(self._address, self._patience, (TOKEN,))
+        client = OrthancClient(self._address, Patience(), (TOKEN,))
         return OrthancStudyClient(client, self._found)
 
     def close(self) -> None:
@@ -80,17 +73,16 @@ class OrthancTarget:
 
     Args:
         address: Orthanc's address.
-        patience: How long to retry if it does not answer.
     """
 
-    def __init__(self, address: OrthancAddress, patience: Patience | None = None) -> None:
-        self._address, self._patience = address, patience or Patience()
+    def __init__(self, address: OrthancAddress) -> None:
+        self._address = address
         self._client: OrthancClient | None = None
         self._streak = Streak()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the connections."""
-        return OrthancTarget, (self._address, self._patience)
+        return OrthancTarget, (self._address,)
 
     def prepare(self) -> None:
         """Check that Orthanc can be reached and authorizes us; takes about a second at most.
@@ -133,5 +125,5 @@ class OrthancTarget:
         return stored if self._open().has(stored.sop_instance_uid) else None
 
     def _open(self) -> OrthancClient:
-        self._client = self._client or OrthancClient(self._address, self._patience, OUTPUT_TOKENS)
+        self._client = self._client or OrthancClient(self._address, Patience(), OUTPUT_TOKENS)
         return self._client
