@@ -135,11 +135,8 @@ def without_times(content: bytes) -> bytes | None:
     with quiet_pydicom():
         try:
             for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
-                if keyword in dataset:
-                    del dataset[keyword]
-            equipment = dataset.ContributingEquipmentSequence[-1]
-            if "ContributionDateTime" in equipment:
-                del equipment.ContributionDateTime
+                dataset.pop(keyword, None)
+            dataset.ContributingEquipmentSequence[-1].pop("ContributionDateTime", None)
             stream = io.BytesIO()
             dataset.save_as(stream, enforce_file_format=True)
         except PYDICOM_ERRORS:

@@ -189,16 +189,14 @@ def _header_digest(header: Dataset) -> str:
 
 def _drop_stale(derived: Dataset) -> None:
     for keyword in _DROPPED:
-        if keyword in derived:
-            del derived[keyword]
+        derived.pop(keyword, None)
     _drop_signatures(derived)
 
 
 def _drop_signatures(dataset: Dataset) -> None:
     """Drop signatures and group lengths at every depth: changed bytes invalidate both."""
     for keyword in _SIGNATURES:
-        if keyword in dataset:
-            del dataset[keyword]
+        dataset.pop(keyword, None)
     for tag in list(dataset.keys()):
         if tag.element == 0:
             del dataset[tag]

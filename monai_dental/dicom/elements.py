@@ -313,8 +313,7 @@ def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
     if "NumberOfFrames" in dataset:
         values["NumberOfFrames"] = image_pixel.frames
     for keyword in _OFCOLOUR_SPACES:
-        if keyword in dataset:
-            del dataset[keyword]
+        dataset.pop(keyword, None)
     for keyword, value in values.items():
         if texts(dataset, keyword) != [str(value)]:
             put(dataset, keyword, value)
@@ -330,6 +329,5 @@ def put(dataset: Dataset, keyword: str, value: Any) -> None:
         keyword: The attribute's keyword.
         value: The new value.
     """
-    if keyword in dataset:
-        del dataset[keyword]
+    dataset.pop(keyword, None)
     setattr(dataset, keyword, value)

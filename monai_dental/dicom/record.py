@@ -120,8 +120,7 @@ def record_creation(derived: Dataset, derivation: Derivation) -> None:
         derivation: How the pixels were made.
     """
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID"):
-        if keyword in derived:
-            del derived[keyword]
+        derived.pop(keyword, None)
     if derivation.created is not None:
         created = derivation.created.astimezone(_timezone(derived))
         derived.InstanceCreationDate = created.strftime("%Y%m%d")

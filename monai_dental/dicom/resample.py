@@ -32,8 +32,7 @@ def resample_header(header: Dataset, shape: tuple[int, int], new_shape: tuple[in
     for tag in list(header.keys()):
         if _is_in_pixels(tag):
             del header[tag]
-    if "PixelAspectRatio" in header:
-        del header["PixelAspectRatio"]
+    header.pop("PixelAspectRatio", None)
     put(header, "Rows", new_shape[0])
     put(header, "Columns", new_shape[1])
 
