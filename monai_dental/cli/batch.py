@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -216,15 +216,12 @@ def batch_status(arguments: argparse.Namespace) -> int:
     from monai_dental.batch.record.manifests import Manifests
     from monai_dental.batch.record.status import export_rows, format_status
 
-    manifests = Manifests(arguments.output)
-    try:
+    with closing(Manifests(arguments.output)) as manifests:
         if arguments.export is not None:
             export_rows(manifests.rows(), arguments.export)
         for line in format_status(manifests, StudyTree(arguments.output)):
             print(printable(line))
         counts, missing = manifests.counts(), manifests.missing
-    finally:
-        manifests.close()
     return 1 if counts["failed"] or counts["left"] or missing else 0
 
 

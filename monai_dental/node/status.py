@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,7 @@ class NodeStatus:
         """
         health = self._look()
         disk = shutil.disk_usage(self._settings.spool)
-        queue = _QueueView(self._settings.spool)
-        try:
+        with closing(_QueueView(self._settings.spool)) as queue:
             by_hour = queue.forwarded_by_hour()
             return {
                 "name": self._settings.ae_title,
@@ -73,8 +73,6 @@ class NodeStatus:
                 ],
                 "proofs": queue.proofs_of_today(),
             }
-        finally:
-            queue.close()
 
 
 class _QueueView(Queue):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -92,12 +93,9 @@ class PacsSource:
         self._clients: list[Client] = []
         self._lock = threading.Lock()
         self._streak = Streak()
-        client = archive.connect()
-        try:
+        with closing(archive.connect()) as client:
             # The same instance may match several of the queries, or move to another page.
             self._found = {str(found.key): found for found in client.search()}
-        finally:
-            client.close()
         if not self._found:
             raise DatasetError(f"{archive}: the query finds no instance")
 

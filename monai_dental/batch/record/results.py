@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +29,7 @@ class BatchResults(ListedSource):
     """
 
     def __init__(self, output: Path, source: Path | None = None) -> None:
-        manifest = Manifests(output)
-        try:
+        with closing(Manifests(output)) as manifest:
             source = source or manifest.source
             if source is None:
                 raise DatasetError(
@@ -42,7 +42,5 @@ class BatchResults(ListedSource):
                 for each in InventorySource(source, excluded=output, is_following_links=True)
                 if (key := manifest.key(each.name)) in results
             ]
-        finally:
-            manifest.close()
         if not self._instances:
             raise DatasetError(f"{output}: nothing in {source} was denoised into this folder")

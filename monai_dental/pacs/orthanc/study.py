@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, BinaryIO
 
 from pydicom import Dataset
@@ -90,11 +91,8 @@ class OrthancTarget:
         Raises:
             PacsError: It cannot be reached, or does not authorize us.
         """
-        client = OrthancClient(self._address, BRIEF, OUTPUT_TOKENS)
-        try:
+        with closing(OrthancClient(self._address, BRIEF, OUTPUT_TOKENS)) as client:
             client.last_change()
-        finally:
-            client.close()
 
     def close(self) -> None:
         """Close the connections."""
