@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import (
     Subparsers,
     add_tls,
@@ -19,7 +20,7 @@ from monai_dental.cli.arguments import (
     require_posix,
     shard,
 )
-from monai_dental.cli.batch_work import add_work, find_model, limits_of, local_limits, make_job
+from monai_dental.cli.batch_work import add_work, limits_of, local_limits, make_job
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def batch_status(arguments: argparse.Namespace) -> int:
 
 
 def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Batch:
-    bundle = find_model(arguments)
+    bundle = find_bundle(arguments.bundle)  # before imports that take long
 
     from monai_dental.batch.batch import Batch
 

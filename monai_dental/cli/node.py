@@ -16,6 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, path, require_posix
 from monai_dental.errors import MissingPackageError
 from monai_dental.process.terminal import printable
@@ -271,9 +272,9 @@ _KINDS: dict[str, tuple[str, Any]] = {
 
 
 def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
-    from monai_dental.cli.batch_work import find_model, local_limits, make_job
+    from monai_dental.cli.batch_work import local_limits, make_job
 
-    bundle = find_model(settings)
+    bundle = find_bundle(settings.bundle)  # before imports that take long
 
     from monai_dental.node.spool import DerivedFolder
     from monai_dental.process.machine import usable_cores

@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, path, positive, require_posix
-from monai_dental.cli.batch_work import add_work, find_model, local_limits, make_job
+from monai_dental.cli.batch_work import add_work, local_limits, make_job
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def add(commands: Subparsers) -> None:
 def orthanc(arguments: argparse.Namespace) -> int:
     """Follow an Orthanc until interrupted."""
     require_posix("orthanc")
-    bundle = find_model(arguments)
+    bundle = find_bundle(arguments.bundle)  # before imports that take long
 
     from monai_dental.batch.batch import Batch
     from monai_dental.batch.record.status import format_counts
