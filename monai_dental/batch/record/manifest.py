@@ -98,8 +98,6 @@ CREATE TABLE IF NOT EXISTS superseded (
     superseded TEXT NOT NULL
 );
 """
-_SOURCE = "SELECT value FROM batch WHERE key = 'source'"
-_PLANNED = "SELECT value FROM batch WHERE key = 'planned'"
 _INSERT = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
@@ -170,33 +168,27 @@ class Manifest:
     @property
     def source(self) -> Path | None:
         """The input folder of the last run, or None if the manifest keeps paths secret."""
-        with database_errors(self._path):
-            found = self._connection.execute(_SOURCE).fetchone()
-        return None if found is None else Path(os.fsdecode(found[0]))
+        found = self._fetch("SELECT value FROM batch WHERE key = 'source'")
+        return Path(os.fsdecode(found[0][0])) if found else None
 
     def set_source(self, folder: Path) -> None:
         """Record the input folder, unless paths are kept secret."""
         if not self.is_hashed:
-            with database_errors(self._path):
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO batch VALUES ('source', ?)",
-                    (os.fsencode(folder.resolve()),),
-                )
+            source = os.fsencode(folder.resolve())
+            self._change("INSERT OR REPLACE INTO batch VALUES ('source', ?)", [(source,)])
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows, ordered by name."""
         query, last = f"SELECT * FROM files WHERE name > ? ORDER BY name LIMIT {_PAGE}", ""
-        with database_errors(self._path):
-            # Page by page: an open query would block the writes of a current run.
-            while page := self._connection.execute(query, (last,)).fetchall():
-                yield from (Row(*values) for values in page)
-                last = page[-1][0]
+        # Page by page: an open query would block the writes of a current run.
+        while page := self._fetch(query, last):
+            yield from (Row(*values) for values in page)
+            last = page[-1][0]
 
     @property
     def is_planned(self) -> bool:
         """Whether a run has recorded all its files."""
-        with database_errors(self._path):
-            return bool(self._connection.execute(_PLANNED).fetchone())
+        return bool(self._fetch("SELECT value FROM batch WHERE key = 'planned'"))
 
     def set_planned(self) -> None:
         """Record that there is a row for each file of the run."""
@@ -205,15 +197,11 @@ class Manifest:
 
     def superseded(self) -> list[str]:
         """Return outputs that others replaced: those of earlier inputs or other settings."""
-        with database_errors(self._path):
-            return [o for (o,) in self._connection.execute("SELECT output FROM superseded")]
+        return [output for (output,) in self._fetch("SELECT output FROM superseded")]
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows of each outcome."""
-        with database_errors(self._path):
-            found = dict(
-                self._connection.execute("SELECT outcome, COUNT(*) FROM files GROUP BY outcome")
-            )
+        found = dict(self._fetch("SELECT outcome, COUNT(*) FROM files GROUP BY outcome"))
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
 
     def put(self, rows: Iterable[Row]) -> None:
@@ -248,7 +236,7 @@ class Manifest:
         for table in ("files", "superseded"):
             key = "name" if table == "files" else "output"
             query, last = f"SELECT {key}, * FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?", ""
-            while page := other._fetch(query, (last, _PAGE)):
+            while page := other._fetch(query, last, _PAGE):
                 last = page[-1][0]
                 taken = [values for _, *values in page if is_mine(values[0])]
                 if not taken:
@@ -258,9 +246,9 @@ class Manifest:
                 at = 0 if table == "files" else 1
                 other._change(f"DELETE FROM {table} WHERE {key} = ?", [(v[at],) for v in taken])
 
-    def _fetch(self, query: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with database_errors(self._path):
-            return self._connection.execute(query, arguments).fetchall()
+            return self._connection.execute(query, values).fetchall()
 
     def _change(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Execute a statement for each row, in one transaction."""
