@@ -128,7 +128,6 @@ class Manifest:
             raise OutputError(f"{folder}: no {MANIFEST} here; need the output folder of a batch")
         with database_errors(self._path):
             self._connection = self._connect(is_new)
-        with database_errors(self._path):
             if is_new:
                 if shard.count == 1:
                     self._connection.execute("PRAGMA journal_mode = WAL")
