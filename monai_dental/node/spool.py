@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from monai_dental.batch.output_folder import flush_folder, output_error
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.dicom.head import read_head
@@ -22,13 +23,7 @@ from monai_dental.dicom.identity import is_uid
 from monai_dental.errors import CorruptImageError, OutputError
 from monai_dental.files.atomic import open_atomically
 from monai_dental.files.digests import stamp_of
-from monai_dental.node.incoming import (
-    OWNER_ALONE,
-    IncomingFile,
-    close_to_others,
-    flush_folder,
-    spool_error,
-)
+from monai_dental.node.incoming import OWNER_ALONE, IncomingFile, close_to_others
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
 _OWN = (_PARTS, _RECEIVED, _DERIVED, "queue.sqlite", "node.lock")
@@ -95,7 +90,7 @@ class Spool:
             self._check_own()
             self.folder.chmod(0o700)
         except OSError as error:
-            raise spool_error(self.folder, error) from error
+            raise output_error(self.folder, error) from error
 
     def prepare(self) -> None:
         """Make its subfolders, let only their owner read them, and remove incomplete files.
@@ -123,7 +118,7 @@ class Spool:
             self._sizes = {file: file.stat().st_size for each in places for file in each.iterdir()}
             self._used = sum(self._sizes.values())
         except OSError as error:
-            raise spool_error(self.folder, error) from error
+            raise output_error(self.folder, error) from error
 
     def _own(self) -> list[Path]:
         """Return what a node makes in the folder, and not, for example, a lost+found."""
@@ -238,7 +233,7 @@ class Spool:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise spool_error(path, error) from error
+                raise output_error(path, error) from error
             self._count(path, 0)
 
     def _count(self, path: Path, size: int) -> None:
@@ -284,7 +279,7 @@ class DerivedFolder:
             flush_folder(path.parent)
             stamp = stamp_of(path.stat())
         except OSError as error:
-            raise spool_error(path, error) from error
+            raise output_error(path, error) from error
         return StoredObject(location, uid, hashlib.sha256(content).hexdigest(), stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
