@@ -179,6 +179,19 @@ class Parcel:
 class ParcelTarget(Protocol):
     """A PACS that stores instances, and can prove that it has them."""
 
+    def store(self, derived: Dataset) -> StoredObject:
+        """Send an instance, and check that it has arrived; see `ObjectTarget.store`.
+
+        Raises:
+            PacsUnavailableError: The PACS cannot be reached, no longer accepts us, has no space, or
+                failed with five instances in a row.
+            PacsError: The PACS refuses the instance, or does not keep it.
+            CorruptImageError: The instance cannot be written.
+        """
+        parcel = pack(derived)
+        self.send(parcel)
+        return parcel.stored
+
     def send(self, parcel: Parcel) -> str:
         """Send an instance, and check that it has arrived; sending it again changes nothing.
 
