@@ -85,9 +85,6 @@ def read_jpeg_header(codestream: bytes) -> CodestreamHeader:
     Args:
         codestream: The codestream, from its SOI marker on.
 
-    Returns:
-        The first frame header.
-
     Raises:
         CorruptImageError: There is no frame header before the first scan.
     """

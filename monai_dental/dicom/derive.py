@@ -99,13 +99,7 @@ def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
 
 
 def encode_dataset(dataset: Dataset) -> bytes:
-    """Encode a dataset as a DICOM file.
-
-    Args:
-        dataset: A dataset with file meta information, as made by `derive`.
-
-    Returns:
-        The bytes of the file, including the preamble.
+    """Encode a dataset with file meta information as a DICOM file, including the preamble.
 
     Raises:
         CorruptImageError: An element from the source cannot be written.

@@ -134,11 +134,7 @@ def read_rules(path: Path = SHIPPED_RULES, *, all_xray: bool = False) -> Rules:
 
 
 def reason_to_skip(dataset: Dataset, rules: Rules) -> str | None:
-    """Return why an instance is not selected by the rules.
-
-    Args:
-        dataset: The instance, its pixels not decoded.
-        rules: The selection rules.
+    """Return why an instance, its pixels not decoded, is not selected by the rules.
 
     Returns:
         The reason, which quotes only terms of the standard, or None if the instance is selected.
@@ -175,15 +171,10 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
 
 
 def may_be_grey(dataset: Dataset) -> bool:
-    """Return whether an instance with three channels may still be grey.
+    """Return whether an instance has three channels, in a supported colour space.
 
-    Some devices send grey images as RGB, and only the pixels show it.
-
-    Args:
-        dataset: The instance, its pixels not decoded.
-
-    Returns:
-        True for three channels in a supported colour space; see `to_radiograph`.
+    It may still be grey: some devices send grey images as RGB, and only the pixels show it. See
+    `to_radiograph`.
     """
     with parsing(dataset, "broken DICOM"):
         return dataset.get("SamplesPerPixel") == 3 and _photometric(dataset) in COLOUR_SPACES
