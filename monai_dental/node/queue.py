@@ -91,8 +91,7 @@ class Queue(QueueOfAgain):
     def next_received(self, taken: Collection[str]) -> QueuedInstance | None:
         """Return the instance that has waited longest to be denoised; urgent ones come first.
 
-        Args:
-            taken: Keys of the instances that are being denoised.
+        The `taken` ones, by their keys, are being denoised.
         """
         marks = ", ".join("?" * len(taken))
         where = f"state = 'received' AND key NOT IN ({marks}) ORDER BY urgent DESC, changed LIMIT 1"

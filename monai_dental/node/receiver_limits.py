@@ -80,10 +80,7 @@ class BoundedSocket(AssociationSocket):
 class BoundedDimse(StreamingDimse):
     """DIMSE messages of limited length, one at a time, whose instances are written to the disk.
 
-    Args:
-        association: The association.
-        open_sink: See `StreamingDimse`.
-        max_bytes: Longest dataset; longer ones are discarded.
+    Arguments are those of `StreamingDimse`; longer datasets are discarded.
     """
 
     def __init__(

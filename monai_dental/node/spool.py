@@ -247,11 +247,7 @@ class Spool:
 
 @dataclass(frozen=True)
 class DerivedFolder:
-    """The derived instances of a spool: an `ObjectTarget` for workers.
-
-    Attributes:
-        folder: The spool's folder.
-    """
+    """The derived instances of the spool in a folder: an `ObjectTarget` for workers."""
 
     folder: Path
 

@@ -26,10 +26,6 @@ class NodeStatus:
     """State of a node, from its queue and its health.
 
     The queue is read by a separate connection, so that the node never waits for it.
-
-    Args:
-        settings: The node's settings.
-        look: Returns the node's health.
     """
 
     def __init__(self, settings: NodeSettings, look: Callable[[], Health]) -> None:
