@@ -88,9 +88,6 @@ class Original(Parcel):
 def pack_original(path: Path) -> Original:
     """Prepare an instance to be sent unchanged; only its UIDs are read.
 
-    Args:
-        path: Its file.
-
     Raises:
         CorruptImageError: It is broken, or no PACS could store it.
         OSError: It cannot be read.

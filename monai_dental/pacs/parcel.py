@@ -53,13 +53,7 @@ class UnsendableError(CorruptImageError, PacsError):
 
 @dataclass(frozen=True)
 class InstanceKey:
-    """The UIDs that identify an instance in a PACS (PS3.4 C.6.2).
-
-    Attributes:
-        study_instance_uid: Study Instance UID.
-        series_instance_uid: Series Instance UID.
-        sop_instance_uid: SOP Instance UID.
-    """
+    """The UIDs that identify an instance in a PACS (PS3.4 C.6.2)."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -146,9 +140,6 @@ class Parcel:
     def prove(self, copy: BinaryIO) -> str:
         """Return what a copy that a PACS returned proves.
 
-        Args:
-            copy: The file that the PACS returned.
-
         Raises:
             PacsError: It is another instance, or is broken.
         """
@@ -212,10 +203,7 @@ class ParcelTarget(Protocol):
 
 
 def pack(derived: Dataset) -> Parcel:
-    """Prepare a derived instance to be sent.
-
-    Args:
-        derived: The instance, with File Meta Information.
+    """Prepare a derived instance, with File Meta Information, to be sent.
 
     Raises:
         CorruptImageError: It cannot be written, or no PACS could store it.
@@ -226,9 +214,6 @@ def pack(derived: Dataset) -> Parcel:
 
 def pack_file(path: Path) -> Parcel:
     """Prepare an instance to be sent from its file; only the header is read.
-
-    Args:
-        path: The file.
 
     Raises:
         CorruptImageError: It is broken, or no PACS could store it.
@@ -247,10 +232,6 @@ def check_copy(parcel: Parcel, copy: BinaryIO) -> None:
 
     If both are in a native transfer syntax, the pixels are compared piece by piece. Otherwise they
     are decoded as a whole.
-
-    Args:
-        parcel: The instance that was sent.
-        copy: The file that the PACS returned.
 
     Raises:
         PacsError: It is another instance, or is broken.

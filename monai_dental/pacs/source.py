@@ -45,12 +45,7 @@ class Client(Protocol):
         """
 
     def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
-        """Write an instance to a file.
-
-        Args:
-            found: The instance.
-            stream: The file to write; emptied first.
-            max_bytes: Maximum size.
+        """Write an instance of limited size to a file, which is emptied first.
 
         Raises:
             PacsUnavailableError: The PACS does not answer.

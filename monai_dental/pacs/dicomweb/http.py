@@ -179,11 +179,7 @@ class BrokenAnswerError(FaultError):
 
 
 def chunks(response: Response, max_bytes: int) -> Iterator[bytes]:
-    """Yield the body of an answer, piece by piece.
-
-    Args:
-        response: The answer.
-        max_bytes: Maximum size.
+    """Yield the body of an answer, piece by piece, up to a maximum size in bytes.
 
     Raises:
         PacsError: It is larger.

@@ -125,14 +125,7 @@ class DimseArchive:
 
 
 class DimseClient:
-    """One thread's access to an application entity; a `Client`.
-
-    Args:
-        address: The application entity and the query.
-        calling_ae_title: Our own AE title.
-        patience: How long to retry if it does not answer.
-        listener: Receives the instances by C-MOVE; None for C-GET.
-    """
+    """One thread's access to an application entity; a `Client`, with the archive's arguments."""
 
     def __init__(
         self,

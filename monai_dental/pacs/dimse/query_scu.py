@@ -99,10 +99,7 @@ class QueryScu:
             raise BrokenOffError("broke the association off") from None
 
     def check_fetch(self, *, is_listening: bool) -> None:
-        """Check that the PACS offers us the service for fetching instances: C-GET or C-MOVE.
-
-        Args:
-            is_listening: Whether the service is C-MOVE.
+        """Check that the PACS offers us C-MOVE if listening, else C-GET, to fetch instances.
 
         Raises:
             PacsUnavailableError: It does not offer it, or there is no association.
@@ -118,11 +115,7 @@ class QueryScu:
             )
 
     def move(self, key: InstanceKey, listener: Listener) -> BinaryIO:
-        """Have an instance sent to us (C-MOVE, Study Root).
-
-        Args:
-            key: The UIDs that identify it.
-            listener: Receives the instance.
+        """Have an instance sent to the listener (C-MOVE, Study Root).
 
         Returns:
             Its file, as received: a temporary file, which the caller closes.
@@ -257,9 +250,6 @@ class QueryScu:
 
 def make_identifier(key: InstanceKey) -> Dataset:
     """Make the identifier of one instance, for C-FIND, C-GET and C-MOVE.
-
-    Args:
-        key: The UIDs that identify it.
 
     Returns:
         All unique keys of the hierarchy, as PS3.4 C.4.1.2.1 requires.

@@ -166,15 +166,7 @@ class DimseTarget(ParcelTarget):
 
 
 def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience) -> _T:
-    """Do something with a PACS, and retry if it fails.
-
-    Args:
-        action: What to do.
-        address: The PACS, for messages.
-        patience: How long to retry.
-
-    Returns:
-        The action's result.
+    """Do something with a PACS, named in messages, and retry if it fails; return the result.
 
     Raises:
         PacsUnavailableError: At the last attempt, the PACS did not answer or had no space.

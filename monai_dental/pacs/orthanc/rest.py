@@ -61,12 +61,7 @@ class Changes:
 
 
 class OrthancClient:
-    """One thread's access to an Orthanc.
-
-    Args:
-        address: Its address.
-        patience: How long to retry if it does not answer.
-        tokens: As for `HttpClient`.
+    """One thread's access to an Orthanc; arguments are those of `HttpClient`.
 
     Raises:
         AddressError: A token would be sent over an unencrypted connection.

@@ -43,12 +43,7 @@ class OrthancStudy:
 
 
 class OrthancStudyClient:
-    """One thread's access to a study; a `Client`.
-
-    Args:
-        client: The client of Orthanc.
-        found: As for `OrthancStudy`.
-    """
+    """One thread's access to a study; a `Client`."""
 
     def __init__(self, client: OrthancClient, found: dict[InstanceKey, str]) -> None:
         self._client, self._found = client, found
@@ -71,9 +66,6 @@ class OrthancTarget:
 
     An instance counts as stored once Orthanc returns the same pixels. A target can be pickled; each
     process then has its own connections. A target is for one thread.
-
-    Args:
-        address: Orthanc's address.
     """
 
     def __init__(self, address: OrthancAddress) -> None:
