@@ -27,9 +27,6 @@ class InventorySource(ListedSource):
             with a "/" is compared with the whole path below `folder`.
         is_following_links: Whether to follow links to folders, wherever they lead.
 
-    Attributes:
-        folder: The folder.
-
     Raises:
         DatasetError: There is no such folder, it cannot be read, or it lies in `excluded`.
     """

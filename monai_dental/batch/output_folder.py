@@ -32,7 +32,6 @@ class StudyTree:
     """A folder that holds `<Study Instance UID>/<Series Instance UID>/<SOP Instance UID>.dcm`.
 
     Attributes:
-        folder: The folder.
         parts: Name of its subfolder for unfinished files.
     """
 
@@ -97,9 +96,6 @@ class StudyTree:
 
 def locate(derived: Dataset) -> str:
     """Return the location of an instance below the folder: only digits, dots and our own words.
-
-    Args:
-        derived: The instance.
 
     Returns:
         A relative path. An invalid Study Instance UID is replaced by a digest, since it may hold

@@ -42,10 +42,7 @@ _MODULES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: Arguments; default those of the process.
+    """Run the command line, by default with the arguments of the process.
 
     Returns:
         0 = success, 1 = some instances failed, 2 = wrong usage or configuration,

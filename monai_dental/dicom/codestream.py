@@ -34,8 +34,6 @@ class CodestreamHeader:
     """Image description in a codestream.
 
     Attributes:
-        rows: Number of rows.
-        columns: Number of columns.
         components: Number of components, 1 for grayscale.
         bits: Bits per sample of the first component, including the sign bit.
         is_signed: Whether the first component is signed.

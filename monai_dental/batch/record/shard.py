@@ -62,11 +62,7 @@ class Shard:
         return "" if self.count == 1 else f".{self.index}-of-{self.count}"
 
     def holds(self, key: str) -> bool:
-        """Return whether a file belongs to this shard.
-
-        Args:
-            key: Name of the file in a manifest.
-        """
+        """Return whether a file belongs to this shard, by its name in a manifest."""
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
@@ -120,11 +116,7 @@ def shards_in(folder: Path, suffix: str = "") -> list[Shard]:
 
 
 def missing_shards(shards: list[Shard]) -> list[Shard]:
-    """Return the shards missing from a complete batch; empty if all shards of one count are there.
-
-    Args:
-        shards: The shards that are there.
-    """
+    """Return the shards missing from a complete batch; none if all of one count are there."""
     missing = [
         [each for index in range(count) if (each := Shard(index + 1, count)) not in shards]
         for count in sorted({shard.count for shard in shards})

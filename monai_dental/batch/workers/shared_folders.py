@@ -23,7 +23,6 @@ class SharedFoldersJob:
     """A job that fails on machines with another package version or other folders.
 
     Attributes:
-        job: The job to do.
         inputs: Some input files, of which at least one must exist.
         output: The output folder.
         token: A file in it.
