@@ -99,23 +99,21 @@ class Spool:
             OutputError: They cannot be made or written, belong to another user, or are links.
         """
         try:
-            for name in (_PARTS, _RECEIVED, _DERIVED):
-                (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            places = [self.folder / name for name in (_PARTS, _RECEIVED, _DERIVED)]
+            for place in places:
+                place.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._check_own()
-            for name in (_PARTS, _RECEIVED, _DERIVED):
-                (self.folder / name).chmod(0o700)
+            for place in places:
+                place.chmod(0o700)
             for part in (self.folder / _PARTS).iterdir():
                 part.unlink()
             probe = self.folder / _PARTS / secrets.token_hex(8)
             probe.touch(exist_ok=False)
             probe.unlink()
-            for file in self._own():
+            files = [file for place in places[1:] for file in place.iterdir()]
+            for file in (*self._own(), *files):
                 close_to_others(file)
-            for place in (self.folder / _RECEIVED, self.folder / _DERIVED):
-                for file in place.iterdir():
-                    close_to_others(file)
-            places = (self.folder / _RECEIVED, self.folder / _DERIVED)
-            self._sizes = {file: file.stat().st_size for each in places for file in each.iterdir()}
+            self._sizes = {file: file.stat().st_size for file in files}
             self._used = sum(self._sizes.values())
         except OSError as error:
             raise output_error(self.folder, error) from error
