@@ -182,11 +182,9 @@ def transfer_syntax_of(codestream: bytes) -> str | None:
 
 
 def _start_of_jpeg2000(content: bytes) -> int:
-    return _find_jp2_codestream(content) if content.startswith(_JP2_SIGNATURE) else 0
-
-
-def _find_jp2_codestream(content: bytes) -> int:
-    """Return the offset of the first contiguous codestream (ITU-T T.800 I.5.4), or of the end."""
+    """Return 0, or in a JP2 file the offset of its codestream (ITU-T T.800 I.5.4) or of its end."""
+    if not content.startswith(_JP2_SIGNATURE):
+        return 0
     at = 0
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
