@@ -157,7 +157,6 @@ class BoundedServer(ThreadedAssociationServer):
     request_queue_size = 64
     open_sink: Callable[[bytes, tuple[str, str, str]], Sink]
     max_object: int
-    max_connections: int
     timeout_s: float
     on_refused: Callable[[], None]
     lobby: Lobby
@@ -178,7 +177,7 @@ class BoundedServer(ThreadedAssociationServer):
         connection, begun = admitted
         connection.settimeout(self.timeout_s)
         # Associations beyond their limit are rejected later; this limits how many of those wait.
-        if len(self.active_associations) >= self.max_connections:
+        if len(self.active_associations) >= self.ae.maximum_associations:
             host = client_address[0]
             say(logging.WARNING, f"peer {host}: too many associations; its connection is closed")
             self.on_refused()
