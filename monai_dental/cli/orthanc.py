@@ -26,8 +26,7 @@ def add(commands: Subparsers) -> None:
         description="Follow an Orthanc by its REST interface: denoise each study that becomes "
         "stable from now on, as batch does, and store the results in the same Orthanc. Ctrl-C or "
         "SIGTERM stops it; run the same command again to continue. A login is read from ~/.netrc, "
-        "a token from "
-        "the environment variable MONAI_DENTAL_TOKEN.",
+        "a token from the environment variable MONAI_DENTAL_TOKEN.",
     )
     command.set_defaults(command=orthanc)
     command.add_argument("url", metavar="URL", type=_url, help="for example http://127.0.0.1:8042")

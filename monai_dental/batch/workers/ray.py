@@ -224,8 +224,7 @@ def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
             if address is not None:
                 raise WorkerError(
                     f"Ray at {address} cannot be reached: {type(error).__name__}; need the "
-                    f"host:port "
-                    "of a running cluster that this machine is part of"
+                    "host:port of a running cluster that this machine is part of"
                 ) from error
             if attempt + 1 == _STARTS:
                 raise WorkerError(
