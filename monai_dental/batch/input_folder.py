@@ -55,7 +55,8 @@ class InventorySource(ListedSource):
             for name in below:
                 if not is_following_links and os.path.islink(os.path.join(place, name)):
                     self._add(Path(place, name))
-                elif _is_new(os.path.join(place, name), seen):
+                elif (real := os.path.realpath(os.path.join(place, name))) not in seen:
+                    seen.add(real)
                     folders.append(name)
             for path in (Path(place, name) for name in names):
                 if not self._is_excluded(path):
@@ -81,11 +82,3 @@ class InventorySource(ListedSource):
             fnmatchcase(name if "/" in pattern else path.name, pattern)
             for pattern in self._patterns
         )
-
-
-def _is_new(folder: str, seen: set[str]) -> bool:
-    place = os.path.realpath(folder)
-    if place in seen:
-        return False
-    seen.add(place)
-    return True

@@ -122,7 +122,9 @@ def _derive(
     sop_instance_uid = str(_referable(header, "SOPInstanceUID"))
     _referable(header, "SOPClassUID")
     derived = copy.deepcopy(header)
-    _drop_stale(derived)
+    for keyword in _DROPPED:
+        derived.pop(keyword, None)
+    _drop_signatures(derived)
     # Exports of one instance can differ, for example in a corrected name or a lost element. Their
     # derived instances then differ too.
     header_digest = _header_digest(derived)
@@ -179,12 +181,6 @@ def _header_digest(header: Dataset) -> str:
     header.file_meta = _file_meta(header)
     dcmwrite(stream, header, enforce_file_format=True)
     return hashlib.sha256(stream.getbuffer()).hexdigest()
-
-
-def _drop_stale(derived: Dataset) -> None:
-    for keyword in _DROPPED:
-        derived.pop(keyword, None)
-    _drop_signatures(derived)
 
 
 def _drop_signatures(dataset: Dataset) -> None:
