@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,18 +142,15 @@ class Batch:
         job = replace(self.job, target=None)
         with tempfile.TemporaryDirectory() as folder:
             manifest = Manifest(Path(folder), is_hashed=self.is_hashed, is_new=True)
-            try:
-                with self._source_ready(Path(folder)):
-                    yield from run_batch(
-                        self._files(manifest),
-                        job,
-                        manifest=manifest,
-                        target=self.target,
-                        workers=self.workers,
-                        limits=self.limits,
-                    )
-            finally:
-                manifest.close()
+            with closing(manifest), self._source_ready(Path(folder)):
+                yield from run_batch(
+                    self._files(manifest),
+                    job,
+                    manifest=manifest,
+                    target=self.target,
+                    workers=self.workers,
+                    limits=self.limits,
+                )
 
     @contextmanager
     def _source_ready(self, folder: Path) -> Iterator[None]:
@@ -179,12 +176,11 @@ class Batch:
             StudyTree(folder, other.parts).close()  # no run is writing there
             if not (folder / other.manifest).is_file():
                 continue
-            with hold_lock(folder / _MOVING, is_waiting=True):
-                earlier = Manifest(folder, shard=other, is_hashed=self.is_hashed)
-                try:
-                    manifest.take_over(earlier, self.shard.holds)
-                finally:
-                    earlier.close()
+            with (
+                hold_lock(folder / _MOVING, is_waiting=True),
+                closing(Manifest(folder, shard=other, is_hashed=self.is_hashed)) as earlier,
+            ):
+                manifest.take_over(earlier, self.shard.holds)
 
 
 def _check_is_ours(folder: Path) -> None:

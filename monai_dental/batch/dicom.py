@@ -93,7 +93,9 @@ class DicomEngine:
         if known and found.digest + found.mask_digest == known:
             return found
         if content is None:
-            return replace(found, outcome="skipped", reason=_reason_of_no_file(instance.path))
+            is_link = instance.path.is_dir()
+            reason = "a link to a folder; --follow-links follows it" if is_link else _NOT_DICOM
+            return replace(found, outcome="skipped", reason=reason)
         try:
             return self._run(instance, content, found)
         except OutputError:
@@ -212,12 +214,6 @@ def _read(instance: Instance) -> tuple[Result, bytes | None]:
 
 def _is_named_as_dicom(path: Path) -> bool:
     return path.name.lower().endswith(FORMAT_SUFFIXES["dicom"]) or is_uid(path.name)
-
-
-def _reason_of_no_file(path: Path) -> str:
-    if path.is_dir():
-        return "a link to a folder; --follow-links follows it"
-    return _NOT_DICOM
 
 
 def _refuse_folder(path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_dental.batch.source import Instance
+from monai_dental.batch.source import Instance, ListedSource
 from monai_dental.errors import DatasetError
 from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.formats import write_radiograph
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from monai_dental.dicom.derive import Derivation
 
 
-class FolderSource:
+class FolderSource(ListedSource):
     """The files given by the user, and all images in the folders given by the user.
+
+    Their order is that of the inputs, and natural within a folder.
 
     Args:
         inputs: Files and folders.
@@ -50,14 +52,6 @@ class FolderSource:
                     "denoise them into two folders"
                 )
         self._instances = list(by_name.values())
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self._instances)
-
-    def __iter__(self) -> Iterator[Instance]:
-        """Return the files, in the order of the inputs, each folder in natural order."""
-        return iter(self._instances)
 
 
 class FolderTarget:

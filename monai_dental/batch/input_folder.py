@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from monai_dental.batch.masks import find_masks
-from monai_dental.batch.source import Instance
+from monai_dental.batch.source import Instance, ListedSource
 from monai_dental.errors import DatasetError
 
 
-class InventorySource:
-    """Every file below a folder, including hidden ones, so that each is accounted for.
+class InventorySource(ListedSource):
+    """Every file below a folder, by name, including hidden ones: each is accounted for.
 
     A folder that cannot be read is listed like a file, and so is a link to a folder that is not
     followed: each gets its own outcome.
@@ -26,9 +26,6 @@ class InventorySource:
         patterns: Names of files and folders to ignore, with the wildcards "*" and "?"; a pattern
             with a "/" is compared with the whole path below `folder`.
         is_following_links: Whether to follow links to folders, wherever they lead.
-
-    Attributes:
-        folder: The folder.
 
     Raises:
         DatasetError: There is no such folder, it cannot be read, or it lies in `excluded`.
@@ -58,7 +55,8 @@ class InventorySource:
             for name in below:
                 if not is_following_links and os.path.islink(os.path.join(place, name)):
                     self._add(Path(place, name))
-                elif _is_new(os.path.join(place, name), seen):
+                elif (real := os.path.realpath(os.path.join(place, name))) not in seen:
+                    seen.add(real)
                     folders.append(name)
             for path in (Path(place, name) for name in names):
                 if not self._is_excluded(path):
@@ -67,14 +65,6 @@ class InventorySource:
         if masks is not None:
             found = find_masks(masks, self._instances)
             self._instances = [replace(each, mask=found.get(each.name)) for each in self._instances]
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self._instances)
-
-    def __iter__(self) -> Iterator[Instance]:
-        """Return the files in the order of their names."""
-        return iter(self._instances)
 
     def _add(self, path: Path) -> None:
         self._instances.append(Instance(path, path.relative_to(self.folder)))
@@ -92,11 +82,3 @@ class InventorySource:
             fnmatchcase(name if "/" in pattern else path.name, pattern)
             for pattern in self._patterns
         )
-
-
-def _is_new(folder: str, seen: set[str]) -> bool:
-    place = os.path.realpath(folder)
-    if place in seen:
-        return False
-    seen.add(place)
-    return True

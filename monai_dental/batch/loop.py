@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -74,11 +75,8 @@ def run_batch(
         if on_plan is not None:
             on_plan(len(tasks))
         pool += [make_worker(job, limits) for _ in range(min(workers, len(tasks)) - 1)]
-        feed = Feed(source, tasks)
-        try:
+        with closing(Feed(source, tasks)) as feed:
             yield from _work(pool, feed, manifest, recipe)
-        finally:
-            feed.close()
     finally:
         for worker in pool:
             worker.stop()

@@ -32,7 +32,6 @@ class StudyTree:
     """A folder that holds `<Study Instance UID>/<Series Instance UID>/<SOP Instance UID>.dcm`.
 
     Attributes:
-        folder: The folder.
         parts: Name of its subfolder for unfinished files.
     """
 
@@ -54,7 +53,7 @@ class StudyTree:
             part.touch(exist_ok=False)
             part.unlink()
         except OSError as error:
-            raise _output_error(self.folder, error) from error
+            raise output_error(self.folder, error) from error
 
     def close(self) -> None:
         """Remove the folder of unfinished files, once nothing is being written."""
@@ -75,7 +74,7 @@ class StudyTree:
         try:
             digest, stamp = digest_of(path), stamp_of(path.stat())
         except OSError as error:
-            raise _output_error(path, error) from error
+            raise output_error(path, error) from error
         return StoredObject(location, str(derived.SOPInstanceUID), digest, stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:
@@ -97,9 +96,6 @@ class StudyTree:
 
 def locate(derived: Dataset) -> str:
     """Return the location of an instance below the folder: only digits, dots and our own words.
-
-    Args:
-        derived: The instance.
 
     Returns:
         A relative path. An invalid Study Instance UID is replaced by a digest, since it may hold
@@ -135,11 +131,8 @@ def without_times(content: bytes) -> bytes | None:
     with quiet_pydicom():
         try:
             for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
-                if keyword in dataset:
-                    del dataset[keyword]
-            equipment = dataset.ContributingEquipmentSequence[-1]
-            if "ContributionDateTime" in equipment:
-                del equipment.ContributionDateTime
+                dataset.pop(keyword, None)
+            dataset.ContributingEquipmentSequence[-1].pop("ContributionDateTime", None)
             stream = io.BytesIO()
             dataset.save_as(stream, enforce_file_format=True)
         except PYDICOM_ERRORS:
@@ -155,7 +148,8 @@ def _bring(part: Path, path: Path) -> None:
     except OSError:  # it exists, perhaps from another worker, or the file system has no links
         if not (path.exists() and _is_same(path.read_bytes(), part.read_bytes())):
             os.replace(part, path)
-    _flush_folders(path)
+    for folder in path.parents[:3]:
+        flush_folder(folder)
 
 
 def _is_same(there: bytes, content: bytes) -> bool:
@@ -164,14 +158,19 @@ def _is_same(there: bytes, content: bytes) -> bool:
     return there == content or (is_timed and without_times(there) == canonical)
 
 
-def _flush_folders(path: Path) -> None:
-    for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Return the `OutputError` to raise for an error of the system."""
     return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

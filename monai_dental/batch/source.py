@@ -46,6 +46,18 @@ class InstanceSource(Protocol):
         """Return the instances, in a fixed order."""
 
 
+class ListedSource:
+    """A source whose instances are in `_instances`, in its order."""
+
+    _instances: list[Instance]
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(self._instances)
+
+
 @runtime_checkable
 class RemoteSource(InstanceSource, Protocol):
     """A source of remote instances: a file exists from `fetch` to `release`."""

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-from monai_dental.bundle.find import DEFAULT_BUNDLE
+from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
 from monai_dental.cli.arguments import Subparsers, path, positive
 from monai_dental.cli.progress import advance, progress_bar
 from monai_dental.process.terminal import printable
@@ -41,8 +41,6 @@ def add(commands: Subparsers) -> None:
 
 def adapt(arguments: argparse.Namespace) -> int:
     """Fine-tune a bundle on the user's own noisy images."""
-    from monai_dental.bundle.find import find_bundle
-
     bundle = find_bundle(arguments.bundle)
 
     from monai_dental.training.adapt import adapt, check_adaptable, readable_images

@@ -40,12 +40,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
 
 
 def add_tls(command: argparse.ArgumentParser, use: str) -> None:
-    """Add `--tls-cert`, `--tls-key` and `--tls-ca`.
-
-    Args:
-        command: The parser to add them to.
-        use: Help text of `--tls-cert`.
-    """
+    """Add `--tls-cert`, with its help text, `--tls-key` and `--tls-ca`."""
     for name, text in (
         ("cert", use),
         ("key", "its private key, PEM, without a pass phrase"),
@@ -56,9 +51,6 @@ def add_tls(command: argparse.ArgumentParser, use: str) -> None:
 
 def require_posix(what: str) -> None:
     """Check that this system has the POSIX features that a command needs: shared locks, signals.
-
-    Args:
-        what: The command, for the message.
 
     Raises:
         UnsupportedSystemError: The system is Windows.

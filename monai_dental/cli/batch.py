@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import (
     Subparsers,
     add_tls,
@@ -19,7 +20,7 @@ from monai_dental.cli.arguments import (
     require_posix,
     shard,
 )
-from monai_dental.cli.batch_work import add_work, find_model, limits_of, local_limits, make_job
+from monai_dental.cli.batch_work import add_work, limits_of, local_limits, make_job
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -216,20 +217,17 @@ def batch_status(arguments: argparse.Namespace) -> int:
     from monai_dental.batch.record.manifests import Manifests
     from monai_dental.batch.record.status import export_rows, format_status
 
-    manifests = Manifests(arguments.output)
-    try:
+    with closing(Manifests(arguments.output)) as manifests:
         if arguments.export is not None:
             export_rows(manifests.rows(), arguments.export)
         for line in format_status(manifests, StudyTree(arguments.output)):
             print(printable(line))
         counts, missing = manifests.counts(), manifests.missing
-    finally:
-        manifests.close()
     return 1 if counts["failed"] or counts["left"] or missing else 0
 
 
 def _make_batch(arguments: argparse.Namespace, cluster: RayCluster | None) -> Batch:
-    bundle = find_model(arguments)
+    bundle = find_bundle(arguments.bundle)  # before imports that take long
 
     from monai_dental.batch.batch import Batch
 

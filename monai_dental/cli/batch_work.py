@@ -50,17 +50,6 @@ def add_work(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def find_model(arguments: Work) -> Path:
-    """Find the bundle; called before imports that take long.
-
-    Raises:
-        BundleError: There is no such bundle.
-    """
-    from monai_dental.bundle.find import find_bundle
-
-    return find_bundle(arguments.bundle)
-
-
 def make_job(
     arguments: Work,
     bundle: Path,

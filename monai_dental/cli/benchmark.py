@@ -28,8 +28,7 @@ def add(commands: Subparsers) -> None:
         "After an interruption, run the same command again to continue. --speed needs no images: "
         "it measures rate, processor time and memory on one simulated panoramic radiograph, one "
         "method after the other, bundles with each installed backend. Both need the filters' "
-        "packages: "
-        f"{extra_needed('benchmark')}.",
+        f"packages: {extra_needed('benchmark')}.",
     )
     command.set_defaults(command=benchmark)
     command.add_argument(
@@ -47,9 +46,8 @@ def add(commands: Subparsers) -> None:
     )  # fmt: skip
     command.add_argument(
         "--bundle", metavar="NAME|DIR", action="append", dest="bundles",
-        help="a bundle to compare; may be given several times "
-        f"(default: {DEFAULT_BUNDLE}; with --speed, "
-        "all that come with the package)",
+        help=f"a bundle to compare; may be given several times (default: {DEFAULT_BUNDLE}; with "
+        "--speed, all that come with the package)",
     )  # fmt: skip
     command.add_argument(
         "--without", metavar="FILTER", action="append", default=[],

@@ -20,7 +20,6 @@ from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import TextIO
 
 _MODULES = (
     "denoise",
@@ -42,10 +41,7 @@ _MODULES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: Arguments; default those of the process.
+    """Run the command line, by default with the arguments of the process.
 
     Returns:
         0 = success, 1 = some instances failed, 2 = wrong usage or configuration,
@@ -101,12 +97,5 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     sys.stderr.write(f"warning: {message}\n")

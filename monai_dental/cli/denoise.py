@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, add_model, path
 from monai_dental.cli.progress import progress_bar
 from monai_dental.process.terminal import printable
@@ -33,7 +34,6 @@ def add(commands: Subparsers) -> None:
 def denoise(arguments: argparse.Namespace) -> int:
     """Denoise files and folders."""
     from monai_dental.batch.folder import FolderSource, FolderTarget
-    from monai_dental.bundle.find import find_bundle
     from monai_dental.files.outputs import output_folder
 
     bundle = find_bundle(arguments.bundle)

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import monai_dental
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, port
 
 
@@ -54,7 +55,6 @@ def add(commands: Subparsers) -> None:
 
 def label(arguments: argparse.Namespace) -> int:
     """Start a MONAI Label server with this package's app."""
-    from monai_dental.bundle.find import find_bundle
     from monai_dental.errors import DatasetError, MissingPackageError
 
     for name in arguments.bundle or ():

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, path, require_posix
-from monai_dental.cli.batch_work import add_work, find_model, local_limits, make_job
+from monai_dental.cli.batch_work import add_work, local_limits, make_job
 from monai_dental.process.terminal import printable
 
 _IN, _OUT = "MERCURE_IN_DIR", "MERCURE_OUT_DIR"
@@ -58,7 +59,7 @@ def mercure(arguments: argparse.Namespace) -> int:
 
 
 def _denoise(source: Path, work: Path, output: Path, settings: argparse.Namespace) -> int:
-    bundle = find_model(settings)
+    bundle = find_bundle(settings.bundle)  # before imports that take long
 
     from monai_dental.batch.batch import Batch
     from monai_dental.batch.input_folder import InventorySource

@@ -10,12 +10,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, path, require_posix
 from monai_dental.errors import MissingPackageError
 from monai_dental.process.terminal import printable
@@ -145,8 +146,7 @@ def node_status(arguments: argparse.Namespace) -> int:
     from monai_dental.batch.record.status import group_reasons
     from monai_dental.node.queue import DERIVED, FAILED, RECEIVED, SKIPPED, Queue
 
-    queue = Queue(arguments.spool)
-    try:
+    with closing(Queue(arguments.spool)) as queue:
         for reason, count in group_reasons(job.reason for job in queue.instances(SKIPPED)):
             print(printable(f"skipped {count}: {reason}"))
         for job in queue.instances(FAILED):
@@ -162,8 +162,6 @@ def node_status(arguments: argparse.Namespace) -> int:
             if job.reason:
                 print(printable(f"waits: instance {job.output_uid or job.key}: {job.reason}"))
         counts = queue.counts()
-    finally:
-        queue.close()
     print(", ".join(f"{count} {state}" for state, count in counts.items()))
     return 1 if counts[FAILED] or counts[RECEIVED] or counts[DERIVED] else 0
 
@@ -177,11 +175,8 @@ def node_redo(arguments: argparse.Namespace) -> int:
     if wanted == (None, None, None):
         raise DatasetError("node-redo: need --instance, --study or --since")
     Queue(arguments.spool).close()  # refuses a folder that is not a spool
-    queue = Queue(arguments.spool, is_writable=True)
-    try:
+    with closing(Queue(arguments.spool, is_writable=True)) as queue:
         at_once, when_sent = queue.redo(*wanted)
-    finally:
-        queue.close()
     print(f"{at_once} to be processed again now, {when_sent} when they are sent again")
     return 0 if at_once or when_sent else 1
 
@@ -277,9 +272,9 @@ _KINDS: dict[str, tuple[str, Any]] = {
 
 
 def _make_job(settings: NodeSettings) -> tuple[DicomJob, Limits, int]:
-    from monai_dental.cli.batch_work import find_model, local_limits, make_job
+    from monai_dental.cli.batch_work import local_limits, make_job
 
-    bundle = find_model(settings)
+    bundle = find_bundle(settings.bundle)  # before imports that take long
 
     from monai_dental.node.spool import DerivedFolder
     from monai_dental.process.machine import usable_cores

@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, path, positive, require_posix
-from monai_dental.cli.batch_work import add_work, find_model, local_limits, make_job
+from monai_dental.cli.batch_work import add_work, local_limits, make_job
 from monai_dental.process.terminal import printable
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ def add(commands: Subparsers) -> None:
         description="Follow an Orthanc by its REST interface: denoise each study that becomes "
         "stable from now on, as batch does, and store the results in the same Orthanc. Ctrl-C or "
         "SIGTERM stops it; run the same command again to continue. A login is read from ~/.netrc, "
-        "a token from "
-        "the environment variable MONAI_DENTAL_TOKEN.",
+        "a token from the environment variable MONAI_DENTAL_TOKEN.",
     )
     command.set_defaults(command=orthanc)
     command.add_argument("url", metavar="URL", type=_url, help="for example http://127.0.0.1:8042")
@@ -44,7 +44,7 @@ def add(commands: Subparsers) -> None:
 def orthanc(arguments: argparse.Namespace) -> int:
     """Follow an Orthanc until interrupted."""
     require_posix("orthanc")
-    bundle = find_model(arguments)
+    bundle = find_bundle(arguments.bundle)  # before imports that take long
 
     from monai_dental.batch.batch import Batch
     from monai_dental.batch.record.status import format_counts

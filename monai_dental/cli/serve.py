@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
+from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
 from monai_dental.cli.arguments import Subparsers, path, port
 
 
 def add(commands: Subparsers) -> None:
     """Add the command."""
-    from monai_dental.bundle.find import DEFAULT_BUNDLE
-
     command = commands.add_parser(
         "serve",
         help="denoise on a page in the browser",
@@ -40,7 +39,6 @@ def add(commands: Subparsers) -> None:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    from monai_dental.bundle.find import find_bundle
     from monai_dental.errors import MissingPackageError, extra_needed
 
     bundle = find_bundle(arguments.bundle)

@@ -216,14 +216,13 @@ def _syntax_name(transfer_syntax: str) -> str:
     return transfer_syntax if is_uid(transfer_syntax) else "no UID"
 
 
-_JPEG = (
+_JPEG_LOSSY = (
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
     "1.2.840.10008.1.2.4.53",  # spectral selection and full progression, both retired
     "1.2.840.10008.1.2.4.55",
-    uid.JPEGLossless,
-    uid.JPEGLosslessSV1,
 )
+_JPEG_LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 _JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 _JPEG_XL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.112")
 # OpenJPEG decodes High-Throughput JPEG 2000 too. OpenJPH is twice as fast, but reported only 3 of
@@ -237,9 +236,12 @@ _JPEG2000 = (
     uid.HTJ2KLosslessRPCL,
     uid.HTJ2K,
 )
+FAMILIES = (_JPEG_LOSSY, _JPEG_LOSSLESS, _JPEG_LS, _JPEG2000, _JPEG_XL)
+"""Groups of transfer syntaxes that share a decoder, lossy or lossless."""
+
 _DECODERS: dict[str, Decode] = {
     uid.RLELossless: _decode_rle,
-    **dict.fromkeys(_JPEG, partial(_decode_jpeg, imagecodecs.jpeg_decode)),
+    **dict.fromkeys(_JPEG_LOSSY + _JPEG_LOSSLESS, partial(_decode_jpeg, imagecodecs.jpeg_decode)),
     **dict.fromkeys(_JPEG_LS, partial(_decode_jpeg, imagecodecs.jpegls_decode)),
     **dict.fromkeys(_JPEG2000, _decode_jpeg2000),
     **dict.fromkeys(_JPEG_XL, _decode_jpegxl),

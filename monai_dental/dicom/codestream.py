@@ -34,8 +34,6 @@ class CodestreamHeader:
     """Image description in a codestream.
 
     Attributes:
-        rows: Number of rows.
-        columns: Number of columns.
         components: Number of components, 1 for grayscale.
         bits: Bits per sample of the first component, including the sign bit.
         is_signed: Whether the first component is signed.
@@ -84,9 +82,6 @@ def read_jpeg_header(codestream: bytes) -> CodestreamHeader:
 
     Args:
         codestream: The codestream, from its SOI marker on.
-
-    Returns:
-        The first frame header.
 
     Raises:
         CorruptImageError: There is no frame header before the first scan.
@@ -187,11 +182,9 @@ def transfer_syntax_of(codestream: bytes) -> str | None:
 
 
 def _start_of_jpeg2000(content: bytes) -> int:
-    return _find_jp2_codestream(content) if content.startswith(_JP2_SIGNATURE) else 0
-
-
-def _find_jp2_codestream(content: bytes) -> int:
-    """Return the offset of the first contiguous codestream (ITU-T T.800 I.5.4), or of the end."""
+    """Return 0, or in a JP2 file the offset of its codestream (ITU-T T.800 I.5.4) or of its end."""
+    if not content.startswith(_JP2_SIGNATURE):
+        return 0
     at = 0
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)

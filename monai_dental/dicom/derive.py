@@ -99,13 +99,7 @@ def derive(radiograph: Radiograph, derivation: Derivation) -> Dataset:
 
 
 def encode_dataset(dataset: Dataset) -> bytes:
-    """Encode a dataset as a DICOM file.
-
-    Args:
-        dataset: A dataset with file meta information, as made by `derive`.
-
-    Returns:
-        The bytes of the file, including the preamble.
+    """Encode a dataset with file meta information as a DICOM file, including the preamble.
 
     Raises:
         CorruptImageError: An element from the source cannot be written.
@@ -128,7 +122,9 @@ def _derive(
     sop_instance_uid = str(_referable(header, "SOPInstanceUID"))
     _referable(header, "SOPClassUID")
     derived = copy.deepcopy(header)
-    _drop_stale(derived)
+    for keyword in _DROPPED:
+        derived.pop(keyword, None)
+    _drop_signatures(derived)
     # Exports of one instance can differ, for example in a corrected name or a lost element. Their
     # derived instances then differ too.
     header_digest = _header_digest(derived)
@@ -187,18 +183,10 @@ def _header_digest(header: Dataset) -> str:
     return hashlib.sha256(stream.getbuffer()).hexdigest()
 
 
-def _drop_stale(derived: Dataset) -> None:
-    for keyword in _DROPPED:
-        if keyword in derived:
-            del derived[keyword]
-    _drop_signatures(derived)
-
-
 def _drop_signatures(dataset: Dataset) -> None:
     """Drop signatures and group lengths at every depth: changed bytes invalidate both."""
     for keyword in _SIGNATURES:
-        if keyword in dataset:
-            del dataset[keyword]
+        dataset.pop(keyword, None)
     for tag in list(dataset.keys()):
         if tag.element == 0:
             del dataset[tag]

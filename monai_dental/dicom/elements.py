@@ -1,4 +1,8 @@
-"""Reading and checking of the elements that describe Pixel Data."""
+"""Reading and checking of the elements that describe Pixel Data.
+
+Elements are named by their keywords. Every function that takes a dataset is called within
+`quiet_pydicom`.
+"""
 
 from __future__ import annotations
 
@@ -61,31 +65,16 @@ class ImagePixel:
 
 
 def element(keyword: str) -> str:
-    """Return an element's name for messages: `(gggg,eeee) Name`.
-
-    Args:
-        keyword: The attribute's keyword.
-
-    Returns:
-        Tag and name.
-    """
+    """Return an element's name for messages: `(gggg,eeee) Name`."""
     tag = tag_for_keyword(keyword) or 0
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {dictionary_description(tag)}"
 
 
 def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """Return the value of an integer element.
-
-    Args:
-        dataset: The dataset; within `quiet_pydicom`.
-        keyword: The attribute's keyword.
-        default: Value of an absent or empty element; None if the element is required.
-
-    Returns:
-        The value.
+    """Return the value of an integer element, or the default if it is absent or empty.
 
     Raises:
-        CorruptImageError: The element is missing, or not a single integer.
+        CorruptImageError: The element is missing and has no default, or is not a single integer.
     """
     broken = CorruptImageError(f"{element(keyword)} is not an integer")
     try:
@@ -103,15 +92,7 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
 
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
-    """Return an element's values as text.
-
-    Args:
-        dataset: The dataset; within `quiet_pydicom`.
-        keyword: The attribute's keyword.
-
-    Returns:
-        The values; empty if the element is absent, empty or broken.
-    """
+    """Return an element's values as text; none if it is absent, empty or broken."""
     try:
         value = dataset.get(keyword)
     except PYDICOM_ERRORS:
@@ -122,15 +103,7 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """Return the items of a sequence.
-
-    Args:
-        dataset: The dataset; within `quiet_pydicom`.
-        keyword: The attribute's keyword.
-
-    Returns:
-        The items; empty if the element is absent, empty, broken or not a sequence.
-    """
+    """Return the items of a sequence; none if it is absent, empty, broken or not a sequence."""
     try:
         value = dataset.get(keyword)
     except PYDICOM_ERRORS:
@@ -139,10 +112,7 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def read_image_pixel(dataset: Dataset) -> ImagePixel:
-    """Read and check the Image Pixel Module.
-
-    Args:
-        dataset: A dataset with pixel data; within `quiet_pydicom`.
+    """Read and check the Image Pixel Module of a dataset with pixel data.
 
     Returns:
         The module's values, consistent with each other. As in other readers, Number of Frames 0 is
@@ -195,9 +165,6 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
 def as_grey(image_pixel: ImagePixel) -> ImagePixel:
     """Return the Image Pixel Module of an image after its conversion to one grey channel.
 
-    Args:
-        image_pixel: The module as read from the dataset.
-
     Returns:
         The same for a one-channel image; otherwise MONOCHROME2 with one sample, and a note.
     """
@@ -240,9 +207,6 @@ def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | No
     Pixel Spacing comes first: if Imager Pixel Spacing is present too, Pixel Spacing is the
     corrected or calibrated value (PS3.3 10.7.1.1).
 
-    Args:
-        dataset: The instance; within `quiet_pydicom`.
-
     Returns:
         (row, column) spacing in mm and the keyword; (None, None) if no element gives a positive
         spacing.
@@ -262,12 +226,6 @@ def read_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str | No
 
 def rescale_slopes(dataset: Dataset) -> list[float]:
     """Return all rescale slopes of an instance: its own, and those of its functional groups.
-
-    Args:
-        dataset: The instance; within `quiet_pydicom`.
-
-    Returns:
-        The slopes; empty if there is no rescale.
 
     Raises:
         CorruptImageError: A slope is zero or not a number.
@@ -294,13 +252,9 @@ def rescale_slopes(dataset: Dataset) -> list[float]:
 
 
 def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
-    """Write the Image Pixel Module, as it was interpreted, into a dataset.
+    """Write the Image Pixel Module, as it was interpreted, into a dataset, in place.
 
     Only elements that are absent or differ are set.
-
-    Args:
-        dataset: The dataset; changed in place; within `quiet_pydicom`.
-        image_pixel: The module's values.
     """
     values = {
         "SamplesPerPixel": 1,
@@ -313,23 +267,16 @@ def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
     if "NumberOfFrames" in dataset:
         values["NumberOfFrames"] = image_pixel.frames
     for keyword in _OFCOLOUR_SPACES:
-        if keyword in dataset:
-            del dataset[keyword]
+        dataset.pop(keyword, None)
     for keyword, value in values.items():
         if texts(dataset, keyword) != [str(value)]:
             put(dataset, keyword, value)
 
 
 def put(dataset: Dataset, keyword: str, value: Any) -> None:
-    """Replace an element, with the value representation of the standard.
+    """Replace an element, in place, with the value representation of the standard.
 
     Plain assignment would keep the source's value representation, right or wrong.
-
-    Args:
-        dataset: The dataset; changed in place.
-        keyword: The attribute's keyword.
-        value: The new value.
     """
-    if keyword in dataset:
-        del dataset[keyword]
+    dataset.pop(keyword, None)
     setattr(dataset, keyword, value)

@@ -56,14 +56,7 @@ def to_explicit(dataset: Dataset, left_out: Container[BaseTag] = ()) -> Dataset:
 
 
 def to_implicit(dataset: Dataset) -> Dataset:
-    """Copy a dataset and its items, ready to be written in Implicit VR Little Endian.
-
-    Args:
-        dataset: As in `to_explicit`.
-
-    Returns:
-        The copy, without file meta information.
-    """
+    """Copy a dataset as `to_explicit` does, ready to be written in Implicit VR Little Endian."""
     copied = to_explicit(dataset)
     _mark_implicit(copied)
     return copied

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import BinaryIO
 
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
@@ -51,7 +52,7 @@ def inflate(content: bytes) -> bytes | None:
     if file_meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return None
     at = stream.tell()
-    size = _inflated_size(memoryview(content)[at:])
+    size = inflated_size(stream, MAX_BYTES)
     if size > MAX_BYTES:
         raise UnsupportedImageError(
             f"its deflated data set inflates to more than {MAX_BYTES >> 20} MiB; need at most that"
@@ -60,21 +61,27 @@ def inflate(content: bytes) -> bytes | None:
     return meta + zlib.decompress(memoryview(content)[at:], -zlib.MAX_WBITS, max(1, size))
 
 
-def _inflated_size(deflated: memoryview) -> int:
-    """Count the inflated bytes, up to one chunk beyond the limit."""
-    counter = zlib.decompressobj(-zlib.MAX_WBITS)
-    size, rest = 0, bytes(deflated[:_CHUNK])
-    at = len(rest)
-    while size <= MAX_BYTES and not counter.eof:
-        size += len(counter.decompress(rest, _CHUNK))
-        rest = counter.unconsumed_tail
-        if not rest and not counter.eof:
-            rest = bytes(deflated[at : at + _CHUNK])
-            at += len(rest)
-            if not rest:
-                size += len(counter.flush())
-                break
-    return size
+def inflated_size(stream: BinaryIO, limit: int) -> int:
+    """Return how many bytes a deflated stream (RFC 1951) inflates to, counting to `limit` + 1.
+
+    Args:
+        stream: The stream; if it is broken, the part before the error counts.
+        limit: The limit.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    size = 0
+    waiting = b""
+    while size <= limit and not inflater.eof:
+        waiting = waiting or stream.read(_CHUNK)
+        if not waiting:
+            size += len(inflater.flush())
+            break
+        try:
+            size += len(inflater.decompress(waiting, _CHUNK))
+        except zlib.error:
+            break
+        waiting = inflater.unconsumed_tail
+    return min(size, limit + 1)
 
 
 def _is_behind_meta(tag: BaseTag, vr: str | None, length: int) -> bool:

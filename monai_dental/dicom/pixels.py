@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.encaps import generate_fragments
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from monai_dental.dicom.codecs import check_decodable, decode_frames
+from monai_dental.dicom.codecs import FAMILIES, check_decodable, decode_frames
 from monai_dental.dicom.codestream import transfer_syntax_of
 from monai_dental.dicom.elements import ImagePixel, element
 from monai_dental.dicom.fit import to_grey
@@ -24,16 +24,6 @@ Samples = NDArray[np.integer[Any]]
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
-_FAMILIES = (  # transfer syntaxes that share a decoder, lossy or lossless
-    ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53",
-     "1.2.840.10008.1.2.4.55"),
-    ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"),
-    ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),
-    ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.92",
-     "1.2.840.10008.1.2.4.93", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",
-     "1.2.840.10008.1.2.4.203"),
-    ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.112"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +155,7 @@ def _native_in_fragments(data: bytes, image_pixel: ImagePixel, declared: str) ->
 
 
 def _family(transfer_syntax: str) -> tuple[str, ...]:
-    return next((each for each in _FAMILIES if transfer_syntax in each), (transfer_syntax,))
+    return next((each for each in FAMILIES if transfer_syntax in each), (transfer_syntax,))
 
 
 def _native_size(image_pixel: ImagePixel) -> int:

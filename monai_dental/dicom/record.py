@@ -1,4 +1,7 @@
-"""The record of a derivation: how a derived instance was made, and from which source."""
+"""The record of a derivation: how a derived instance was made, and from which source.
+
+Each `record_…` changes a copy of the source in place.
+"""
 
 from __future__ import annotations
 
@@ -69,13 +72,9 @@ class Derivation:
 
 
 def is_enhanced(dataset: Dataset) -> bool:
-    """Return whether an instance is enhanced, with its record in functional groups.
+    """Return whether an instance is enhanced multi-frame, complete or not.
 
-    Args:
-        dataset: The instance; within `quiet_pydicom`.
-
-    Returns:
-        True for enhanced multi-frame instances, complete or not.
+    The record of such an instance is in functional groups.
     """
     return (
         any(keyword in dataset for keyword in _GROUPS)
@@ -94,12 +93,7 @@ def is_own(dataset: Dataset) -> bool:
 
 
 def record_series(derived: Dataset, derivation: Derivation) -> None:
-    """Name the derived series after the source's.
-
-    Args:
-        derived: A copy of the source; changed in place.
-        derivation: How the pixels were made.
-    """
+    """Name the derived series after the source's."""
     added = f"[{derivation.description}]"
     earlier = derived.get("SeriesDescription")
     kept = earlier[: _LONG_STRING - len(added) - 1].strip() if isinstance(earlier, str) else ""
@@ -113,15 +107,9 @@ def record_series(derived: Dataset, derivation: Derivation) -> None:
 
 
 def record_creation(derived: Dataset, derivation: Derivation) -> None:
-    """Record when the derived instance was made; all other dates remain the source's.
-
-    Args:
-        derived: A copy of the source; changed in place.
-        derivation: How the pixels were made.
-    """
+    """Record when the derived instance was made; all other dates remain the source's."""
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID"):
-        if keyword in derived:
-            del derived[keyword]
+        derived.pop(keyword, None)
     if derivation.created is not None:
         created = derivation.created.astimezone(_timezone(derived))
         derived.InstanceCreationDate = created.strftime("%Y%m%d")
@@ -138,11 +126,7 @@ def _timezone(dataset: Dataset) -> tzinfo | None:
 
 
 def record_image_type(derived: Dataset) -> None:
-    """Set Image Type and each Frame Type to DERIVED (PS3.3 C.7.6.1.1.2).
-
-    Args:
-        derived: A copy of the source; changed in place.
-    """
+    """Set Image Type and each Frame Type to DERIVED (PS3.3 C.7.6.1.1.2)."""
     values = texts(derived, "ImageType")
     # For these SECONDARY is an error: value 2 is PRIMARY whatever was done to the pixels.
     keeps_second = is_enhanced(derived) or (
@@ -169,8 +153,8 @@ def record_derivation(
     """Record what was done, and to which image.
 
     Args:
-        derived: A copy of the source; changed in place: its General Reference module, or the
-            Derivation Image macro of each frame if it is enhanced.
+        derived: The copy: its General Reference module is changed, or the Derivation Image macro
+            of each frame if it is enhanced.
         header: The source.
         derivation: How the pixels were made.
         is_resampled: Whether the size of the pixel matrix has changed.
@@ -192,12 +176,7 @@ def record_derivation(
 
 
 def record_equipment(derived: Dataset, derivation: Derivation) -> None:
-    """Add this package and the model to the contributing equipment.
-
-    Args:
-        derived: A copy of the source; changed in place.
-        derivation: How the pixels were made.
-    """
+    """Add this package and the model to the contributing equipment."""
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [_code_item(codes.DCM.ProcessingEquipment)]
     item.Manufacturer = "monai_dental"

@@ -14,15 +14,10 @@ _REGIONS = (0x0018, 0x1600, 0x1622), (0x0018, 0x1700, 0x1720)  # display shutter
 
 
 def resample_header(header: Dataset, shape: tuple[int, int], new_shape: tuple[int, int]) -> None:
-    """Adapt a header to another number of rows and columns over the same field of view.
+    """Adapt a header, in place, to other rows and columns over the same field of view.
 
     Spacings are scaled. Elements in pixels of the old matrix are dropped: overlays, shutter,
     collimator outline, pixel aspect ratio.
-
-    Args:
-        header: The header; changed in place.
-        shape: Its rows and columns.
-        new_shape: The new rows and columns.
 
     Raises:
         UnsupportedImageError: The image has patient coordinates (CT), which cannot be adapted.
@@ -32,8 +27,7 @@ def resample_header(header: Dataset, shape: tuple[int, int], new_shape: tuple[in
     for tag in list(header.keys()):
         if _is_in_pixels(tag):
             del header[tag]
-    if "PixelAspectRatio" in header:
-        del header["PixelAspectRatio"]
+    header.pop("PixelAspectRatio", None)
     put(header, "Rows", new_shape[0])
     put(header, "Columns", new_shape[1])
 

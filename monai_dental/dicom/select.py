@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,6 @@ SHIPPED_RULES = Path(__file__).with_name("selection.json")
 COLOUR = "colour; need grayscale"
 """Why an instance in colour is skipped."""
 
-_LISTS = (
-    "skipped_image_types",
-    "dental_body_parts",
-    "dental_codes",
-    "neutral_body_parts",
-    "neutral_codes",
-    "dental_words",
-    "word_elements",
-    "device_words",
-    "device_elements",
-)
 _REGION = "AnatomicRegionSequence"
 _ANATOMY = (_REGION, "PrimaryAnatomicStructureSequence")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -85,8 +74,8 @@ class Rules:
     @property
     def digest(self) -> str:
         """SHA-256 of the rules."""
-        fields = [self.modalities, *(sorted(getattr(self, name)) for name in _LISTS), self.all_xray]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        parts = [self.modalities, *(sorted(getattr(self, name)) for name in _LISTS), self.all_xray]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def _dental_words(self) -> re.Pattern[str]:
@@ -103,6 +92,9 @@ class Rules:
     def names_dental_anatomy_or_device(self, text: str) -> bool:
         """Return whether the name of a body part or device contains a dental or device word."""
         return self._all_words.search(text) is not None
+
+
+_LISTS = tuple(each.name for each in fields(Rules) if each.name not in ("modalities", "all_xray"))
 
 
 def read_rules(path: Path = SHIPPED_RULES, *, all_xray: bool = False) -> Rules:
@@ -142,11 +134,7 @@ def read_rules(path: Path = SHIPPED_RULES, *, all_xray: bool = False) -> Rules:
 
 
 def reason_to_skip(dataset: Dataset, rules: Rules) -> str | None:
-    """Return why an instance is not selected by the rules.
-
-    Args:
-        dataset: The instance, its pixels not decoded.
-        rules: The selection rules.
+    """Return why an instance, its pixels not decoded, is not selected by the rules.
 
     Returns:
         The reason, which quotes only terms of the standard, or None if the instance is selected.
@@ -183,15 +171,10 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
 
 
 def may_be_grey(dataset: Dataset) -> bool:
-    """Return whether an instance with three channels may still be grey.
+    """Return whether an instance has three channels, in a supported colour space.
 
-    Some devices send grey images as RGB, and only the pixels show it.
-
-    Args:
-        dataset: The instance, its pixels not decoded.
-
-    Returns:
-        True for three channels in a supported colour space; see `to_radiograph`.
+    It may still be grey: some devices send grey images as RGB, and only the pixels show it. See
+    `to_radiograph`.
     """
     with parsing(dataset, "broken DICOM"):
         return dataset.get("SamplesPerPixel") == 3 and _photometric(dataset) in COLOUR_SPACES

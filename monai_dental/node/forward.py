@@ -101,10 +101,9 @@ class Forwarder:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Stop after the current instance; those that have not arrived remain in the queue.
+        """Stop after the current instance, waiting at most so many seconds for it.
 
-        Args:
-            seconds: How long to wait for the current instance.
+        Instances that have not arrived remain in the queue.
         """
         self._stopped.set()
         if self._thread.is_alive():

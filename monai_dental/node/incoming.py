@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from monai_dental.batch.output_folder import flush_folder, output_error
 from monai_dental.errors import OutputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class IncomingFile:
         try:
             self._stream = open(part, "xb", opener=_open_for_owner)  # noqa: SIM115
         except OSError as error:
-            self._error = spool_error(part, error)
+            self._error = output_error(part, error)
         self._write(head)
 
     @property
@@ -66,7 +67,7 @@ class IncomingFile:
                 self._spool.place(self._part, path)
                 flush_folder(path.parent)
             except OSError as error:
-                self._error = spool_error(path, error)
+                self._error = output_error(path, error)
         self.discard()
         if self._error is not None:
             raise self._error
@@ -99,7 +100,7 @@ class IncomingFile:
             self._spool.reserve(self._part, self._size)
             self._stream.write(content)
         except OSError as error:
-            self._error = spool_error(self._part, error)
+            self._error = output_error(self._part, error)
         except OutputError as error:
             self._error = error
         if self._error is not None:
@@ -123,24 +124,3 @@ def close_to_others(path: Path) -> None:
 
 def _open_for_owner(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW, OWNER_ALONE)
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk.
-
-    Raises:
-        OutputError: They cannot be written.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise spool_error(folder, error) from error
-
-
-def spool_error(path: Path, error: OSError) -> OutputError:
-    """Return the `OutputError` to raise for an error of the system."""
-    return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

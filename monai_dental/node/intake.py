@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from monai_dental.dicom.identity import is_uid
+from monai_dental.dicom.inflate import inflated_size
 from monai_dental.node.incoming import IncomingFile
 from monai_dental.node.log import Counts
 from monai_dental.node.queue_rows import Arrival
-from monai_dental.node.receiver_limits import inflated_size
 from monai_dental.node.spool import Spool
 from monai_dental.pacs.dimse.streams import TooLargeError
 

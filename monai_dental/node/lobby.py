@@ -33,8 +33,6 @@ class _Waiting:
     """A connection that waits.
 
     Attributes:
-        connection: The connection.
-        host: The peer's host.
         is_put_out: Whether it was closed to make room for another.
     """
 
@@ -66,10 +64,6 @@ class Lobby:
 
     def admit(self, connection: socket.socket, host: str) -> tuple[socket.socket, bytes] | None:
         """Wait for the request of a connection; call it in the connection's own thread.
-
-        Args:
-            connection: The connection.
-            host: The peer's host.
 
         Returns:
             The connection, with TLS if the lobby has TLS, and its complete A-ASSOCIATE-RQ; None if

@@ -52,10 +52,5 @@ class Counts:
 
 
 def say(level: int, text: str) -> None:
-    """Log one line.
-
-    Args:
-        level: Level as of `logging`.
-        text: The line; control characters are escaped.
-    """
+    """Log one line, at a level of `logging`; control characters are escaped."""
     LOG.log(level, printable(text))

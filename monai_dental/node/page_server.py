@@ -36,13 +36,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", "": "text/html"}
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a request.
-
-    Attributes:
-        status: HTTP status.
-        content: The body.
-        media_type: Media type of the body.
-    """
+    """The answer to a request."""
 
     status: int
     content: bytes

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 
 from monai_dental.batch.target import StoredObject
-from monai_dental.files.database import database_errors
 from monai_dental.node.queue_again import QueueOfAgain
 from monai_dental.node.queue_rows import (
     COLUMNS,
@@ -92,8 +91,7 @@ class Queue(QueueOfAgain):
     def next_received(self, taken: Collection[str]) -> QueuedInstance | None:
         """Return the instance that has waited longest to be denoised; urgent ones come first.
 
-        Args:
-            taken: Keys of the instances that are being denoised.
+        The `taken` ones, by their keys, are being denoised.
         """
         marks = ", ".join("?" * len(taken))
         where = f"state = 'received' AND key NOT IN ({marks}) ORDER BY urgent DESC, changed LIMIT 1"
@@ -266,8 +264,7 @@ class Queue(QueueOfAgain):
             "SELECT destination, original, proof, COUNT(*) FROM instances "
             "WHERE state = 'forwarded' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
-        with self._lock, database_errors(self._path):
-            return self._connection.execute(query).fetchall()
+        return self._ask(query)
 
     def is_forwarded(self, output_uid: str, destination: str = "") -> bool:
         """Return whether a derived instance has been proven to have arrived at a destination."""
@@ -316,12 +313,10 @@ class Queue(QueueOfAgain):
             "SELECT destination, COUNT(*) FROM instances WHERE state = 'derived' "
             "GROUP BY destination"
         )
-        with self._lock, database_errors(self._path):
-            return dict(self._connection.execute(query).fetchall())
+        return dict(self._ask(query))
 
     def counts(self) -> dict[str, int]:
         """Return the number of instances in each state."""
         query = "SELECT state, COUNT(*) FROM instances GROUP BY state"
-        with self._lock, database_errors(self._path):
-            found = dict(self._connection.execute(query).fetchall())
+        found = dict(self._ask(query))
         return {state: found.get(state, 0) for state in STATES}

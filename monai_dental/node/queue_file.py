@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from monai_dental.errors import OutputError
 from monai_dental.files.database import database_errors
@@ -40,7 +41,9 @@ class QueueFile:
         if not is_writable and not self._path.is_file():
             raise OutputError(f"{folder}: no {QUEUE} here; need the spool of a node")
         try:
-            self._connection = self._connect()
+            self._connection = sqlite3.connect(
+                self._path, isolation_level=None, timeout=60, check_same_thread=False
+            )
             if is_writable:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
@@ -85,9 +88,11 @@ class QueueFile:
 
     def _select(self, where: str, *values: object) -> Iterator[QueuedInstance]:
         query = f"SELECT {COLUMNS} FROM instances WHERE {where}"
+        return (QueuedInstance(*row) for row in self._ask(query, *values))
+
+    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, database_errors(self._path):
-            found = self._connection.execute(query, values).fetchall()
-        return (QueuedInstance(*row) for row in found)
+            return self._connection.execute(query, values).fetchall()
 
     def _change(self, statement: str, *values: object) -> None:
         with self._lock, database_errors(self._path):
@@ -96,14 +101,9 @@ class QueueFile:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Make changes in one transaction: all of them or none."""
-        with self._lock, database_errors(self._path):
+        with self._lock, database_errors(self._path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+            yield
 
     @contextmanager
     def _lightly(self) -> Iterator[None]:
@@ -114,8 +114,3 @@ class QueueFile:
                 yield
             finally:
                 self._connection.execute("PRAGMA synchronous = FULL")
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
-            self._path, isolation_level=None, timeout=60, check_same_thread=False
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 QUEUE = "queue.sqlite"
 RECEIVED, DERIVED, FORWARDED = "received", "derived", "forwarded"
@@ -10,44 +10,6 @@ SKIPPED, FAILED = "skipped", "failed"
 STATES = (RECEIVED, DERIVED, FORWARDED, SKIPPED, FAILED)
 
 VERSION = 4
-SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS instances (
-    key TEXT PRIMARY KEY,
-    state TEXT NOT NULL CHECK (state IN {STATES}),
-    reason TEXT NOT NULL DEFAULT '',
-    uid TEXT NOT NULL,
-    recipe TEXT NOT NULL DEFAULT '',
-    output TEXT NOT NULL DEFAULT '',
-    output_uid TEXT NOT NULL DEFAULT '',
-    output_digest TEXT NOT NULL DEFAULT '',
-    output_stamp TEXT NOT NULL DEFAULT '',
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due REAL NOT NULL DEFAULT 0,
-    changed REAL NOT NULL,
-    begun INTEGER NOT NULL DEFAULT 0,
-    ends INTEGER NOT NULL DEFAULT 0,
-    proof TEXT NOT NULL DEFAULT '',
-    place TEXT NOT NULL DEFAULT '',
-    resent INTEGER NOT NULL DEFAULT 0,
-    study TEXT NOT NULL DEFAULT '',
-    arrived REAL NOT NULL DEFAULT 0,
-    urgent INTEGER NOT NULL DEFAULT 0,
-    sender TEXT NOT NULL DEFAULT '',
-    destination TEXT NOT NULL DEFAULT '',
-    original INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-"""
-INDEXES = """
-CREATE INDEX IF NOT EXISTS instances_by_state ON instances (state, due, changed);
-CREATE INDEX IF NOT EXISTS instances_by_output ON instances (output_uid);
-CREATE INDEX IF NOT EXISTS instances_by_time ON instances (state, changed);
-CREATE INDEX IF NOT EXISTS instances_resent ON instances (due) WHERE resent;
-CREATE INDEX IF NOT EXISTS instances_by_study ON instances (study, state, arrived);
-"""
-COLUMNS = (
-    "key, state, reason, uid, recipe, output, output_uid, output_digest, output_stamp, attempts, "
-    "due, changed, ends, proof, place, resent, sender, destination, original"
-)
 ADDED = {
     "begun": "INTEGER NOT NULL DEFAULT 0",
     "ends": "INTEGER NOT NULL DEFAULT 0",
@@ -62,6 +24,31 @@ ADDED = {
     "original": "INTEGER NOT NULL DEFAULT 0",
 }
 """Columns that older versions lack."""
+
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS instances (
+    key TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN {STATES}),
+    reason TEXT NOT NULL DEFAULT '',
+    uid TEXT NOT NULL,
+    recipe TEXT NOT NULL DEFAULT '',
+    output TEXT NOT NULL DEFAULT '',
+    output_uid TEXT NOT NULL DEFAULT '',
+    output_digest TEXT NOT NULL DEFAULT '',
+    output_stamp TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    changed REAL NOT NULL,
+    {", ".join(f"{column} {kind}" for column, kind in ADDED.items())}
+) WITHOUT ROWID;
+"""
+INDEXES = """
+CREATE INDEX IF NOT EXISTS instances_by_state ON instances (state, due, changed);
+CREATE INDEX IF NOT EXISTS instances_by_output ON instances (output_uid);
+CREATE INDEX IF NOT EXISTS instances_by_time ON instances (state, changed);
+CREATE INDEX IF NOT EXISTS instances_resent ON instances (due) WHERE resent;
+CREATE INDEX IF NOT EXISTS instances_by_study ON instances (study, state, arrived);
+"""
 
 
 @dataclass(frozen=True)
@@ -156,3 +143,6 @@ class QueuedInstance:
     sender: str
     destination: str
     original: int
+
+
+COLUMNS = ", ".join(each.name for each in fields(QueuedInstance))

@@ -129,7 +129,6 @@ class Receiver:
             ) from error
         server.open_sink = self._intake.open
         server.max_object = self._intake.max_object
-        server.max_connections = self._settings.associations + _REPORTS + _REJECTED
         timeout_s = min(self._timeout_s, TIMEOUT_S)
         server.lobby, server.requests = Lobby(self._tls, timeout_s, self._count_rejected), {}
         server.timeout_s = self._timeout_s

@@ -12,9 +12,8 @@ import socket
 import socketserver
 import sys
 import threading
-import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from monai_dental.pacs.dimse.streams import Sink
 
 _LONGEST_REQUEST = 1 << 20  # beyond max-pdu: some peers count a PDU's header differently
-_CHUNK = 1 << 16
 _LONGEST_COMMAND = 1 << 16
 _INVALID_PDU = "Evt19"  # of the state machine in PS3.8 9.2: ends the association by A-ABORT
 
@@ -82,10 +80,7 @@ class BoundedSocket(AssociationSocket):
 class BoundedDimse(StreamingDimse):
     """DIMSE messages of limited length, one at a time, whose instances are written to the disk.
 
-    Args:
-        association: The association.
-        open_sink: See `StreamingDimse`.
-        max_bytes: Longest dataset; longer ones are discarded.
+    Arguments are those of `StreamingDimse`; longer datasets are discarded.
     """
 
     def __init__(
@@ -162,7 +157,6 @@ class BoundedServer(ThreadedAssociationServer):
     request_queue_size = 64
     open_sink: Callable[[bytes, tuple[str, str, str]], Sink]
     max_object: int
-    max_connections: int
     timeout_s: float
     on_refused: Callable[[], None]
     lobby: Lobby
@@ -183,7 +177,7 @@ class BoundedServer(ThreadedAssociationServer):
         connection, begun = admitted
         connection.settimeout(self.timeout_s)
         # Associations beyond their limit are rejected later; this limits how many of those wait.
-        if len(self.active_associations) >= self.max_connections:
+        if len(self.active_associations) >= self.ae.maximum_associations:
             host = client_address[0]
             say(logging.WARNING, f"peer {host}: too many associations; its connection is closed")
             self.on_refused()
@@ -205,28 +199,6 @@ class BoundedServer(ThreadedAssociationServer):
         """Stop listening."""
         socketserver.BaseServer.shutdown(self)
         self.server_close()
-
-
-def inflated_size(stream: BinaryIO, limit: int) -> int:
-    """Return how many bytes a deflated stream (RFC 1951) inflates to, counting to `limit` + 1.
-
-    Args:
-        stream: The stream; if it is broken, the part before the error counts.
-        limit: The limit.
-    """
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    size = 0
-    waiting = b""
-    while size <= limit and not inflater.eof:
-        waiting = waiting or stream.read(_CHUNK)
-        if not waiting:
-            break
-        try:
-            size += len(inflater.decompress(waiting, _CHUNK))
-        except zlib.error:
-            break
-        waiting = inflater.unconsumed_tail
-    return min(size, limit + 1)
 
 
 def peer_of(association: Association) -> str:

@@ -11,11 +11,7 @@ from monai_dental.node.settings import NodeSettings, Route
 
 
 class Router:
-    """Choice of the first route that fits.
-
-    Args:
-        settings: The routes, and the default destination.
-    """
+    """Choice of the first route that fits."""
 
     def __init__(self, settings: NodeSettings) -> None:
         self._routes, self._forward = settings.routes, settings.forward

@@ -79,7 +79,9 @@ def default_of(field: FieldInfo) -> str:
         return ""
     if field.default is None:
         return "none"
-    return f"{field.default:g}" if isinstance(field.default, float) else _plain(field.default)
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
 
 
 def _default(field: FieldInfo) -> str:
@@ -99,10 +101,6 @@ def _describe(field: FieldInfo) -> str:
 def _value(field: FieldInfo) -> Any:
     example = extra_of(field, "example")
     return field.default if example is None else example
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _toml(value: Any) -> str:

@@ -21,14 +21,7 @@ def explain(
     options: Mapping[str, Any],
     config: Path | None,
 ) -> str:
-    """Explain the first error in words.
-
-    Args:
-        error: The errors that pydantic found.
-        fields: All settings.
-        options: The settings that were given as options.
-        config: The TOML file, or None.
-    """
+    """Explain in words the first error in the settings of options and of a file."""
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda each: each["type"] == "missing")  # missing values come last
     name = str(first["loc"][0]).replace("-", "_")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from monai_dental.batch.output_folder import flush_folder, output_error
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.dicom.head import read_head
@@ -22,13 +23,7 @@ from monai_dental.dicom.identity import is_uid
 from monai_dental.errors import CorruptImageError, OutputError
 from monai_dental.files.atomic import open_atomically
 from monai_dental.files.digests import stamp_of
-from monai_dental.node.incoming import (
-    OWNER_ALONE,
-    IncomingFile,
-    close_to_others,
-    flush_folder,
-    spool_error,
-)
+from monai_dental.node.incoming import OWNER_ALONE, IncomingFile, close_to_others
 
 _PARTS, _RECEIVED, _DERIVED = ".parts", "received", "derived"
 _OWN = (_PARTS, _RECEIVED, _DERIVED, "queue.sqlite", "node.lock")
@@ -95,7 +90,7 @@ class Spool:
             self._check_own()
             self.folder.chmod(0o700)
         except OSError as error:
-            raise spool_error(self.folder, error) from error
+            raise output_error(self.folder, error) from error
 
     def prepare(self) -> None:
         """Make its subfolders, let only their owner read them, and remove incomplete files.
@@ -104,26 +99,24 @@ class Spool:
             OutputError: They cannot be made or written, belong to another user, or are links.
         """
         try:
-            for name in (_PARTS, _RECEIVED, _DERIVED):
-                (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            places = [self.folder / name for name in (_PARTS, _RECEIVED, _DERIVED)]
+            for place in places:
+                place.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._check_own()
-            for name in (_PARTS, _RECEIVED, _DERIVED):
-                (self.folder / name).chmod(0o700)
+            for place in places:
+                place.chmod(0o700)
             for part in (self.folder / _PARTS).iterdir():
                 part.unlink()
             probe = self.folder / _PARTS / secrets.token_hex(8)
             probe.touch(exist_ok=False)
             probe.unlink()
-            for file in self._own():
+            files = [file for place in places[1:] for file in place.iterdir()]
+            for file in (*self._own(), *files):
                 close_to_others(file)
-            for place in (self.folder / _RECEIVED, self.folder / _DERIVED):
-                for file in place.iterdir():
-                    close_to_others(file)
-            places = (self.folder / _RECEIVED, self.folder / _DERIVED)
-            self._sizes = {file: file.stat().st_size for each in places for file in each.iterdir()}
+            self._sizes = {file: file.stat().st_size for file in files}
             self._used = sum(self._sizes.values())
         except OSError as error:
-            raise spool_error(self.folder, error) from error
+            raise output_error(self.folder, error) from error
 
     def _own(self) -> list[Path]:
         """Return what a node makes in the folder, and not, for example, a lost+found."""
@@ -238,7 +231,7 @@ class Spool:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise spool_error(path, error) from error
+                raise output_error(path, error) from error
             self._count(path, 0)
 
     def _count(self, path: Path, size: int) -> None:
@@ -252,11 +245,7 @@ class Spool:
 
 @dataclass(frozen=True)
 class DerivedFolder:
-    """The derived instances of a spool: an `ObjectTarget` for workers.
-
-    Attributes:
-        folder: The spool's folder.
-    """
+    """The derived instances of the spool in a folder: an `ObjectTarget` for workers."""
 
     folder: Path
 
@@ -284,7 +273,7 @@ class DerivedFolder:
             flush_folder(path.parent)
             stamp = stamp_of(path.stat())
         except OSError as error:
-            raise spool_error(path, error) from error
+            raise output_error(path, error) from error
         return StoredObject(location, uid, hashlib.sha256(content).hexdigest(), stamp)
 
     def find(self, stored: StoredObject) -> StoredObject | None:

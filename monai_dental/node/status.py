@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import monai_dental
-from monai_dental.files.database import database_errors
 from monai_dental.node.queue import DERIVED, FAILED, FORWARDED, RECEIVED, SKIPPED, Queue
 from monai_dental.node.queue_rows import QueuedInstance
 from monai_dental.node.settings import NodeSettings
@@ -26,10 +26,6 @@ class NodeStatus:
     """State of a node, from its queue and its health.
 
     The queue is read by a separate connection, so that the node never waits for it.
-
-    Args:
-        settings: The node's settings.
-        look: Returns the node's health.
     """
 
     def __init__(self, settings: NodeSettings, look: Callable[[], Health]) -> None:
@@ -44,8 +40,7 @@ class NodeStatus:
         """
         health = self._look()
         disk = shutil.disk_usage(self._settings.spool)
-        queue = _QueueView(self._settings.spool)
-        try:
+        with closing(_QueueView(self._settings.spool)) as queue:
             by_hour = queue.forwarded_by_hour()
             return {
                 "name": self._settings.ae_title,
@@ -74,8 +69,6 @@ class NodeStatus:
                 ],
                 "proofs": queue.proofs_of_today(),
             }
-        finally:
-            queue.close()
 
 
 class _QueueView(Queue):
@@ -121,10 +114,6 @@ class _QueueView(Queue):
         since = now - _HOURS * _HOUR_S
         found = dict(self._ask(query, now, _HOUR_S, FORWARDED, since))
         return [found.get(age, 0) for age in reversed(range(_HOURS))]
-
-    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock, database_errors(self._path):
-            return self._connection.execute(query, values).fetchall()
 
 
 def _waiting(queued: QueuedInstance) -> dict[str, Any]:

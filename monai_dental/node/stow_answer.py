@@ -7,21 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from pydicom.datadict import keyword_for_tag
+
 from monai_dental.node.stow_parts import Outcome
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 
 _SOP_CLASS, _SOP_INSTANCE, _RETRIEVE_URL = "00081150", "00081155", "00081190"
 _FAILURE, _FAILED, _STORED, _OTHER = "00081197", "00081198", "00081199", "0008119A"
-_KEYWORDS = {
-    _SOP_CLASS: "ReferencedSOPClassUID",
-    _SOP_INSTANCE: "ReferencedSOPInstanceUID",
-    _RETRIEVE_URL: "RetrieveURL",
-    _FAILURE: "FailureReason",
-    _FAILED: "FailedSOPSequence",
-    _STORED: "ReferencedSOPSequence",
-    _OTHER: "OtherFailuresSequence",
-}
 
 
 def media_type_of(accept: str) -> str | None:
@@ -87,7 +80,7 @@ def _dataset(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 def _add_elements(parent: Element, dataset: dict[str, Any]) -> None:
     """Add elements in the Native DICOM Model (PS3.19 A.1)."""
     for tag, element in dataset.items():
-        said = {"tag": tag, "vr": element["vr"], "keyword": _KEYWORDS[tag]}
+        said = {"tag": tag, "vr": element["vr"], "keyword": keyword_for_tag(tag)}
         made = SubElement(parent, "DicomAttribute", said)
         for number, value in enumerate(element.get("Value", ()), 1):
             if element["vr"] == "SQ":

@@ -181,12 +181,7 @@ class Part:
 
 
 class Parts:
-    """The parts of a body, one after another.
-
-    Args:
-        boundary: The boundary.
-        make: Makes a part.
-    """
+    """The parts of a body, one after another."""
 
     def __init__(self, boundary: str, make: Callable[[], Part]) -> None:
         self.outcomes: list[Outcome] = []

@@ -45,13 +45,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class _RefusedError(Exception):
-    """A request is refused as a whole.
-
-    Args:
-        status: HTTP status.
-        reason: Why, in words.
-        headers: Further headers of the answer.
-    """
+    """A request is refused as a whole, with an HTTP status and further headers."""
 
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(reason)

@@ -81,9 +81,6 @@ def parse_address(text: str) -> Address:
         text: The address as a user writes it. Values of the query are percent-encoded; if a keyword
             is repeated, any of its values matches.
 
-    Returns:
-        The address.
-
     Raises:
         AddressError: It is not a valid address. The message quotes neither credentials nor values
             of the query.

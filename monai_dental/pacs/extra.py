@@ -8,10 +8,7 @@ from monai_dental.errors import MissingPackageError, extra_needed
 
 
 def require(package: str) -> None:
-    """Check that a package of the extra `pacs` is installed.
-
-    Args:
-        package: Its import name.
+    """Check that a package of the extra `pacs` is installed, by its import name.
 
     Raises:
         MissingPackageError: It is not.

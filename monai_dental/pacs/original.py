@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,11 +19,12 @@ from monai_dental.pacs.parcel import (
     Parcel,
     check_copy,
     key_of,
+    read_chunks,
     read_elements_before_pixels,
+    sha256,
 )
 
 _GROWTH, _MARGIN = 64, 1 << 20  # lossy compression is stronger than that of derived instances
-_CHUNK = 1 << 18
 _ORIGINAL = Path("original")  # read_dataset wants a name for its messages, which are not shown
 
 
@@ -88,9 +88,6 @@ class Original(Parcel):
 def pack_original(path: Path) -> Original:
     """Prepare an instance to be sent unchanged; only its UIDs are read.
 
-    Args:
-        path: Its file.
-
     Raises:
         CorruptImageError: It is broken, or no PACS could store it.
         OSError: It cannot be read.
@@ -118,10 +115,7 @@ def _pixels_begin(stream: BinaryIO, syntax: str, dataset_begin: int) -> int:
     return stream.tell()
 
 
-def _digest(stream: BinaryIO, begin: int) -> bytes:
+def _digest(stream: BinaryIO, begin: int) -> str:
     """Return the SHA-256 of a file from `begin` on."""
     stream.seek(begin)
-    digest = hashlib.sha256()
-    while piece := stream.read(_CHUNK):
-        digest.update(piece)
-    return digest.digest()
+    return sha256(read_chunks(stream))

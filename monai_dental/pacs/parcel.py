@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -52,13 +53,7 @@ class UnsendableError(CorruptImageError, PacsError):
 
 @dataclass(frozen=True)
 class InstanceKey:
-    """The UIDs that identify an instance in a PACS (PS3.4 C.6.2).
-
-    Attributes:
-        study_instance_uid: Study Instance UID.
-        series_instance_uid: Series Instance UID.
-        sop_instance_uid: SOP Instance UID.
-    """
+    """The UIDs that identify an instance in a PACS (PS3.4 C.6.2)."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -126,11 +121,9 @@ class Parcel:
     @property
     def stored(self) -> StoredObject:
         """Its record for the manifest once a target has stored it."""
-        digest = hashlib.sha256()
         with self.open() as stream:
-            for chunk in _chunks(stream):
-                digest.update(chunk)
-        return StoredObject(str(self.key), self.key.sop_instance_uid, digest.hexdigest(), "")
+            digest = sha256(read_chunks(stream))
+        return StoredObject(str(self.key), self.key.sop_instance_uid, digest, "")
 
     def open(self) -> BinaryIO:
         """Open the file for reading."""
@@ -142,13 +135,10 @@ class Parcel:
         """Yield its dataset, piece by piece."""
         with self.open() as stream:
             stream.seek(self.dataset_begin)
-            yield from _chunks(stream)
+            yield from read_chunks(stream)
 
     def prove(self, copy: BinaryIO) -> str:
         """Return what a copy that a PACS returned proves.
-
-        Args:
-            copy: The file that the PACS returned.
 
         Raises:
             PacsError: It is another instance, or is broken.
@@ -168,7 +158,7 @@ class Parcel:
             element = stream.read(12)
             length = int.from_bytes(element[8:], "little")
             yield element[:4] + element[8:]
-            yield from _chunks(stream, length)
+            yield from read_chunks(stream, length)
             try:
                 with quiet_pydicom():
                     tail = read_elements(stream, is_implicit_VR=False, is_little_endian=True)
@@ -179,6 +169,19 @@ class Parcel:
 
 class ParcelTarget(Protocol):
     """A PACS that stores instances, and can prove that it has them."""
+
+    def store(self, derived: Dataset) -> StoredObject:
+        """Send an instance, and check that it has arrived; see `ObjectTarget.store`.
+
+        Raises:
+            PacsUnavailableError: The PACS cannot be reached, no longer accepts us, has no space, or
+                failed with five instances in a row.
+            PacsError: The PACS refuses the instance, or does not keep it.
+            CorruptImageError: The instance cannot be written.
+        """
+        parcel = pack(derived)
+        self.send(parcel)
+        return parcel.stored
 
     def send(self, parcel: Parcel) -> str:
         """Send an instance, and check that it has arrived; sending it again changes nothing.
@@ -200,10 +203,7 @@ class ParcelTarget(Protocol):
 
 
 def pack(derived: Dataset) -> Parcel:
-    """Prepare a derived instance to be sent.
-
-    Args:
-        derived: The instance, with File Meta Information.
+    """Prepare a derived instance, with File Meta Information, to be sent.
 
     Raises:
         CorruptImageError: It cannot be written, or no PACS could store it.
@@ -214,9 +214,6 @@ def pack(derived: Dataset) -> Parcel:
 
 def pack_file(path: Path) -> Parcel:
     """Prepare an instance to be sent from its file; only the header is read.
-
-    Args:
-        path: The file.
 
     Raises:
         CorruptImageError: It is broken, or no PACS could store it.
@@ -235,10 +232,6 @@ def check_copy(parcel: Parcel, copy: BinaryIO) -> None:
 
     If both are in a native transfer syntax, the pixels are compared piece by piece. Otherwise they
     are decoded as a whole.
-
-    Args:
-        parcel: The instance that was sent.
-        copy: The file that the PACS returned.
 
     Raises:
         PacsError: It is another instance, or is broken.
@@ -263,9 +256,8 @@ def check_copy(parcel: Parcel, copy: BinaryIO) -> None:
         with parcel.open() as sent:
             sent.seek(parcel.pixels_begin)
             try:
-                is_same = _has_same_bytes(
-                    _value(sent, parcel.transfer_syntax_uid), _value(copy, syntax)
-                )
+                own = sha256(_value(sent, parcel.transfer_syntax_uid))
+                is_same = own == sha256(_value(copy, syntax))
             except CorruptImageError:
                 raise broken from None
     else:
@@ -337,15 +329,19 @@ def _encode_implicit(elements: Dataset) -> bytes:
     return stream.getvalue()
 
 
-def _chunks(stream: BinaryIO, size: int | None = None) -> Iterator[bytes]:
-    """Yield `size` bytes of a stream, piece by piece; by default all."""
-    left = size
-    while left is None or left > 0:
-        chunk = stream.read(_CHUNK if left is None else min(_CHUNK, left))
-        if not chunk:
-            return
-        left = None if left is None else left - len(chunk)
+def read_chunks(stream: BinaryIO, size: int = sys.maxsize) -> Iterator[bytes]:
+    """Yield at most `size` bytes of a stream, piece by piece; by default all."""
+    while size and (chunk := stream.read(min(_CHUNK, size))):
+        size -= len(chunk)
         yield chunk
+
+
+def sha256(pieces: Iterable[bytes]) -> str:
+    """Return the SHA-256 of what comes piece by piece."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _value(stream: BinaryIO, syntax: str) -> Iterator[bytes]:
@@ -358,21 +354,11 @@ def _value(stream: BinaryIO, syntax: str) -> Iterator[bytes]:
     length = int.from_bytes(header[-4:], "little")
     if header[:4] != _PIXEL_DATA or length == _UNDEFINED:
         raise CorruptImageError("has no Pixel Data")
-    for chunk in _chunks(stream, length):
+    for chunk in read_chunks(stream, length):
         length -= len(chunk)
         yield chunk
     if length:
         raise CorruptImageError("ends in its Pixel Data")
-
-
-def _has_same_bytes(first: Iterator[bytes], second: Iterator[bytes]) -> bool:
-    digests = []
-    for chunks in (first, second):
-        digest = hashlib.sha256()
-        for chunk in chunks:
-            digest.update(chunk)
-        digests.append(digest.digest())
-    return digests[0] == digests[1]
 
 
 def _has_same_pixels(parcel: Parcel, copy: BinaryIO) -> bool:

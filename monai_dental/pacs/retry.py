@@ -35,9 +35,6 @@ class Patience:
             action: What to do.
             is_worth_it: Returns whether to retry after an error; called once for each error.
 
-        Returns:
-            The action's result.
-
         Raises:
             BaseException: The error of the last attempt.
         """

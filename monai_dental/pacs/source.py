@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -44,12 +45,7 @@ class Client(Protocol):
         """
 
     def fetch(self, found: FoundInstance, stream: BinaryIO, max_bytes: int) -> None:
-        """Write an instance to a file.
-
-        Args:
-            found: The instance.
-            stream: The file to write; emptied first.
-            max_bytes: Maximum size.
+        """Write an instance of limited size to a file, which is emptied first.
 
         Raises:
             PacsUnavailableError: The PACS does not answer.
@@ -92,12 +88,9 @@ class PacsSource:
         self._clients: list[Client] = []
         self._lock = threading.Lock()
         self._streak = Streak()
-        client = archive.connect()
-        try:
+        with closing(archive.connect()) as client:
             # The same instance may match several of the queries, or move to another page.
             self._found = {str(found.key): found for found in client.search()}
-        finally:
-            client.close()
         if not self._found:
             raise DatasetError(f"{archive}: the query finds no instance")
 

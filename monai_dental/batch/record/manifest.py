@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -97,8 +98,6 @@ CREATE TABLE IF NOT EXISTS superseded (
     superseded TEXT NOT NULL
 );
 """
-_SOURCE = "SELECT value FROM batch WHERE key = 'source'"
-_PLANNED = "SELECT value FROM batch WHERE key = 'planned'"
 _INSERT = f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
@@ -129,7 +128,6 @@ class Manifest:
             raise OutputError(f"{folder}: no {MANIFEST} here; need the output folder of a batch")
         with database_errors(self._path):
             self._connection = self._connect(is_new)
-        with database_errors(self._path):
             if is_new:
                 if shard.count == 1:
                     self._connection.execute("PRAGMA journal_mode = WAL")
@@ -169,33 +167,27 @@ class Manifest:
     @property
     def source(self) -> Path | None:
         """The input folder of the last run, or None if the manifest keeps paths secret."""
-        with database_errors(self._path):
-            found = self._connection.execute(_SOURCE).fetchone()
-        return None if found is None else Path(os.fsdecode(found[0]))
+        found = self._fetch("SELECT value FROM batch WHERE key = 'source'")
+        return Path(os.fsdecode(found[0][0])) if found else None
 
     def set_source(self, folder: Path) -> None:
         """Record the input folder, unless paths are kept secret."""
         if not self.is_hashed:
-            with database_errors(self._path):
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO batch VALUES ('source', ?)",
-                    (os.fsencode(folder.resolve()),),
-                )
+            source = os.fsencode(folder.resolve())
+            self._change("INSERT OR REPLACE INTO batch VALUES ('source', ?)", [(source,)])
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows, ordered by name."""
         query, last = f"SELECT * FROM files WHERE name > ? ORDER BY name LIMIT {_PAGE}", ""
-        with database_errors(self._path):
-            # Page by page: an open query would block the writes of a current run.
-            while page := self._connection.execute(query, (last,)).fetchall():
-                yield from (Row(*values) for values in page)
-                last = page[-1][0]
+        # Page by page: an open query would block the writes of a current run.
+        while page := self._fetch(query, last):
+            yield from (Row(*values) for values in page)
+            last = page[-1][0]
 
     @property
     def is_planned(self) -> bool:
         """Whether a run has recorded all its files."""
-        with database_errors(self._path):
-            return bool(self._connection.execute(_PLANNED).fetchone())
+        return bool(self._fetch("SELECT value FROM batch WHERE key = 'planned'"))
 
     def set_planned(self) -> None:
         """Record that there is a row for each file of the run."""
@@ -204,15 +196,11 @@ class Manifest:
 
     def superseded(self) -> list[str]:
         """Return outputs that others replaced: those of earlier inputs or other settings."""
-        with database_errors(self._path):
-            return [o for (o,) in self._connection.execute("SELECT output FROM superseded")]
+        return [output for (output,) in self._fetch("SELECT output FROM superseded")]
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows of each outcome."""
-        with database_errors(self._path):
-            found = dict(
-                self._connection.execute("SELECT outcome, COUNT(*) FROM files GROUP BY outcome")
-            )
+        found = dict(self._fetch("SELECT outcome, COUNT(*) FROM files GROUP BY outcome"))
         return {outcome: found.get(outcome, 0) for outcome in OUTCOMES}
 
     def put(self, rows: Iterable[Row]) -> None:
@@ -221,27 +209,18 @@ class Manifest:
         An output that a row named before and no longer names is recorded as superseded.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with database_errors(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for row in rows:
-                    self._connection.execute(
-                        "INSERT OR REPLACE INTO superseded SELECT name, output, output_uid, "
-                        "output_digest, recipe, model_digest, ?3 FROM files "
-                        "WHERE name = ?1 AND output != '' AND output != ?2 AND NOT EXISTS "
-                        "(SELECT 1 FROM files AS other "
-                        "WHERE other.output = files.output AND other.name != ?1)",
-                        (row.name, row.output, now),
-                    )
-                    self._connection.execute(_INSERT, astuple(row))
-                    self._connection.execute(
-                        "DELETE FROM superseded WHERE output = ?", (row.output,)
-                    )
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._transaction():
+            for row in rows:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO superseded SELECT name, output, output_uid, "
+                    "output_digest, recipe, model_digest, ?3 FROM files "
+                    "WHERE name = ?1 AND output != '' AND output != ?2 AND NOT EXISTS "
+                    "(SELECT 1 FROM files AS other "
+                    "WHERE other.output = files.output AND other.name != ?1)",
+                    (row.name, row.output, now),
+                )
+                self._connection.execute(_INSERT, astuple(row))
+                self._connection.execute("DELETE FROM superseded WHERE output = ?", (row.output,))
 
     def take_over(self, other: Manifest, is_mine: Callable[[str], bool]) -> None:
         """Move rows from another manifest, which no run is writing, into this one.
@@ -256,7 +235,7 @@ class Manifest:
         for table in ("files", "superseded"):
             key = "name" if table == "files" else "output"
             query, last = f"SELECT {key}, * FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?", ""
-            while page := other._fetch(query, (last, _PAGE)):
+            while page := other._fetch(query, last, _PAGE):
                 last = page[-1][0]
                 taken = [values for _, *values in page if is_mine(values[0])]
                 if not taken:
@@ -266,21 +245,21 @@ class Manifest:
                 at = 0 if table == "files" else 1
                 other._change(f"DELETE FROM {table} WHERE {key} = ?", [(v[at],) for v in taken])
 
-    def _fetch(self, query: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with database_errors(self._path):
-            return self._connection.execute(query, arguments).fetchall()
+            return self._connection.execute(query, values).fetchall()
 
     def _change(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Execute a statement for each row, in one transaction."""
-        with database_errors(self._path):
+        with self._transaction():
+            self._connection.executemany(statement, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Make changes in one transaction: all of them or none."""
+        with database_errors(self._path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(statement, rows)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            yield
 
     def _connect(self, is_new: bool) -> sqlite3.Connection:
         if is_new:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from monai_dental.batch.input_folder import InventorySource
 from monai_dental.batch.record.manifest import DERIVED
 from monai_dental.batch.record.manifests import Manifests
-from monai_dental.batch.source import Instance
+from monai_dental.batch.source import ListedSource
 from monai_dental.errors import DatasetError
 
 
-class BatchResults:
-    """The files that a batch denoised, each with the location of its result.
+class BatchResults(ListedSource):
+    """The files that a batch denoised, by name, each with the location of its result.
 
     Args:
         output: The batch's output folder.
@@ -29,8 +29,7 @@ class BatchResults:
     """
 
     def __init__(self, output: Path, source: Path | None = None) -> None:
-        manifest = Manifests(output)
-        try:
+        with closing(Manifests(output)) as manifest:
             source = source or manifest.source
             if source is None:
                 raise DatasetError(
@@ -43,15 +42,5 @@ class BatchResults:
                 for each in InventorySource(source, excluded=output, is_following_links=True)
                 if (key := manifest.key(each.name)) in results
             ]
-        finally:
-            manifest.close()
         if not self._instances:
             raise DatasetError(f"{output}: nothing in {source} was denoised into this folder")
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self._instances)
-
-    def __iter__(self) -> Iterator[Instance]:
-        """Return the files in the order of their names."""
-        return iter(self._instances)

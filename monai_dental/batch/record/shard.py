@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_dental.batch.source import Instance, InstanceSource
+from monai_dental.batch.source import InstanceSource, ListedSource
 
 _NAME = re.compile(r"(?:manifest|\.parts)(?:\.([1-9]\d*)-of-([1-9]\d*))?(?:\.sqlite|\.lock)?")
 
@@ -62,11 +62,7 @@ class Shard:
         return "" if self.count == 1 else f".{self.index}-of-{self.count}"
 
     def holds(self, key: str) -> bool:
-        """Return whether a file belongs to this shard.
-
-        Args:
-            key: Name of the file in a manifest.
-        """
+        """Return whether a file belongs to this shard, by its name in a manifest."""
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
@@ -78,8 +74,8 @@ class Shard:
         return (self.index - other.index) % math.gcd(self.count, other.count) == 0
 
 
-class ShardSource:
-    """The files of a source that belong to one shard.
+class ShardSource(ListedSource):
+    """The files of a source that belong to one shard, in its order.
 
     Args:
         source: All files.
@@ -89,14 +85,6 @@ class ShardSource:
 
     def __init__(self, source: InstanceSource, shard: Shard, key: Callable[[Path], str]) -> None:
         self._instances = [each for each in source if shard.holds(key(each.name))]
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self._instances)
-
-    def __iter__(self) -> Iterator[Instance]:
-        """Return the files in the order of the source."""
-        return iter(self._instances)
 
 
 def shard_of_name(name: str) -> Shard | None:
@@ -128,11 +116,7 @@ def shards_in(folder: Path, suffix: str = "") -> list[Shard]:
 
 
 def missing_shards(shards: list[Shard]) -> list[Shard]:
-    """Return the shards missing from a complete batch; empty if all shards of one count are there.
-
-    Args:
-        shards: The shards that are there.
-    """
+    """Return the shards missing from a complete batch; none if all of one count are there."""
     missing = [
         [each for index in range(count) if (each := Shard(index + 1, count)) not in shards]
         for count in sorted({shard.count for shard in shards})

@@ -27,12 +27,7 @@ def format_counts(counts: dict[str, int]) -> str:
 
 
 def format_status(manifests: Manifests, tree: StudyTree) -> Iterator[str]:
-    """Yield lines that show the state of a batch: reasons with their counts, then the outcomes.
-
-    Args:
-        manifests: Its record.
-        tree: Its output.
-    """
+    """Yield lines that show the state of a batch: reasons with their counts, then the outcomes."""
     counts = dict.fromkeys(OUTCOMES, 0)
     reasons: dict[str, list[str]] = {outcome: [] for outcome in OUTCOMES}
     named = set()

@@ -25,12 +25,7 @@ from monai_dental.process.pool import end_with_parent, start_pool
 
 
 class LocalWorker:
-    """One worker process; restarted whenever it has ended.
-
-    Args:
-        job: The job to do.
-        limits: Limits for one file.
-    """
+    """One worker process; restarted whenever it has ended."""
 
     def __init__(self, job: Job, limits: Limits) -> None:
         self._job = job

@@ -57,10 +57,7 @@ class Worker(Protocol):
         """
 
     def collect(self, future: Future[Result]) -> Result:
-        """Return the result for a file.
-
-        Args:
-            future: The future from `submit`; done.
+        """Return the result for a file, from the future of `submit`, which is done.
 
         Raises:
             WorkerLostError: The worker ended; another one replaces it.

@@ -65,20 +65,12 @@ class RayCluster:
         self._memory_mb = int(resources.get("memory", 0)) >> 20
 
     def default_workers(self, files: int) -> int:
-        """Return the number of workers: one per GPU if there are any, otherwise one per core.
-
-        Args:
-            files: Number of files.
-        """
+        """Return the number of workers: one per GPU if there are any, otherwise one per core."""
         most = self._gpus or min(self._cpus, self._memory_mb // 2048)
         return max(1, min(most, files))
 
     def memory_mb(self, workers: int) -> int:
-        """Return a worker's share of the memory that Ray leaves to programs, in MiB.
-
-        Args:
-            workers: Number of workers.
-        """
+        """Return a worker's share of the memory that Ray leaves to programs, in MiB."""
         return max(1, self._memory_mb // workers)
 
     def start_worker(self, job: Job, limits: Limits, start_s: float = _START_S) -> RayWorker:
@@ -232,8 +224,7 @@ def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
             if address is not None:
                 raise WorkerError(
                     f"Ray at {address} cannot be reached: {type(error).__name__}; need the "
-                    f"host:port "
-                    "of a running cluster that this machine is part of"
+                    "host:port of a running cluster that this machine is part of"
                 ) from error
             if attempt + 1 == _STARTS:
                 raise WorkerError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ class SharedFoldersJob:
     """A job that fails on machines with another package version or other folders.
 
     Attributes:
-        job: The job to do.
         inputs: Some input files, of which at least one must exist.
         output: The output folder.
         token: A file in it.
@@ -48,7 +48,7 @@ class SharedFoldersJob:
                 "where the batch was started"
             )
         for place, files in (("the input", self.inputs), (f"{self.output}", (self.token,))):
-            if files and not any(map(_is_there, files)):
+            if files and not any(map(os.path.lexists, files)):
                 raise WorkerError(
                     f"{machine}: does not see the files of {place}; need input and output by the "
                     "same path on every machine"
@@ -75,11 +75,3 @@ def share(job: Job, source: InstanceSource, tree: StudyTree) -> SharedFoldersJob
         raise OutputError(f"{tree.folder}: cannot be written: {error.strerror}") from error
     inputs = tuple(each.path for each in islice(source, _SAMPLES))
     return SharedFoldersJob(job, inputs, tree.folder, token)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.lstat()
-    except OSError:
-        return False
-    return True

@@ -41,11 +41,7 @@ class DicomwebArchive:
 
 
 class DicomwebClient:
-    """One thread's access to a DICOMweb service; a `Client`.
-
-    Args:
-        address: The service and the query.
-        patience: How long to retry if the service does not answer.
+    """One thread's access to a DICOMweb service; a `Client`, with the archive's arguments.
 
     Raises:
         AddressError: A token would go over a connection that is not encrypted.

@@ -12,7 +12,7 @@ import os
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from monai_dental.errors import AddressError, PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DicomwebAddress
@@ -21,6 +21,8 @@ from monai_dental.pacs.retry import FaultError, Patience
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
+
+    from monai_dental.pacs.dicomweb.multipart import Body
 
 TOKEN = "MONAI_DENTAL_TOKEN"
 """Environment variable of the bearer token."""
@@ -32,22 +34,6 @@ _NO_ENTRY = (401, 403, 407)
 _UNQUOTED = "*?,:;@/!$'()"  # allowed in a query without encoding (RFC 3986 3.4)
 _CHUNK = 1 << 16
 _MAX_JSON_BYTES = 64 << 20
-
-
-class Body(Protocol):
-    """The body of a request."""
-
-    def __len__(self) -> int:
-        """Return the number of bytes."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Read at most `size` bytes."""
-
-    def seek(self, position: int, whence: int = 0, /) -> int:
-        """Set the position."""
-
-    def tell(self) -> int:
-        """Return the position."""
 
 
 class NotThereError(PacsError):
@@ -93,7 +79,7 @@ class HttpClient:
         path: str,
         *,
         accept: str,
-        body: Body | None = None,
+        body: Body | bytes | None = None,
         content_type: str = "",
         query: dict[str, str] | None = None,
     ) -> Iterator[Response]:
@@ -165,7 +151,7 @@ class HttpClient:
     def read_json(self, response: Response) -> Any:
         """Decode an answer in JSON; see `get_json`."""
         try:
-            return json.loads(read_limited(response, _MAX_JSON_BYTES))
+            return json.loads(b"".join(chunks(response, _MAX_JSON_BYTES)))
         except (ValueError, RecursionError):
             raise PacsError(f"{self._address}: does not answer in JSON") from None
 
@@ -192,28 +178,8 @@ class BrokenAnswerError(FaultError):
     """An answer ended before it was complete."""
 
 
-def read_limited(response: Response, max_bytes: int) -> bytes:
-    """Read the body of an answer.
-
-    Args:
-        response: The answer.
-        max_bytes: Maximum size; no more than that is held in memory.
-
-    Raises:
-        PacsError: It is larger.
-    """
-    content = bytearray()
-    for chunk in chunks(response, max_bytes):
-        content += chunk
-    return bytes(content)
-
-
 def chunks(response: Response, max_bytes: int) -> Iterator[bytes]:
-    """Yield the body of an answer, piece by piece.
-
-    Args:
-        response: The answer.
-        max_bytes: Maximum size.
+    """Yield the body of an answer, piece by piece, up to a maximum size in bytes.
 
     Raises:
         PacsError: It is larger.

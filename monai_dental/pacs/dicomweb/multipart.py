@@ -23,12 +23,7 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046 5.1.1
 
 
 class Body:
-    """A body with one DICOM file, which is read piece by piece without a copy.
-
-    Args:
-        parcel: The file.
-        boundary: The boundary.
-    """
+    """A body with one DICOM file, which is read piece by piece without a copy."""
 
     def __init__(self, parcel: Parcel, boundary: str) -> None:
         head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
@@ -45,10 +40,9 @@ class Body:
         """Return the position."""
         return self._position
 
-    def seek(self, position: int, whence: int = 0) -> int:
+    def seek(self, position: int) -> None:
         """Set the position: urllib3 rewinds the body before it sends a request again."""
-        self._position = position + (0, self._position, len(self))[whence]
-        return self._position
+        self._position = position
 
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes."""
@@ -70,14 +64,7 @@ class Body:
 
 
 def encode(parcel: Parcel) -> tuple[Body, str]:
-    """Put a DICOM file into a body.
-
-    Args:
-        parcel: The file.
-
-    Returns:
-        The body, and its media type.
-    """
+    """Put a DICOM file into a body, and return the body and its media type."""
     boundary = secrets.token_hex(24)
     media_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
     return Body(parcel, boundary), media_type

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydicom import Dataset
-
 from monai_dental.batch.target import StoredObject
 from monai_dental.errors import PacsError, PacsUnavailableError
 from monai_dental.pacs.address import DicomwebAddress
@@ -22,7 +20,7 @@ from monai_dental.pacs.dicomweb.http import (
     NotThereError,
     chunks,
 )
-from monai_dental.pacs.parcel import ASK_BACK, STATUS, InstanceKey, Parcel, pack
+from monai_dental.pacs.parcel import ASK_BACK, STATUS, InstanceKey, Parcel, ParcelTarget
 from monai_dental.pacs.retry import BRIEF, Patience, Streak
 
 OUTPUT_TOKENS = ("MONAI_DENTAL_OUTPUT_TOKEN", TOKEN)
@@ -36,8 +34,8 @@ _FAILED, _REASON = "00081198", "00081197"
 _BREAKS = 3
 
 
-class DicomwebTarget:
-    """A DICOMweb service as target of derived instances; an `ObjectTarget` and a `ParcelTarget`.
+class DicomwebTarget(ParcelTarget):
+    """A DICOMweb service as target of derived instances; an `ObjectTarget` too.
 
     An instance counts as stored once a search finds it and the service returns the same pixels. A
     target can be pickled; each process then has its own connections. A target is for one thread.
@@ -76,26 +74,15 @@ class DicomwebTarget:
             PacsError: It cannot be reached, or does not authorize us.
             AddressError: A token would be sent over an unencrypted connection.
         """
-        check_service(self.address, self._tokens)
+        client = HttpClient(self.address, BRIEF, self._tokens)
+        with contextlib.closing(client):
+            client.get_json("/studies", {"limit": "1"})
 
     def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
             self._client.close()
             self._client = None
-
-    def store(self, derived: Dataset) -> StoredObject:
-        """Send an instance, and check that it has arrived; see `ObjectTarget.store`.
-
-        Raises:
-            PacsUnavailableError: The service cannot be reached, no longer authorizes us, has no
-                space, or failed with five instances in a row.
-            PacsError: The service refuses the instance, or does not keep it.
-            CorruptImageError: The instance cannot be written.
-        """
-        parcel = pack(derived)
-        self.send(parcel)
-        return parcel.stored
 
     def send(self, parcel: Parcel) -> str:
         """Send an instance, and check that it has arrived; see `ParcelTarget.send`."""
@@ -157,24 +144,6 @@ class DicomwebTarget:
     def _open(self) -> HttpClient:
         self._client = self._client or HttpClient(self.address, self._patience, self._tokens)
         return self._client
-
-
-def check_service(address: DicomwebAddress, tokens: tuple[str, ...]) -> None:
-    """Check that a service can be reached and authorizes us; takes about a second at most.
-
-    Args:
-        address: The service.
-        tokens: As for `HttpClient`.
-
-    Raises:
-        PacsError: It cannot be reached, or does not authorize us.
-        AddressError: A token would be sent over an unencrypted connection.
-    """
-    client = HttpClient(address, BRIEF, tokens)
-    try:
-        client.get_json("/studies", {"limit": "1"})
-    finally:
-        client.close()
 
 
 def fetch(client: HttpClient, key: InstanceKey, stream: BinaryIO, max_bytes: int) -> None:

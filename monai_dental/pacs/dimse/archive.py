@@ -22,54 +22,50 @@ from monai_dental.pacs.source import FoundInstance
 
 # Keys of PS3.4 C.6.2.1, and other attributes of the patient and study modules. Keys in neither list
 # are keys of the instance.
-_STUDY_KEYS = frozenset(
-    (
-        "StudyInstanceUID",
-        "StudyDate",
-        "StudyTime",
-        "AccessionNumber",
-        "StudyID",
-        "StudyDescription",
-        "ReferringPhysicianName",
-        "ModalitiesInStudy",
-        "SOPClassesInStudy",
-        "InstitutionName",
-        "PatientName",
-        "PatientID",
-        "IssuerOfPatientID",
-        "PatientBirthDate",
-        "PatientBirthTime",
-        "PatientSex",
-        "PatientAge",
-        "PatientSize",
-        "PatientWeight",
-        "OtherPatientNames",
-        "EthnicGroup",
-    )
+_STUDY_KEYS = (
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDescription",
+    "ReferringPhysicianName",
+    "ModalitiesInStudy",
+    "SOPClassesInStudy",
+    "InstitutionName",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientBirthTime",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "OtherPatientNames",
+    "EthnicGroup",
 )
-_SERIES_KEYS = frozenset(
-    (
-        "SeriesInstanceUID",
-        "Modality",
-        "SeriesNumber",
-        "SeriesDescription",
-        "SeriesDate",
-        "SeriesTime",
-        "BodyPartExamined",
-        "Laterality",
-        "ProtocolName",
-        "PerformedProcedureStepStartDate",
-        "PerformedProcedureStepStartTime",
-        "PerformedProcedureStepDescription",
-        "StationName",
-        "Manufacturer",
-        "ManufacturerModelName",
-        "InstitutionalDepartmentName",
-        "PerformingPhysicianName",
-        "OperatorsName",
-        "SeriesType",
-        "PatientPosition",
-    )
+_SERIES_KEYS = (
+    "SeriesInstanceUID",
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "SeriesDate",
+    "SeriesTime",
+    "BodyPartExamined",
+    "Laterality",
+    "ProtocolName",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "PerformedProcedureStepDescription",
+    "StationName",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "InstitutionalDepartmentName",
+    "PerformingPhysicianName",
+    "OperatorsName",
+    "SeriesType",
+    "PatientPosition",
 )
 _NATIVE = (
     uid.ExplicitVRLittleEndian,
@@ -125,14 +121,7 @@ class DimseArchive:
 
 
 class DimseClient:
-    """One thread's access to an application entity; a `Client`.
-
-    Args:
-        address: The application entity and the query.
-        calling_ae_title: Our own AE title.
-        patience: How long to retry if it does not answer.
-        listener: Receives the instances by C-MOVE; None for C-GET.
-    """
+    """One thread's access to an application entity; a `Client`, with the archive's arguments."""
 
     def __init__(
         self,

@@ -65,11 +65,7 @@ class Commitments:
         return time.monotonic() < self._pause_end
 
     def pause(self, reason: str) -> None:
-        """Make no requests for some minutes.
-
-        Args:
-            reason: Why, for the log.
-        """
+        """Make no requests for some minutes, and log why."""
         self._pause_end = time.monotonic() + self._pause_s
         self._say(f"no storage commitment, the archive is queried instead: {reason}")
 
@@ -144,12 +140,7 @@ class Commitments:
 
 
 def make_request(parcel: Parcel, transaction: str) -> Dataset:
-    """Return the action information of a request (PS3.4 table J.3-1).
-
-    Args:
-        parcel: The instance that the archive should keep.
-        transaction: The Transaction UID.
-    """
+    """Return the action information of a request (PS3.4 table J.3-1)."""
     item = Dataset()
     item.ReferencedSOPClassUID = parcel.sop_class_uid
     item.ReferencedSOPInstanceUID = parcel.key.sop_instance_uid

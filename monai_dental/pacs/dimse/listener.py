@@ -120,9 +120,6 @@ class Listener:
     def wanting(self, sop_instance_uid: str) -> Iterator[list[BinaryIO]]:
         """Accept an instance.
 
-        Args:
-            sop_instance_uid: The instance.
-
         Yields:
             A list that holds its file once it has arrived; the caller closes it.
         """

@@ -51,7 +51,6 @@ class QueryScu:
         self, address: DimseAddress, calling_ae_title: str, scratch: Path | None = None
     ) -> None:
         self._address, self._title, self._scratch = address, calling_ae_title, scratch
-        self._count_received = 0
         self._error: Exception | None = None
         self._dimse: StreamingDimse | None = None
         self._link = Link(self._open, MAX_CONTEXTS - 4)
@@ -100,10 +99,7 @@ class QueryScu:
             raise BrokenOffError("broke the association off") from None
 
     def check_fetch(self, *, is_listening: bool) -> None:
-        """Check that the PACS offers us the service for fetching instances: C-GET or C-MOVE.
-
-        Args:
-            is_listening: Whether the service is C-MOVE.
+        """Check that the PACS offers us C-MOVE if listening, else C-GET, to fetch instances.
 
         Raises:
             PacsUnavailableError: It does not offer it, or there is no association.
@@ -119,11 +115,7 @@ class QueryScu:
             )
 
     def move(self, key: InstanceKey, listener: Listener) -> BinaryIO:
-        """Have an instance sent to us (C-MOVE, Study Root).
-
-        Args:
-            key: The UIDs that identify it.
-            listener: Receives the instance.
+        """Have an instance sent to the listener (C-MOVE, Study Root).
 
         Returns:
             Its file, as received: a temporary file, which the caller closes.
@@ -189,9 +181,9 @@ class QueryScu:
         except (RuntimeError, ValueError):
             code = None
         received = self._received
-        if code is not None and not self._is_too_large and self._count_received == 1:
+        error, count = self._error, len(received)
+        if code is not None and not self._is_too_large and count == 1:
             self._received = []
-        error, count = self._error, self._count_received
         self._forget()
         if isinstance(error, OSError):
             reason = error.strerror or type(error).__name__
@@ -238,7 +230,6 @@ class QueryScu:
         if dataset.error is not None or not isinstance(dataset.sink, TemporaryFile):
             self._error = dataset.error
             return _OUT_OF_RESOURCES
-        self._count_received += 1
         self._received.append(dataset.sink.stream)
         return _SUCCESS
 
@@ -246,7 +237,7 @@ class QueryScu:
         """Close received files that are not needed."""
         for stream in self._received:
             stream.close()
-        self._received, self._count_received, self._error = [], 0, None
+        self._received, self._error = [], None
 
     def _count(self, event: Any) -> None:
         """End an association that sends more than the limit, before it fills the memory."""
@@ -259,9 +250,6 @@ class QueryScu:
 
 def make_identifier(key: InstanceKey) -> Dataset:
     """Make the identifier of one instance, for C-FIND, C-GET and C-MOVE.
-
-    Args:
-        key: The UIDs that identify it.
 
     Returns:
         All unique keys of the hierarchy, as PS3.4 C.4.1.2.1 requires.

@@ -128,13 +128,7 @@ class StreamingDimse(DIMSEServiceProvider):
         super().receive_primitive(primitive)
 
     def spool(self, begun: io.BytesIO, command: Dataset, context_id: int | None) -> SpooledDataset:
-        """Return a dataset that writes what was received of it, and what follows, to a sink.
-
-        Args:
-            begun: The bytes received so far.
-            command: The command set of its request.
-            context_id: The presentation context that it is sent in.
-        """
+        """Return a dataset that writes what was received of it, and what follows, to a sink."""
 
         def open_sink() -> Sink:
             names = (

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from pydicom import Dataset
-
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.quiet import quiet_pydicom
 from monai_dental.errors import PacsError, PacsUnavailableError
@@ -29,7 +27,7 @@ from monai_dental.pacs.parcel import (
     STATUS,
     InstanceKey,
     Parcel,
-    pack,
+    ParcelTarget,
 )
 from monai_dental.pacs.retry import BRIEF, FaultError, Patience, Streak
 
@@ -40,8 +38,8 @@ _BREAKS = 3  # if so many associations broke off with it, the instance is at fau
 _T = TypeVar("_T")
 
 
-class DimseTarget:
-    """A PACS as target of derived instances; an `ObjectTarget` and a `ParcelTarget`.
+class DimseTarget(ParcelTarget):
+    """A PACS as target of derived instances; an `ObjectTarget` too.
 
     An instance counts as stored once the PACS commits to keeping it, if its reports can reach us.
     Otherwise a C-FIND must find it, and a C-GET must return the same pixels; if the PACS offers us
@@ -94,19 +92,6 @@ class DimseTarget:
         """Release the associations."""
         self._store_scu.close()
         self._query_scu.close()
-
-    def store(self, derived: Dataset) -> StoredObject:
-        """Send an instance, and check that it has arrived; see `ObjectTarget.store`.
-
-        Raises:
-            PacsUnavailableError: The PACS cannot be reached, no longer accepts us, has no space, or
-                failed with five instances in a row.
-            PacsError: The PACS refuses the instance, or does not keep it.
-            CorruptImageError: The instance cannot be written.
-        """
-        parcel = pack(derived)
-        self.send(parcel)
-        return parcel.stored
 
     def send(self, parcel: Parcel) -> str:
         """Send an instance, and check that it has arrived; see `ParcelTarget.send`."""
@@ -181,15 +166,7 @@ class DimseTarget:
 
 
 def persist(action: Callable[[], _T], address: DimseAddress, patience: Patience) -> _T:
-    """Do something with a PACS, and retry if it fails.
-
-    Args:
-        action: What to do.
-        address: The PACS, for messages.
-        patience: How long to retry.
-
-    Returns:
-        The action's result.
+    """Do something with a PACS, named in messages, and retry if it fails; return the result.
 
     Raises:
         PacsUnavailableError: At the last attempt, the PACS did not answer or had no space.

@@ -193,10 +193,7 @@ def _known(work: Path) -> tuple[set[str], set[str]]:
     """Return which instances of a study have an outcome, and the UIDs of their results."""
     if not (work / "manifest.sqlite").is_file():
         return set(), set()
-    manifest = Manifest(work)
-    try:
+    with contextlib.closing(Manifest(work)) as manifest:
         rows = [row for row in manifest.rows() if row.outcome != "left"]
         superseded = {each.rpartition("/")[2] for each in manifest.superseded()}
-    finally:
-        manifest.close()
     return {row.name for row in rows}, {row.output_uid for row in rows} | superseded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -46,14 +45,6 @@ def parse_url(text: str) -> OrthancAddress:
     return OrthancAddress(address.url)
 
 
-class BytesBody(io.BytesIO):
-    """Bytes to send, of known length."""
-
-    def __len__(self) -> int:
-        """Return the number of bytes."""
-        return self.getbuffer().nbytes
-
-
 @dataclass(frozen=True)
 class Changes:
     """A page of the changes of an Orthanc.
@@ -70,12 +61,7 @@ class Changes:
 
 
 class OrthancClient:
-    """One thread's access to an Orthanc.
-
-    Args:
-        address: Its address.
-        patience: How long to retry if it does not answer.
-        tokens: As for `HttpClient`.
+    """One thread's access to an Orthanc; arguments are those of `HttpClient`.
 
     Raises:
         AddressError: A token would be sent over an unencrypted connection.
@@ -198,7 +184,7 @@ class OrthancClient:
 
     def _post(self, path: str, content: bytes, content_type: str) -> Any:
         with self._client.request(
-            "POST", path, accept=_JSON, body=BytesBody(content), content_type=content_type
+            "POST", path, accept=_JSON, body=content, content_type=content_type
         ) as response:
             return self._client.read_json(response)
 

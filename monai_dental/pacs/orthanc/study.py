@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, BinaryIO
 
 from pydicom import Dataset
@@ -16,8 +17,6 @@ from monai_dental.pacs.parcel import InstanceKey, check_copy, pack
 from monai_dental.pacs.retry import BRIEF, Patience, Streak
 from monai_dental.pacs.source import FoundInstance
 
-_GROWTH, _MARGIN = 8, 1 << 20  # it may return uncompressed what it received compressed
-
 
 class OrthancStudy:
     """A study; an `Archive`.
@@ -25,17 +24,10 @@ class OrthancStudy:
     Args:
         address: Orthanc's address.
         found: The study's instances, with Orthanc's identifiers.
-        patience: How long to retry if it does not answer.
     """
 
-    def __init__(
-        self,
-        address: OrthancAddress,
-        found: dict[InstanceKey, str],
-        patience: Patience | None = None,
-    ) -> None:
+    def __init__(self, address: OrthancAddress, found: dict[InstanceKey, str]) -> None:
         self._address, self._found = address, found
-        self._patience = patience or Patience()
 
     def __str__(self) -> str:
         """Orthanc's address."""
@@ -43,7 +35,7 @@ class OrthancStudy:
 
     def connect(self) -> OrthancStudyClient:
         """Return a client for one thread; see `Archive.connect`."""
-        client = OrthancClient(self._address, self._patience, (TOKEN,))
+        client = OrthancClient(self._address, Patience(), (TOKEN,))
         return OrthancStudyClient(client, self._found)
 
     def close(self) -> None:
@@ -51,12 +43,7 @@ class OrthancStudy:
 
 
 class OrthancStudyClient:
-    """One thread's access to a study; a `Client`.
-
-    Args:
-        client: The client of Orthanc.
-        found: As for `OrthancStudy`.
-    """
+    """One thread's access to a study; a `Client`."""
 
     def __init__(self, client: OrthancClient, found: dict[InstanceKey, str]) -> None:
         self._client, self._found = client, found
@@ -79,20 +66,16 @@ class OrthancTarget:
 
     An instance counts as stored once Orthanc returns the same pixels. A target can be pickled; each
     process then has its own connections. A target is for one thread.
-
-    Args:
-        address: Orthanc's address.
-        patience: How long to retry if it does not answer.
     """
 
-    def __init__(self, address: OrthancAddress, patience: Patience | None = None) -> None:
-        self._address, self._patience = address, patience or Patience()
+    def __init__(self, address: OrthancAddress) -> None:
+        self._address = address
         self._client: OrthancClient | None = None
         self._streak = Streak()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the connections."""
-        return OrthancTarget, (self._address, self._patience)
+        return OrthancTarget, (self._address,)
 
     def prepare(self) -> None:
         """Check that Orthanc can be reached and authorizes us; takes about a second at most.
@@ -100,11 +83,8 @@ class OrthancTarget:
         Raises:
             PacsError: It cannot be reached, or does not authorize us.
         """
-        client = OrthancClient(self._address, BRIEF, OUTPUT_TOKENS)
-        try:
+        with closing(OrthancClient(self._address, BRIEF, OUTPUT_TOKENS)) as client:
             client.last_change()
-        finally:
-            client.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -126,7 +106,7 @@ class OrthancTarget:
             with parcel.open() as stream:
                 identifier = self._open().store(stream.read())
             with tempfile.TemporaryFile() as copy:
-                self._open().fetch(identifier, copy, _GROWTH * parcel.size + _MARGIN)
+                self._open().fetch(identifier, copy, parcel.longest_copy)
                 check_copy(parcel, copy)
         return parcel.stored
 
@@ -135,5 +115,5 @@ class OrthancTarget:
         return stored if self._open().has(stored.sop_instance_uid) else None
 
     def _open(self) -> OrthancClient:
-        self._client = self._client or OrthancClient(self._address, self._patience, OUTPUT_TOKENS)
+        self._client = self._client or OrthancClient(self._address, Patience(), OUTPUT_TOKENS)
         return self._client
