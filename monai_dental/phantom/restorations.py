@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,10 +34,6 @@ class Restoration:
     reach: float
     floor: float
     share: float
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the values in JSON-serializable form."""
-        return asdict(self)
 
 
 def draw_restorations(
