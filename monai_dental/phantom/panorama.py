@@ -40,14 +40,12 @@ class Panorama(Scene):
 
     Attributes:
         skull: Positions of the landmarks of the head.
-        whole_jaws: The mandible and the maxilla, the same as `jaws`.
         bridges: Restorations that span several teeth.
         has_brackets: Whether the patient wears a fixed orthodontic appliance.
         magnification: Size at the detector relative to that at the anatomy.
     """
 
     skull: Skull
-    whole_jaws: tuple[OutlinedJaw, ...]
     bridges: tuple[Restoration, ...]
     has_brackets: bool
     magnification: float
@@ -102,7 +100,6 @@ def draw_panorama(index: int, size: tuple[int, int]) -> Panorama:
         age=age,
         cheek=float(36.0 + 10.0 * layer),
         skull=skull,
-        whole_jaws=tuple(jaws),
         bridges=tuple(pontics),
         has_brackets=bool(brackets < 0.12 - 0.12 * age),
         magnification=1.25,
