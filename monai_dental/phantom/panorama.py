@@ -143,7 +143,7 @@ def _place(tooth: Tooth, x: float, skull: Skull, *, gap: float, fate: tuple[floa
     }
     slope = 2 * skull.smile * abs(x) * (-0.4 if tooth.is_upper else 0.7)
     lean = tooth.lean + (np.radians(tips[tooth.tooth_class]) + slope) * tooth.mesial
-    if tooth.number % 10 == 8 and _is_impacted(fate):
+    if tooth.number % 10 == 8 and fate[0] < _IMPACTED:
         # Mesioangular impaction is the most common kind for lower third molars.
         deeper = 5.0 + 6.0 * fate[1]
         y += deeper * tooth.rootward
@@ -151,10 +151,6 @@ def _place(tooth: Tooth, x: float, skull: Skull, *, gap: float, fate: tuple[floa
         lean += turn * tooth.mesial
         x += (1.5 - 3.0 * fate[1]) * tooth.mesial
     return replace(tooth, x=x, y=float(tooth.y + y), lean=float(lean))
-
-
-def _is_impacted(fate: Sequence[float]) -> bool:
-    return fate[0] < _IMPACTED
 
 
 def _draw_missing(

@@ -113,11 +113,10 @@ def _crown(projection: ToothProjection) -> ToothProjection:
     tooth = projection.tooth
     margin = tooth.crown_length - 0.6
     covered = 1 - smooth_step(projection.v, margin - 0.1, margin + 0.1)
-    enamel, dentin = projection.layers["enamel"], projection.layers["dentin"]
+    enamel = projection.layers["enamel"]
     shell = np.minimum(enamel + 0.25 * (enamel > 0), projection.outer) * covered
     layers = dict(projection.layers)
     layers["enamel"] = enamel * (1 - covered)
-    layers["dentin"] = dentin
     layers["zirconia"] = 0.75 * shell
     return replace(projection, layers=layers)
 
