@@ -27,26 +27,13 @@ from monai_dental.web.images import Image
 from monai_dental.web.job import NOISE, THUMBNAIL
 from monai_dental.web.line import LATER, URGENT
 from monai_dental.web.names import attachment, ending_on_disk, shown_name, suffix_of
-from monai_dental.web.uploads import MOST_IMAGES, UploadError, receive
+from monai_dental.web.uploads import MOST_IMAGES, RequestError, receive
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 _PAGE = files("monai_dental.web").joinpath("page")
 _REPORT_POLICY = "frame-ancestors 'none'"  # the report's pages contain their own policy
-
-
-class RequestError(Exception):
-    """A request that is not valid.
-
-    Args:
-        status: The HTTP status.
-        message: The reason, a sentence.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Routes:
@@ -140,10 +127,8 @@ class Routes:
         path = folder / f"source{ending_on_disk(name)}"
         try:
             await receive(request.stream(), path, int(length) if length.isdecimal() else None)
-        except BaseException as error:
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, UploadError):
-                raise RequestError(error.status, str(error)) from error
             raise
         image = self._desk.images.add(key, name, path, is_upload=True)
         self._desk.follow(image)
