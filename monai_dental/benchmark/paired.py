@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dental.benchmark.scores import METHOD_TITLES, Score
+from monai_dental.benchmark.scores import METHOD_TITLES, Score, aligned
 from monai_dental.errors import DatasetError, OutputError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder
@@ -166,7 +166,7 @@ def _sign_test(means: NDArray[np.float64]) -> float:
 def format_differences(differences: Sequence[Difference]) -> str:
     """Return tables for a terminal, one for each protocol and metric."""
     return "\n\n".join(
-        "\n".join(_aligned(rows)) + f"\n{caption}" for caption, rows in _tables(differences)
+        "\n".join(aligned(rows)) + f"\n{caption}" for caption, rows in _tables(differences)
     )
 
 
@@ -229,13 +229,6 @@ def _tables(differences: Sequence[Difference]) -> list[tuple[str, list[list[str]
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
 
 
 def _latex_row(cells: Sequence[str]) -> str:

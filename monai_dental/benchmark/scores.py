@@ -238,7 +238,6 @@ def _format_table(
 ) -> str:
     own = [s for s in scores if s.protocol == protocol and _image(s) in images]
     methods = list(dict.fromkeys([*METHOD_TITLES, *(score.method for score in own)]))
-    lines = [_CAPTIONS[protocol]]
     header = [f"{len(images)} images, mean ± sd"]
     if protocol == "published":
         header.append("PSNR 'dB' (peak 255)")
@@ -253,11 +252,15 @@ def _format_table(
             row.append(_mean_sd([s.psnr for s in chosen], 2))
         row.append(_mean_sd([s.psnr - 20 * math.log10(s.psnr_data_range) for s in chosen], 2))
         rows.append([*row, _mean_sd([s.ssim for s in chosen], 3)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("   ".join([row[0].ljust(widths[0]), *cells[1:]]))
-    return "\n".join(lines)
+    return "\n".join([_CAPTIONS[protocol], *aligned(rows)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table for a terminal; only the first column is flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
 
 
 def _mean_sd(values: Sequence[float], digits: int) -> str:
