@@ -77,8 +77,7 @@ def draw_comparison(
         row[0].set_ylabel(name, fontsize=11)
         for axis, sample in zip(row, samples, strict=True):
             axis.imshow(sample[key], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
+            axis.set(xticks=[], yticks=[])
             if key == "label":
                 axis.set_xlabel("reference", fontsize=9)
             else:
@@ -148,8 +147,7 @@ def draw_denoised(noisy: NDArray[Any], denoised: NDArray[Any]) -> Figure:
         for row, shown in enumerate((image, image[detail])):
             axis = axes[row][column]
             axis.imshow(shown, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
+            axis.set(xticks=[], yticks=[])
         axes[0][column].set_title(title, fontsize=11)
     rows, columns = detail
     axes[1][0].set_ylabel(
