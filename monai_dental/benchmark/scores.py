@@ -7,13 +7,12 @@ gives the median filter the clean image; by it, a method that returns its input 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import math
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from io import StringIO
 from pathlib import Path
@@ -165,14 +164,6 @@ def write_scores(scores: Iterable[Any], path: Path, kind: type = Score) -> None:
     write_atomically(path, stream.getvalue().encode())
 
 
-@contextlib.contextmanager
-def _read_as_scores(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{path}: these are not the scores of an evaluation") from error
-
-
 def read_scores(folders: Iterable[Path]) -> list[Score]:
     """Read the `scores.csv` files of evaluations.
 
@@ -191,16 +182,19 @@ def read_scores(folders: Iterable[Path]) -> list[Score]:
         path = folder / "scores.csv"
         if not path.is_file():
             raise DatasetError(f"{path}: no scores here; need the output folder of an evaluation")
-        with _read_as_scores(path), path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if "digest" not in row:
-                    raise DatasetError(f"{path}: it does not name its images; evaluate again")
-                score = Score(
-                    row["protocol"], row["method"], row["image"],
-                    float(row["psnr"]), float(row["psnr_data_range"]), float(row["ssim"]),
-                    row["digest"], row.get("patient") or "",
-                )  # fmt: skip
-                seen.setdefault((score.protocol, score.method, *_image(score)), score)
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    if "digest" not in row:
+                        raise DatasetError(f"{path}: it does not name its images; evaluate again")
+                    score = Score(
+                        row["protocol"], row["method"], row["image"],
+                        float(row["psnr"]), float(row["psnr_data_range"]), float(row["ssim"]),
+                        row["digest"], row.get("patient") or "",
+                    )  # fmt: skip
+                    seen.setdefault((score.protocol, score.method, *_image(score)), score)
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise DatasetError(f"{path}: these are not the scores of an evaluation") from error
     return list(seen.values())
 
 
