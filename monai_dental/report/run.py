@@ -19,7 +19,7 @@ from monai_dental.files.atomic import open_atomically
 from monai_dental.process.terminal import printable
 from monai_dental.report.compare import compare
 from monai_dental.report.entry import Entry
-from monai_dental.report.page import article, overview, page_foot, page_head, page_name
+from monai_dental.report.page import article, overview, page_frame, page_name
 from monai_dental.report.pairs import read_pair
 from monai_dental.report.pictures import Pictures, pair_pictures
 from monai_dental.viewer.words import Words
@@ -84,7 +84,8 @@ def write_report(
                     stream: BinaryIO = first
                     if page > 1:
                         stream = stack.enter_context(open_atomically(output_dir / page_name(page)))
-                        stream.write(page_head(page, len(parts), words).encode())
+                        head, foot = page_frame(page, len(parts), words)
+                        stream.write(head.encode())
                     for instance in part:
                         name = shown_name(instance.name, is_hashed=hash_paths)
                         entry = Entry(instance.path, len(entries) + 1, page, name)
@@ -94,14 +95,15 @@ def write_report(
                         entries.append(entry)
                         yield entry
                     if page > 1:
-                        stream.write(page_foot(page, len(parts), words).encode())
+                        stream.write(foot.encode())
+            head, foot = page_frame(1, len(parts), words)
             with open_atomically(output_dir / page_name(1)) as index:
-                index.write(page_head(1, len(parts), words).encode())
+                index.write(head.encode())
                 table = overview(entries, total or len(entries), words)
                 index.writelines(map(str.encode, table))
                 first.seek(0)
                 shutil.copyfileobj(first, index)
-                index.write(page_foot(1, len(parts), words).encode())
+                index.write(foot.encode())
         _remove_later_pages(output_dir, len(parts))
     except OSError as error:
         reason = error.strerror or type(error).__name__
