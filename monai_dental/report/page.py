@@ -182,9 +182,7 @@ def _display_notes(display: Display, words: Words) -> Iterator[str]:
 
 def _summary(entries: Sequence[Entry], total: int, words: Words) -> str:
     count, compared = len(entries), sum(entry.figures is not None for entry in entries)
-    with_reference = sum(
-        entry.figures is not None and entry.figures.psnr_after is not None for entry in entries
-    )
+    with_reference = compared - sum(entry.lacks_reference for entry in entries)
     images = words("report.count.one" if count == 1 else "report.count", count=count)
     if total > count:
         images += f", {words('report.sample', total=total)}"

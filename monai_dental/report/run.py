@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -134,11 +135,12 @@ def _compared(
     try:
         pair = read_pair(instance, denoised_dir, reference_dir)
         comparison = compare(pair.original, pair.denoised, pair.reference)
-        return entry.with_figures(comparison.figures, pair.notes), pair_pictures(pair, comparison)
+        compared = replace(entry, figures=comparison.figures, notes=pair.notes)
+        return compared, pair_pictures(pair, comparison)
     except MonaiDentalError as error:
-        return entry.with_reason(str(error)), None
+        return replace(entry, reason=str(error)), None
     except Exception as error:  # noqa: BLE001 - a bad pair must not end the report
-        return entry.with_reason(unforeseen(error)), None
+        return replace(entry, reason=unforeseen(error)), None
 
 
 def _remove_later_pages(folder: Path, pages: int) -> None:
