@@ -139,9 +139,7 @@ def _format_of(head: bytes, path: Path) -> str:
     named = _format_named(path)
     if head.startswith(b"BM") and named == "bmp":
         return "bmp"
-    if named is None and is_supported_name(path):
-        return "dicom"
-    if named == "dicom":
+    if named == "dicom" or (named is None and is_supported_name(path)):
         return "dicom"
     if named is None:
         raise UnsupportedImageError(f"{path}: not an image; need one of {', '.join(SUFFIXES)}")
@@ -150,10 +148,7 @@ def _format_of(head: bytes, path: Path) -> str:
 
 def _format_named(path: Path) -> str | None:
     name = path.name.lower()
-    for image_format, suffixes in FORMAT_SUFFIXES.items():
-        if name.endswith(suffixes):
-            return image_format
-    return None
+    return next((kind for kind, endings in FORMAT_SUFFIXES.items() if name.endswith(endings)), None)
 
 
 def _check_name(radiograph: Radiograph, path: Path) -> None:
