@@ -50,6 +50,12 @@ def is_supported_name(path: Path) -> bool:
     return name.endswith(SUFFIXES) or _UNNAMED.fullmatch(name) is not None
 
 
+def suffix_of(name: str) -> str:
+    """Return the longest of `SUFFIXES` that a file's name ends in, as written; "" for none."""
+    known = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
+    return name[len(name) - max(map(len, known), default=0) :]
+
+
 def read_radiograph(path: Path) -> Radiograph:
     """Read a radiograph from a file of any supported format.
 

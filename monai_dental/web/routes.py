@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 import monai_dental
 from monai_dental.errors import MonaiDentalError
+from monai_dental.formats.registry import suffix_of
 from monai_dental.viewer import assets
 from monai_dental.viewer.words import Words
 from monai_dental.web.archive import results_archive
@@ -26,7 +27,7 @@ from monai_dental.web.desk import Desk
 from monai_dental.web.images import Image
 from monai_dental.web.job import NOISE, THUMBNAIL
 from monai_dental.web.line import LATER, URGENT
-from monai_dental.web.names import attachment, ending_on_disk, shown_name, suffix_of
+from monai_dental.web.names import attachment, ending_on_disk, shown_name
 from monai_dental.web.uploads import MOST_IMAGES, RequestError, receive
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -179,7 +180,7 @@ class Routes:
         path = await self._desk.saved(image, strength, image.folder / "saved")
         content = await asyncio.to_thread(path.read_bytes)
         path.unlink()
-        ending = "" if suffix_of(image.name) else suffix_of(image.path.name)
+        ending = "" if suffix_of(image.name) else suffix_of(image.path.name).lower()
         headers = {"Content-Disposition": attachment(f"{image.name}{ending}")}
         return Response(content, media_type=_BYTES, headers=headers)
 
