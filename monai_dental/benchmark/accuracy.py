@@ -14,7 +14,6 @@ from io import StringIO
 from itertools import product
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from monai.metrics import SSIMMetric
@@ -33,6 +32,7 @@ from monai_dental.errors import DatasetError, OutputError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.filters import blend
 from monai_dental.formats import read_radiograph
+from monai_dental.formats.opencv import write_png
 from monai_dental.inference.denoiser import Denoiser
 from monai_dental.inference.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
@@ -172,9 +172,7 @@ def write_examples(
         pictures = {"clean": clean, "noisy": noisy, "denoised": denoiser.denoise(noisy)}
         for kind, picture in pictures.items():
             (output_dir / kind).mkdir(parents=True, exist_ok=True)
-            stored = np.rint(picture.clip(0, 1) * np.float32(65535)).astype(np.uint16)
-            content = cv2.imencode(".png", stored)[1].tobytes()
-            write_atomically(output_dir / kind / f"{noise.name}.png", content)
+            write_png(output_dir / kind / f"{noise.name}.png", picture)
 
 
 def _split(paths: Sequence[Path], output_dir: Path, seed: int) -> Data:
