@@ -347,7 +347,9 @@ def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Imag
 
 def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
     """Return a slow filter for white noise, given the noise or tuned, whichever is better."""
-    crops = [[_center(image) for image in data.noisy(path, noise)] for path in data.tuning]
+    crops = [
+        [center(image, TUNING_SIZE) for image in data.noisy(path, noise)] for path in data.tuning
+    ]
     noisy, clean = zip(*crops, strict=True)
     parameter = tune(peer, noisy, clean, data_range=1.0)
     told = partial(bm3d_told, noise=noise)
@@ -374,6 +376,7 @@ def _edges(denoise: Callable[[Image], Image], task: _Task) -> dict[str, float | 
     return {name: found.get(name, "") for name in EDGE_COLUMNS}
 
 
-def _center(image: Image) -> Image:
-    top, left = (max(length - TUNING_SIZE, 0) // 2 for length in image.shape)
-    return np.ascontiguousarray(image[top : top + TUNING_SIZE, left : left + TUNING_SIZE])
+def center(image: Image, side: int) -> Image:
+    """Return the central square of an image, or all of it in a direction that is shorter."""
+    top, left = (max(length - side, 0) // 2 for length in image.shape)
+    return np.ascontiguousarray(image[top : top + side, left : left + side])

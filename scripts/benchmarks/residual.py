@@ -58,6 +58,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from monai_dental.benchmark.accuracy import center
 from monai_dental.benchmark.peers import PEERS, Peer
 from monai_dental.benchmark.sharpness import edge_correlation
 from monai_dental.bundle.find import find_bundle
@@ -251,12 +252,6 @@ def print_table(rows: list[Row]) -> None:
             deviation = statistics.stdev(values) if len(values) > 1 else 0.0
             cells.append(f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f} |")
         print(f"| {method}{parameter} |", *cells)
-
-
-def center(image: Image, size: int) -> Image:
-    """Return the central square of an image."""
-    top, left = (max(0, (length - size) // 2) for length in image.shape)
-    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ import torch
 from monai.metrics import SSIMMetric
 from numpy.typing import NDArray
 
+from monai_dental.benchmark.accuracy import center
 from monai_dental.benchmark.noises import Noise
 from monai_dental.benchmark.peers import PEERS, tune
 from monai_dental.formats import read_radiograph
@@ -230,12 +231,6 @@ def read(path: Path) -> Image:
     pixels: Image = read_radiograph(path).pixels
     pixels = 2 * pixels - np.float32(0.5)
     return pixels
-
-
-def center(image: Image, size: int) -> Image:
-    """Return the central square of an image."""
-    top, left = ((length - size) // 2 for length in image.shape)
-    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 if __name__ == "__main__":
