@@ -114,11 +114,7 @@ class RandExposured(RandomizableTransform, MapTransform):
 class FixedExposured(MapTransform):
     """Like `RandExposured`, but give an image the same exposure at every call, for validation.
 
-    Args:
-        keys: See `RandExposured`.
-        label_key: See `RandExposured`.
-        sigma_range: See `RandExposured`.
-        seed: Selects the set of exposures.
+    `seed` selects the set of exposures; the other arguments are those of `RandExposured`.
     """
 
     drawn_by: ClassVar[type[RandExposured]] = RandExposured

@@ -197,12 +197,7 @@ class Recorruptd(RandomizableTransform, MapTransform):
 class FixedRecorruptd(MapTransform):
     """Like `Recorruptd`, but draw the same noise for an image at every call, for validation.
 
-    Args:
-        keys: See `Recorruptd`.
-        label_key: See `Recorruptd`.
-        tau: See `Recorruptd`.
-        is_paired: See `Recorruptd`.
-        seed: Chooses another set of noise.
+    `seed` chooses another set of noise; the other arguments are those of `Recorruptd`.
     """
 
     def __init__(
