@@ -37,9 +37,6 @@ _UNNAMED = re.compile(r"[^.]*(\.\d+)*")
 def is_supported_name(path: Path) -> bool:
     """Return whether `read_radiograph` may support a file by its name; the file is not opened.
 
-    Args:
-        path: The file.
-
     Returns:
         True for a known suffix in any case, and for a name without one or like a UID
         (`1.2.840.10008.5`), as is common for DICOM files; never for a hidden file or a DICOMDIR.

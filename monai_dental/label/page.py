@@ -32,10 +32,6 @@ class LabelPage:
     """An ASGI app that shows and denoises the images of a datastore.
 
     It starts its worker processes when the page is first opened.
-
-    Args:
-        datastore: The datastore of images and results.
-        model: The model that denoises.
     """
 
     def __init__(self, datastore: Datastore, model: Model) -> None:

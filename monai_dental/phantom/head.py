@@ -12,13 +12,7 @@ from monai_dental.phantom.strokes import Points, bone_webs, paint_areas, paint_l
 
 
 def add_head(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> None:
-    """Draw everything but the jaws and the teeth.
-
-    Args:
-        canvas: Canvas with the jaws.
-        generator: Source of the individual shape.
-        skull: Positions of the landmarks.
-    """
+    """Draw everything but the jaws and the teeth on a canvas that has the jaws."""
     # Strengths are path lengths in mm of cortical bone, chosen to match the regions' histograms in
     # real panoramic radiographs.
     draws = generator.uniform(-1, 1, 60)
