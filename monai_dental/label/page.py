@@ -56,8 +56,7 @@ class LabelPage:
         folder = stack.enter_context(temporary_folder())
         atexit.register(stack.close)
         self._desk = Desk(PageJob(self._model.folder), folder)
-        settings = {"bundle": self._model.name, "studies": ""}
-        self._app = Hardened(Routes(self._desk, settings, self._keep).app())
+        self._app = Hardened(Routes(self._desk, self._keep).app())
         await self._desk.start()
 
     async def _list(self) -> None:

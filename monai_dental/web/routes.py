@@ -42,19 +42,12 @@ class Routes:
 
     Args:
         desk: The desk, with the images and the worker processes.
-        settings: Settings of the server for the page when it loads.
         keep: Stores an image's result file where the image came from, and returns its name there;
             None if there is no such place. It may block.
     """
 
-    def __init__(
-        self,
-        desk: Desk,
-        settings: dict[str, Any],
-        keep: Callable[[Image, Path], str] | None = None,
-    ) -> None:
+    def __init__(self, desk: Desk, keep: Callable[[Image, Path], str] | None = None) -> None:
         self._desk = desk
-        self._settings = {**settings, "keeps": keep is not None}
         self._keep = keep
         self._reports: dict[str, Path] = {}
 
@@ -89,7 +82,8 @@ class Routes:
 
     async def page(self, request: Request) -> Response:
         """Answer with the page."""
-        words = {"languages": assets.languages(), "settings": self._settings}
+        settings = {"keeps": self._keep is not None}
+        words = {"languages": assets.languages(), "settings": settings}
         text = Template(_PAGE.joinpath("index.html").read_text(encoding="utf-8")).substitute(
             data=json.dumps(words).replace("<", "\\u003c"), version=monai_dental.__version__
         )

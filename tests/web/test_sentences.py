@@ -215,7 +215,7 @@ def refusals(folder, monkeypatch) -> dict[str, str]:
 
     async def ask() -> dict[str, str]:
         desk = Desk(PageJob(None), folder)
-        answers = routes.Routes(desk, {})
+        answers = routes.Routes(desk)
         key, place = desk.images.new_folder()
         path = place / "source.png"
         desk.images.add(key, "a.png", path, is_upload=True)
