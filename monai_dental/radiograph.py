@@ -272,9 +272,6 @@ def shown_values(radiograph: Radiograph) -> StoredArray:
 
     This is for files without MONOCHROME1, which always display the smallest value black.
 
-    Args:
-        radiograph: A radiograph.
-
     Returns:
         Array of the type and range of the stored values, small = black.
     """
@@ -294,9 +291,6 @@ def integer_range(dtype: np.dtype[Any], bits_stored: int) -> tuple[int, int]:
     Args:
         dtype: Integer type; only its sign is used.
         bits_stored: Number of bits, including the sign bit.
-
-    Returns:
-        (smallest, largest).
     """
     if dtype.kind == "i":
         return -(1 << (bits_stored - 1)), (1 << (bits_stored - 1)) - 1

@@ -15,7 +15,6 @@ after an interruption.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from functools import lru_cache, partial
 from pathlib import Path
@@ -27,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_dental.files.atomic import write_atomically
+from monai_dental.files.atomic import open_atomically
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
 from monai_dental.noise.curves import measure_curves
@@ -71,9 +70,8 @@ def main() -> int:
             print(path, flush=True)
     samples = [torch.load(make_path(arguments.work, part)) for part in parts]
     networks = [train(samples, seed) for seed in range(NETWORKS)]
-    content = io.BytesIO()
-    torch.save([network.state_dict() for network in networks], content)
-    write_atomically(arguments.output, content.getvalue())
+    with open_atomically(arguments.output) as file:
+        torch.save([network.state_dict() for network in networks], file)
     return 0
 
 
@@ -98,9 +96,8 @@ def make_samples(photographs: Path, work: Path, part: int) -> Path:
             sample = make_sample(clean, int(random.integers(2**31)))
             if sample is not None:
                 samples.append(sample)
-    content = io.BytesIO()
-    torch.save(samples, content)
-    write_atomically(path, content.getvalue())
+    with open_atomically(path) as file:
+        torch.save(samples, file)
     return path
 
 

@@ -14,7 +14,6 @@ from io import StringIO
 from itertools import product
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from monai.metrics import SSIMMetric
@@ -33,6 +32,7 @@ from monai_dental.errors import DatasetError, OutputError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.filters import blend
 from monai_dental.formats import read_radiograph
+from monai_dental.formats.opencv import write_png
 from monai_dental.inference.denoiser import Denoiser
 from monai_dental.inference.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
@@ -172,9 +172,7 @@ def write_examples(
         pictures = {"clean": clean, "noisy": noisy, "denoised": denoiser.denoise(noisy)}
         for kind, picture in pictures.items():
             (output_dir / kind).mkdir(parents=True, exist_ok=True)
-            stored = np.rint(picture.clip(0, 1) * np.float32(65535)).astype(np.uint16)
-            content = cv2.imencode(".png", stored)[1].tobytes()
-            write_atomically(output_dir / kind / f"{noise.name}.png", content)
+            write_png(output_dir / kind / f"{noise.name}.png", picture)
 
 
 def _split(paths: Sequence[Path], output_dir: Path, seed: int) -> Data:
@@ -349,7 +347,9 @@ def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Imag
 
 def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
     """Return a slow filter for white noise, given the noise or tuned, whichever is better."""
-    crops = [[_center(image) for image in data.noisy(path, noise)] for path in data.tuning]
+    crops = [
+        [center(image, TUNING_SIZE) for image in data.noisy(path, noise)] for path in data.tuning
+    ]
     noisy, clean = zip(*crops, strict=True)
     parameter = tune(peer, noisy, clean, data_range=1.0)
     told = partial(bm3d_told, noise=noise)
@@ -376,6 +376,7 @@ def _edges(denoise: Callable[[Image], Image], task: _Task) -> dict[str, float | 
     return {name: found.get(name, "") for name in EDGE_COLUMNS}
 
 
-def _center(image: Image) -> Image:
-    top, left = (max(length - TUNING_SIZE, 0) // 2 for length in image.shape)
-    return np.ascontiguousarray(image[top : top + TUNING_SIZE, left : left + TUNING_SIZE])
+def center(image: Image, side: int) -> Image:
+    """Return the central square of an image, or all of it in a direction that is shorter."""
+    top, left = (max(length - side, 0) // 2 for length in image.shape)
+    return np.ascontiguousarray(image[top : top + side, left : left + side])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
-from io import StringIO
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_dental.benchmark.scores import METHOD_TITLES, Score
+from monai_dental.benchmark.scores import METHOD_TITLES, Score, aligned, write_scores
 from monai_dental.errors import DatasetError, OutputError
 from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder
@@ -166,7 +164,7 @@ def _sign_test(means: NDArray[np.float64]) -> float:
 def format_differences(differences: Sequence[Difference]) -> str:
     """Return tables for a terminal, one for each protocol and metric."""
     return "\n\n".join(
-        "\n".join(_aligned(rows)) + f"\n{caption}" for caption, rows in _tables(differences)
+        "\n".join(aligned(rows)) + f"\n{caption}" for caption, rows in _tables(differences)
     )
 
 
@@ -188,20 +186,15 @@ def write_differences(differences: Sequence[Difference], path: Path) -> None:
     Raises:
         OutputError: The file cannot be written, or its name has another ending.
     """
-    if path.suffix == ".tex":
-        text = format_latex(differences)
-    elif path.suffix == ".csv":
-        stream = StringIO()
-        writer = csv.writer(stream)
-        writer.writerow(field.name for field in fields(Difference))
-        writer.writerows(astuple(difference) for difference in differences)
-        text = stream.getvalue()
+    if path.suffix == ".csv":
+        write_scores(differences, path, Difference)
+    elif path.suffix == ".tex":
+        prepare_output_folder(path.parent, overwrite=True)
+        write_atomically(path, format_latex(differences).encode())
     else:
         raise OutputError(
             f"{path}: cannot be written in that format; need a name that ends in .csv or .tex"
         )
-    prepare_output_folder(path.parent, overwrite=True)
-    write_atomically(path, text.encode())
 
 
 def _tables(differences: Sequence[Difference]) -> list[tuple[str, list[list[str]]]]:
@@ -229,13 +222,6 @@ def _tables(differences: Sequence[Difference]) -> list[tuple[str, list[list[str]
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
 
 
 def _latex_row(cells: Sequence[str]) -> str:

@@ -67,9 +67,6 @@ def draw_comparison(
     Args:
         samples: For each column, images (H, W) in [0, 1] under `label`, `image`, `pred`, `median`.
         title: What the denoised images are called.
-
-    Returns:
-        The figure.
     """
     figure = Figure(figsize=(2.1 * len(samples) + 0.4, 2.35 * len(_ROWS)), layout="constrained")
     axes = figure.subplots(len(_ROWS), len(samples), squeeze=False)
@@ -77,8 +74,7 @@ def draw_comparison(
         row[0].set_ylabel(name, fontsize=11)
         for axis, sample in zip(row, samples, strict=True):
             axis.imshow(sample[key], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
+            axis.set(xticks=[], yticks=[])
             if key == "label":
                 axis.set_xlabel("reference", fontsize=9)
             else:
@@ -130,9 +126,6 @@ def draw_denoised(noisy: NDArray[Any], denoised: NDArray[Any]) -> Figure:
     Args:
         noisy: (H, W), in [0, 1].
         denoised: The same image denoised, (H, W).
-
-    Returns:
-        The figure.
     """
     residual = noisy - denoised
     reach = max(4 * float(residual.std()), 1e-6)
@@ -148,8 +141,7 @@ def draw_denoised(noisy: NDArray[Any], denoised: NDArray[Any]) -> Figure:
         for row, shown in enumerate((image, image[detail])):
             axis = axes[row][column]
             axis.imshow(shown, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
+            axis.set(xticks=[], yticks=[])
         axes[0][column].set_title(title, fontsize=11)
     rows, columns = detail
     axes[1][0].set_ylabel(
@@ -173,11 +165,7 @@ def _busiest(image: NDArray[Any], side: int) -> tuple[slice, slice]:
 
 
 def plot_training(output_dir: str) -> None:
-    """Draw loss and PSNR per epoch from a folder's `history.csv` to its `figures/training.png`.
-
-    Args:
-        output_dir: Output folder of a training.
-    """
+    """Draw loss and PSNR per epoch from a folder's `history.csv` to its `figures/training.png`."""
     with (Path(output_dir) / "history.csv").open(newline="", encoding="utf-8") as file:
         figure = draw_training(list(csv.DictReader(file)))
     _save(figure, Path(output_dir) / "figures" / "training.png")
@@ -188,9 +176,6 @@ def draw_training(rows: Sequence[Mapping[str, str]]) -> Figure:
 
     Args:
         rows: Lines of a history: `epoch`, `loss`, `val_loss`, and `val_psnr` if present.
-
-    Returns:
-        The figure.
     """
     has_psnr = bool(rows) and "val_psnr" in rows[0]  # absent if there are no clean images
     figure = Figure(figsize=(9 if has_psnr else 5, 3.6), layout="constrained")

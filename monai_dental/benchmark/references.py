@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_dental.benchmark.noises import NOISES, WEAK_NOISES, Noise
 from monai_dental.errors import DatasetError
-from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.formats import read_radiograph
+from monai_dental.formats.opencv import write_png
 from monai_dental.phantom import simulate_exposure
 
 REFERENCES = ("images", "half", "clean", "phantoms")
@@ -62,14 +61,14 @@ def prepare_references(
         name = path.stem if names.count(path.name) == 1 else f"{number:04d} {path.stem}"
         target = folder / f"{name}.png"
         if not target.is_file():
-            _write(target, _halved(path))
+            write_png(target, _halved(path))
         made.append(target)
     for index in phantoms if references == "phantoms" else ():
         target = folder / f"phantom {index}.png"
         if not target.is_file():
             view = _VIEWS[index % len(_VIEWS)]
             exposure = simulate_exposure(index, size=_SIZE, view=view, bits_stored=16)
-            _write(target, np.float32(exposure.clean) / np.float32(65535))
+            write_png(target, np.float32(exposure.clean) / np.float32(65535))
         made.append(target)
     return made
 
@@ -82,8 +81,3 @@ def _halved(path: Path) -> NDArray[np.float32]:
     rows, columns = (side // 2 for side in pixels.shape)
     even = pixels[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2)
     return np.asarray(even.mean(axis=(1, 3), dtype=np.float64), np.float32)
-
-
-def _write(path: Path, image: NDArray[np.float32]) -> None:
-    stored = np.rint(image.clip(0, 1) * np.float32(65535)).astype(np.uint16)
-    write_atomically(path, cv2.imencode(".png", stored)[1].tobytes())

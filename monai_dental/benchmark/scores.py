@@ -7,13 +7,12 @@ gives the median filter the clean image; by it, a method that returns its input 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import math
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from io import StringIO
 from pathlib import Path
@@ -165,14 +164,6 @@ def write_scores(scores: Iterable[Any], path: Path, kind: type = Score) -> None:
     write_atomically(path, stream.getvalue().encode())
 
 
-@contextlib.contextmanager
-def _read_as_scores(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{path}: these are not the scores of an evaluation") from error
-
-
 def read_scores(folders: Iterable[Path]) -> list[Score]:
     """Read the `scores.csv` files of evaluations.
 
@@ -191,16 +182,19 @@ def read_scores(folders: Iterable[Path]) -> list[Score]:
         path = folder / "scores.csv"
         if not path.is_file():
             raise DatasetError(f"{path}: no scores here; need the output folder of an evaluation")
-        with _read_as_scores(path), path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if "digest" not in row:
-                    raise DatasetError(f"{path}: it does not name its images; evaluate again")
-                score = Score(
-                    row["protocol"], row["method"], row["image"],
-                    float(row["psnr"]), float(row["psnr_data_range"]), float(row["ssim"]),
-                    row["digest"], row.get("patient") or "",
-                )  # fmt: skip
-                seen.setdefault((score.protocol, score.method, *_image(score)), score)
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    if "digest" not in row:
+                        raise DatasetError(f"{path}: it does not name its images; evaluate again")
+                    score = Score(
+                        row["protocol"], row["method"], row["image"],
+                        float(row["psnr"]), float(row["psnr_data_range"]), float(row["ssim"]),
+                        row["digest"], row.get("patient") or "",
+                    )  # fmt: skip
+                    seen.setdefault((score.protocol, score.method, *_image(score)), score)
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise DatasetError(f"{path}: these are not the scores of an evaluation") from error
     return list(seen.values())
 
 
@@ -238,7 +232,6 @@ def _format_table(
 ) -> str:
     own = [s for s in scores if s.protocol == protocol and _image(s) in images]
     methods = list(dict.fromkeys([*METHOD_TITLES, *(score.method for score in own)]))
-    lines = [_CAPTIONS[protocol]]
     header = [f"{len(images)} images, mean ± sd"]
     if protocol == "published":
         header.append("PSNR 'dB' (peak 255)")
@@ -253,11 +246,15 @@ def _format_table(
             row.append(_mean_sd([s.psnr for s in chosen], 2))
         row.append(_mean_sd([s.psnr - 20 * math.log10(s.psnr_data_range) for s in chosen], 2))
         rows.append([*row, _mean_sd([s.ssim for s in chosen], 3)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("   ".join([row[0].ljust(widths[0]), *cells[1:]]))
-    return "\n".join(lines)
+    return "\n".join([_CAPTIONS[protocol], *aligned(rows)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table for a terminal; only the first column is flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
 
 
 def _mean_sd(values: Sequence[float], digits: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_dental.benchmark.scores import aligned
 from monai_dental.errors import DatasetError
 from monai_dental.formats import read_radiograph
 from monai_dental.training.datalists import read_pairs
@@ -178,11 +179,7 @@ def format_blind(scores: Sequence[BlindScore]) -> str:
             folder, str(len(own)), _mean_sd([score.noise_left for score in own]),
             _mean_sd([score.residual_correlation for score in own]),
         ])  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "   ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
-    return "\n".join([*lines, NOTE])
+    return "\n".join([*aligned(rows), NOTE])
 
 
 def _mean_sd(values: Sequence[float]) -> str:

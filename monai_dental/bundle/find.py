@@ -174,9 +174,6 @@ def derivation_of(
         description: What was done, in words.
         strength: Share of the correction that was applied.
 
-    Returns:
-        The record.
-
     Raises:
         BundleError: The metadata or the file are missing.
     """

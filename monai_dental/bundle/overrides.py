@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -55,7 +55,9 @@ def check_overrides(arguments: Sequence[str]) -> None:
     from monai.bundle import ConfigParser
 
     named = _named_arguments(arguments)
-    given: dict[str, Any] = {**_read_arguments(named.pop("args_file", None)), **named}
+    path = named.pop("args_file", None)  # JSON or YAML
+    given: dict[str, Any] = {} if path is None else ConfigParser.load_config_file(path)
+    given |= named
     if given.get("tracking") == "mlflow" and find_spec("mlflow") is None:
         raise MissingPackageError(f"--tracking mlflow needs MLflow: {extra_needed('tracking')}")
     if "config_file" not in given:
@@ -82,7 +84,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     if str(given.get("device", "$"))[:1] not in _REFERENCES:
         checked_device(str(given["device"]))
     _check_interval(
-        {key: given.get(key, parser.get(key)) for key in ("val_interval", "max_epochs")}
+        *(_parsed(given.get(key, parser.get(key))) for key in ("val_interval", "max_epochs"))
     )
 
 
@@ -128,13 +130,8 @@ def _is_list(value: object) -> bool:
     return str(value).lower().endswith((".json", ".csv"))
 
 
-def _check_interval(values: Mapping[str, object]) -> None:
+def _check_interval(interval: object, epochs: object) -> None:
     """Check that at least one epoch is validated: only weights of validated epochs are kept."""
-    from fire.parser import DefaultParseValue
-
-    interval, epochs = (
-        DefaultParseValue(value) if isinstance(value, str) else value for value in values.values()
-    )
     if isinstance(interval, int) and isinstance(epochs, int) and interval > epochs:
         raise BundleError(
             f"--max_epochs {epochs}: no epoch would be validated, and no weights written; need "
@@ -151,16 +148,6 @@ def _named_arguments(arguments: Sequence[str]) -> dict[str, str]:
             following = arguments[index + 1 : index + 2]
             named[name.replace("-", "_")] = value if is_pair else "".join(following)
     return named
-
-
-def _read_arguments(path: str | None) -> dict[str, Any]:
-    """Return the content of an `--args_file`, JSON or YAML."""
-    from monai.bundle import ConfigParser
-
-    if path is None:
-        return {}
-    content: dict[str, Any] = ConfigParser.load_config_file(path)
-    return content
 
 
 def _tracking_arguments(tracking: Any) -> set[str]:

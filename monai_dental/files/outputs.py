@@ -48,12 +48,7 @@ def prepare_output_folder(
 def output_folder(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
     """Prepare a folder for results; remove the folders created for it if it stays empty.
 
-    Args:
-        folder: See `prepare_output_folder`.
-        overwrite: See `prepare_output_folder`.
-
-    Raises:
-        OutputError: See `prepare_output_folder`.
+    Arguments and errors are those of `prepare_output_folder`.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:

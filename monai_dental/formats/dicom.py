@@ -10,10 +10,7 @@ from monai_dental.radiograph import Radiograph
 
 
 def read_dicom(path: Path) -> Radiograph:
-    """Read a grayscale DICOM instance.
-
-    Args:
-        path: The file, with or without preamble.
+    """Read a grayscale DICOM instance, from a file with or without preamble.
 
     Returns:
         The radiograph; its header is the dataset without Pixel Data.

@@ -1,8 +1,8 @@
 """Checks of the headers and the completeness of PNG, JPEG, TIFF and BMP files.
 
 OpenCV decodes a truncated file without an error, with missing rows in grey or black, and allocates
-any size that a header asks for. These functions check first: each returns the size, and raises an
-error for a truncated file.
+any size that a header asks for. These functions check first: each takes a whole file, returns the
+size, and raises an error for a truncated file.
 
 None of our libraries does this without decoding. Pillow's `open` returns size and mode, but does
 not detect missing rows, damaged chunks, the pages and sample formats of TIFF, or strips beyond the
@@ -25,12 +25,6 @@ _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 def png_size(content: bytes) -> Size:
     """Return the size of a PNG, and check all chunks and the checksums of critical ones.
-
-    Args:
-        content: The whole file.
-
-    Returns:
-        (rows, columns).
 
     Raises:
         CorruptImageError: A chunk is cut off or damaged, or the end chunk is missing.
@@ -57,9 +51,6 @@ def png_size(content: bytes) -> Size:
 
 def jpeg_size(content: bytes) -> Size:
     """Return the size of a JPEG whose scan is followed by an end marker.
-
-    Args:
-        content: The whole file.
 
     Returns:
         (rows, columns), as stored: an EXIF orientation is not applied.
@@ -93,12 +84,6 @@ def jpeg_size(content: bytes) -> Size:
 def bmp_size(content: bytes) -> Size:
     """Return the size of a BMP that is as long as its header says.
 
-    Args:
-        content: The whole file.
-
-    Returns:
-        (rows, columns).
-
     Raises:
         CorruptImageError: The file is shorter than its pixels.
     """
@@ -122,9 +107,6 @@ def bmp_size(content: bytes) -> Size:
 
 def tiff_size(content: bytes) -> tuple[Size, bool]:
     """Return the size of a one-page grey or colour TIFF whose strips or tiles lie within the file.
-
-    Args:
-        content: The whole file.
 
     Returns:
         (rows, columns) as stored (an orientation tag is not applied), and whether it is a 16-bit

@@ -47,9 +47,6 @@ def read_nifti(path: Path) -> Radiograph:
     wide or float, whose type does not show the range in use) by the range of the image. The file's
     slope and intercept are kept; a negative slope inverts the image.
 
-    Args:
-        path: The file.
-
     Returns:
         The radiograph, (rows, columns), or (frames, rows, columns) for three axes.
 
@@ -95,9 +92,6 @@ def encode_nifti(radiograph: Radiograph, *, is_compressed: bool) -> bytes:
     Args:
         radiograph: The radiograph; its header is a NIfTI header, or None for a new NIfTI-1 file.
         is_compressed: Whether to gzip the file.
-
-    Returns:
-        The bytes of the file.
     """
     stored = radiograph.to_stored()
     header = _new_header(radiograph) if radiograph.header is None else radiograph.header.copy()

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dental.errors import CorruptImageError, UnsupportedImageError
+from monai_dental.files.atomic import write_atomically
 from monai_dental.formats.headers import bmp_size, jpeg_size, png_size, tiff_size
 from monai_dental.radiograph import Encoding, Radiograph, check_size
 
@@ -111,6 +112,16 @@ def encode_image(radiograph: Radiograph) -> bytes:
                 return radiograph.source.read_bytes()
     _, encoded = cv2.imencode(suffix, stored, parameters)
     return encoded.tobytes()
+
+
+def write_png(path: Path, image: NDArray[np.float32]) -> None:
+    """Write an image in [0, 1], clipped, as a grey PNG of 16 bits.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    stored = np.rint(image.clip(0, 1) * np.float32(65535)).astype(np.uint16)
+    write_atomically(path, cv2.imencode(".png", stored)[1].tobytes())
 
 
 def _decode(content: bytes, path: Path) -> NDArray[Any]:

@@ -55,14 +55,11 @@ class RadiographReader(ImageReader):
         return all(is_supported_name(Path(name)) for name in ensure_tuple(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> list[Path]:
-        """Return the paths of the files to read.
+        """Return the paths of the files to read, for `get_data`.
 
         Args:
             data: One or more files.
             kwargs: Not supported.
-
-        Returns:
-            The files' paths, for `get_data`.
 
         Raises:
             TypeError: Options are given.

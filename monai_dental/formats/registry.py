@@ -37,9 +37,6 @@ _UNNAMED = re.compile(r"[^.]*(\.\d+)*")
 def is_supported_name(path: Path) -> bool:
     """Return whether `read_radiograph` may support a file by its name; the file is not opened.
 
-    Args:
-        path: The file.
-
     Returns:
         True for a known suffix in any case, and for a name without one or like a UID
         (`1.2.840.10008.5`), as is common for DICOM files; never for a hidden file or a DICOMDIR.
@@ -48,6 +45,12 @@ def is_supported_name(path: Path) -> bool:
     if name.startswith(".") or name == "dicomdir":
         return False
     return name.endswith(SUFFIXES) or _UNNAMED.fullmatch(name) is not None
+
+
+def suffix_of(name: str) -> str:
+    """Return the longest of `SUFFIXES` that a file's name ends in, as written; "" for none."""
+    known = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
+    return name[len(name) - max(map(len, known), default=0) :]
 
 
 def read_radiograph(path: Path) -> Radiograph:
@@ -139,9 +142,7 @@ def _format_of(head: bytes, path: Path) -> str:
     named = _format_named(path)
     if head.startswith(b"BM") and named == "bmp":
         return "bmp"
-    if named is None and is_supported_name(path):
-        return "dicom"
-    if named == "dicom":
+    if named == "dicom" or (named is None and is_supported_name(path)):
         return "dicom"
     if named is None:
         raise UnsupportedImageError(f"{path}: not an image; need one of {', '.join(SUFFIXES)}")
@@ -150,10 +151,7 @@ def _format_of(head: bytes, path: Path) -> str:
 
 def _format_named(path: Path) -> str | None:
     name = path.name.lower()
-    for image_format, suffixes in FORMAT_SUFFIXES.items():
-        if name.endswith(suffixes):
-            return image_format
-    return None
+    return next((kind for kind, endings in FORMAT_SUFFIXES.items() if name.endswith(endings)), None)
 
 
 def _check_name(radiograph: Radiograph, path: Path) -> None:

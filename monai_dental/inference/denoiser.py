@@ -110,16 +110,10 @@ class Denoiser:
     def network_result(self, pixels: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the network's result, which `denoise` blends with the pixels.
 
-        Keep it to blend at several strengths.
-
-        Args:
-            pixels: As in `denoise`.
+        Keep it to blend at several strengths. Argument and errors are those of `denoise`.
 
         Returns:
             Pixels of the same shape; may exceed [0, 1].
-
-        Raises:
-            ValueError: As in `denoise`.
         """
         pixels = _checked_pixels(pixels)
         frames = pixels[None] if pixels.ndim == 2 else pixels

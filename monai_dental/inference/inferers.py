@@ -188,16 +188,12 @@ class TiledInferer(AutocastInferer):
 class NoiseAwareInferer(TiledInferer):
     """Passes the noise of each image, estimated from the whole image, to the network.
 
-    Pixels without noise stay unchanged.
+    Pixels without noise stay unchanged. Arguments not listed are those of `TiledInferer`.
 
     Args:
-        tile_size: See `TiledInferer`.
-        halo: See `TiledInferer`.
-        precision: See `TiledInferer`.
         noise: The noise of all images, if it is known, in units of the inputs; None estimates that
             of each image.
         noise_channels: Number of noise channels of the network; see `noise_map`.
-        mirrored: See `TiledInferer`.
 
     Raises:
         TypeError: `noise` is neither a `NoiseModel` nor None.

@@ -15,9 +15,6 @@ def fastest_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
         precision: "float32", "bfloat16", or "auto": bfloat16 if the CPU has AMX or AVX512-BF16
             units for it, otherwise float32. On other devices "auto" is float32.
 
-    Returns:
-        `torch.float32` or `torch.bfloat16`.
-
     Raises:
         ValueError: `precision` is not one of the three.
     """

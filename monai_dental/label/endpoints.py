@@ -27,7 +27,7 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type, remove_file
 
-from monai_dental.formats.registry import SUFFIXES
+from monai_dental.formats.registry import suffix_of
 from monai_dental.label import ohif
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def infer(
         if file:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             name = Path(file.filename or "image").name
-            path = Path(folder, f"upload{_suffix(name)}")
+            path = Path(folder, f"upload{suffix_of(name)}")
             with path.open("wb") as stream:
                 shutil.copyfileobj(file.file, stream)
             asked["image"] = str(path)
@@ -132,7 +132,7 @@ def infer(
     if output == ResultType.image:
         path = Path(result["file"])
         background_tasks.add_task(remove_file, str(path))
-        stem = name.removesuffix(_suffix(name)) if file else name
+        stem = name.removesuffix(suffix_of(name)) if file else name
         sent = f"{stem}{''.join(path.suffixes[-2:]) if path.suffixes[-1] == '.gz' else path.suffix}"
         return FileResponse(path, media_type=get_mime_type(str(path)), filename=sent)
     return send_response(instance.datastore(), result, output, background_tasks)
@@ -153,10 +153,3 @@ def parsed(params: str) -> dict[str, Any]:
             400, 'params is not a JSON object; need, for example, {"strength": 0.5}'
         )
     return options
-
-
-def _suffix(name: str) -> str:
-    """Return the known file extension of a client's name, or ""; nothing else of it is used."""
-    lower = name.lower()
-    known = sorted(SUFFIXES, key=len, reverse=True)
-    return next((name[-len(each) :] for each in known if lower.endswith(each)), "")

@@ -50,12 +50,7 @@ class Rules:
 
 
 class Gate:
-    """Middleware that runs before all others.
-
-    Args:
-        app: MONAI Label's server.
-        rules: The rules.
-    """
+    """Middleware that runs before all others of MONAI Label's server."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules

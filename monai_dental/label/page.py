@@ -32,10 +32,6 @@ class LabelPage:
     """An ASGI app that shows and denoises the images of a datastore.
 
     It starts its worker processes when the page is first opened.
-
-    Args:
-        datastore: The datastore of images and results.
-        model: The model that denoises.
     """
 
     def __init__(self, datastore: Datastore, model: Model) -> None:
@@ -60,8 +56,7 @@ class LabelPage:
         folder = stack.enter_context(temporary_folder())
         atexit.register(stack.close)
         self._desk = Desk(PageJob(self._model.folder), folder)
-        settings = {"bundle": self._model.name, "studies": ""}
-        self._app = Hardened(Routes(self._desk, settings, self._keep).app())
+        self._app = Hardened(Routes(self._desk, self._keep).app())
         await self._desk.start()
 
     async def _list(self) -> None:

@@ -51,11 +51,7 @@ def write_result(
 
 
 def checked_suffix(radiograph: Radiograph, suffix: str | None) -> str:
-    """Return the extension of a result's file.
-
-    Args:
-        radiograph: The source.
-        suffix: As for `write_result`.
+    """Return the extension of a result's file; `suffix` is that of `write_result`.
 
     Raises:
         ValueError: The source's format does not have such an extension.

@@ -36,9 +36,6 @@ class DenoiseTask(InferTask):
     """Denoising of one image, exactly as `monai-dental denoise` does it.
 
     Its type is "others": clients that treat results as label maps would round them to 8 bits.
-
-    Args:
-        model: The bundle.
     """
 
     def __init__(self, model: Model) -> None:

@@ -211,7 +211,7 @@ def expose(
         shown, noisy = shown.clip(0, 1), noisy.clip(0, 1)
     spoilt = _spoil(noisy, detector, random)
     if detector.jpeg_quality:
-        noisy, spoilt = (_compress(image, detector.jpeg_quality) for image in (noisy, spoilt))
+        noisy, spoilt = (compress(image, detector.jpeg_quality) for image in (noisy, spoilt))
     elif detector.levels:
         noisy, spoilt = (_round(image, detector.levels) for image in (noisy, spoilt))
     return torch.from_numpy(spoilt), torch.from_numpy(shown), torch.from_numpy(noisy - shown)
@@ -274,7 +274,7 @@ def _round(image: Image, levels: int) -> Image:
     return np.asarray(np.rint(image * levels) / levels, dtype=np.float32)
 
 
-def _compress(image: Image, quality: int) -> Image:
+def compress(image: Image, quality: int) -> Image:
     """Return an image in [0, 1] after compression as 8-bit JPEG."""
     stored = np.rint(image * 255).astype(np.uint8)
     _, content = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -88,7 +88,9 @@ class NoiseModel:
     @property
     def lag_one(self) -> float:
         """Correlation of neighbours, the mean of the vertical and the horizontal one."""
-        return lag_one_correlation(self.kernel)
+        down = (self.kernel[1:] * self.kernel[:-1]).sum()
+        across = (self.kernel[:, 1:] * self.kernel[:, :-1]).sum()
+        return float(down + across) / 2
 
     def variance(self, image: Tensor) -> Tensor:
         """Return the variance of the noise at the expected intensities `image`."""
@@ -103,13 +105,6 @@ def _partly_white(kernel: Tensor, share: float) -> Tensor:
     filtered: Tensor = torch.fft.ifft2(power.sqrt()).real
     mixed = filtered.roll((radius, radius), (0, 1))[: len(kernel), : len(kernel)]
     return mixed / mixed.square().sum().sqrt()
-
-
-def lag_one_correlation(kernel: Tensor) -> float:
-    """Return the correlation of neighbours caused by a kernel of unit energy."""
-    down = (kernel[1:] * kernel[:-1]).sum()
-    across = (kernel[:, 1:] * kernel[:, :-1]).sum()
-    return float(down + across) / 2
 
 
 def correlated_noise(

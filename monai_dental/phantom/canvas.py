@@ -40,6 +40,11 @@ class Canvas:
         """Rows and columns."""
         return self.x.shape[0], self.x.shape[1]
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Height and width in mm."""
+        return self.shape[0] * self.pitch, self.shape[1] * self.pitch
+
     def layer(self, material: str) -> Field:
         """Return the thickness map of one material as a view, for changes in place."""
         layer: Field = self.thickness[MATERIALS.index(material)]

@@ -65,12 +65,7 @@ def encode_dicom(exposure: Exposure, index: int, role: str) -> bytes:
 
 
 def build_dataset(exposure: Exposure, index: int, role: str) -> Dataset:
-    """Return the dataset of one image of a phantom, of a fictitious patient.
-
-    Args:
-        exposure: The phantom.
-        index: Its number, from which the UIDs come.
-        role: `"clean"` or `"noisy"`: which of its images.
+    """Return the dataset of one image of a phantom, of a fictitious patient; see `encode_dicom`.
 
     Raises:
         ValueError: The role is neither.

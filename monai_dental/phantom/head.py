@@ -12,27 +12,20 @@ from monai_dental.phantom.strokes import Points, bone_webs, paint_areas, paint_l
 
 
 def add_head(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> None:
-    """Draw everything but the jaws and the teeth.
-
-    Args:
-        canvas: Canvas with the jaws.
-        generator: Source of the individual shape.
-        skull: Positions of the landmarks.
-    """
+    """Draw everything but the jaws and the teeth on a canvas that has the jaws."""
     # Strengths are path lengths in mm of cortical bone, chosen to match the regions' histograms in
     # real panoramic radiographs.
     draws = generator.uniform(-1, 1, 60)
     air, ghosts, base, midface, neck, _ = np.split(draws, [12, 24, 32, 44, 56])
-    extent = (canvas.shape[0] * canvas.pitch, canvas.shape[1] * canvas.pitch)
     soft, bone = canvas.layer("soft_tissue"), canvas.layer("cortical_bone")
     soft *= 1 - np.clip(find_air(canvas, skull, air), 0, 0.95)
     bone += _ghosts(canvas, skull, ghosts)
-    bone += _cranial_base(canvas, generator, extent, skull, base)
-    bone += _midface(canvas, generator, extent, skull, midface)
-    bone += draw_neck(canvas, generator, extent, skull, neck)
-    bone += _smears(canvas, generator, extent, skull)
+    bone += _cranial_base(canvas, generator, skull, base)
+    bone += _midface(canvas, generator, skull, midface)
+    bone += draw_neck(canvas, generator, skull, neck)
+    bone += _smears(canvas, generator, skull)
     # Bone is uneven everywhere, even where it is drawn as a plain area.
-    texture = smooth_noise(generator, canvas.shape, extent, 0.4)
+    texture = smooth_noise(generator, canvas.shape, canvas.extent, 0.4)
     bone += np.float32(0.11) * np.sqrt(np.maximum(bone, 0)) * texture
     np.maximum(bone, 0, out=bone)
 
@@ -63,11 +56,7 @@ def _ghosts(canvas: Canvas, skull: Skull, draws: Values) -> Field:
 
 
 def _cranial_base(
-    canvas: Canvas,
-    generator: np.random.Generator,
-    extent: tuple[float, float],
-    skull: Skull,
-    draws: Values,
+    canvas: Canvas, generator: np.random.Generator, skull: Skull, draws: Values
 ) -> Field:
     """Return the temporal bones in the upper corners: dense, with air cells and thin lines."""
     corner, roof, dip, fall, *_ = draws
@@ -88,20 +77,14 @@ def _cranial_base(
     )
     area = paint_areas(canvas, skull.both(base), blur=1.0)
     shade = paint_areas(canvas, skull.both(base), blur=9.0)
-    cells = smooth_noise(generator, canvas.shape, extent, 9.0)
-    webs = bone_webs(generator, canvas, extent, (0.8, 1.6, 3.0, 7.0))
+    cells = smooth_noise(generator, canvas.shape, canvas.extent, 9.0)
+    webs = bone_webs(generator, canvas, (0.8, 1.6, 3.0, 7.0))
     depth = np.float32(0.6) + np.float32(14.0) * np.square(shade) + 1.3 * cells + 1.8 * webs
     edge = paint_lines(canvas, skull.both(base[1:7]), width=0.9, blur=0.3)
     return np.asarray(area * np.maximum(depth, 0.3) + 1.8 * edge, dtype=np.float32)
 
 
-def _midface(
-    canvas: Canvas,
-    generator: np.random.Generator,
-    extent: tuple[float, float],
-    skull: Skull,
-    draws: Values,
-) -> Field:
+def _midface(canvas: Canvas, generator: np.random.Generator, skull: Skull, draws: Values) -> Field:
     """Return palate, nasal septum and conchae, walls of the sinuses, zygomatic bones."""
     hard, tip, low, top, bend, lead, side, roof, yoke, fold, foot, tilt = draws
     p = skull.palate
@@ -128,21 +111,17 @@ def _midface(
     result += np.float32(1.8) * paint_lines(canvas, line, width=1.4, blur=0.4)
     over = canvas.y - np.float32(skull.middle + p)
     upper = smooth_step(-over, 2.0, 12.0)
-    shadows = smooth_noise(generator, canvas.shape, extent, 13.0)
-    result += upper * (
-        2.3 + 1.3 * shadows + 1.7 * bone_webs(generator, canvas, extent, (2.5, 6.0, 11.0))
-    )
+    shadows = smooth_noise(generator, canvas.shape, canvas.extent, 13.0)
+    result += upper * (2.3 + 1.3 * shadows + 1.7 * bone_webs(generator, canvas, (2.5, 6.0, 11.0)))
     return np.asarray(result, dtype=np.float32)
 
 
-def _smears(
-    canvas: Canvas, generator: np.random.Generator, extent: tuple[float, float], skull: Skull
-) -> Field:
+def _smears(canvas: Canvas, generator: np.random.Generator, skull: Skull) -> Field:
     """Return the streaks of smeared structures along the beam's movement, and its steps."""
     rows, columns = canvas.shape
-    streaks = smooth_noise(generator, (rows, 24), (extent[0], 24.0), 1.6)
+    streaks = smooth_noise(generator, (rows, 24), (canvas.extent[0], 24.0), 1.6)
     wide = cv2.resize(streaks, (columns, rows), interpolation=cv2.INTER_CUBIC)
     fade = smooth_step(skull.middle - 12.0 - canvas.y, 0.0, 30.0)
     fade *= 1 - smooth_step(np.abs(canvas.x), 40.0, 65.0)
-    columns_noise = smooth_noise(generator, (4, columns), (4.0, extent[1]), 1.2)[1]
+    columns_noise = smooth_noise(generator, (4, columns), (4.0, canvas.extent[1]), 1.2)[1]
     return np.asarray(0.6 * fade * wide + 0.025 * columns_noise + 0.5, dtype=np.float32)

@@ -142,12 +142,10 @@ def _add_cortex(canvas: Canvas, draws: Values, jaw: OutlinedJaw, skull: Skull) -
     gx, gy = skull.gonion
     cx, cy = skull.condyle
     oblique: Points = ((62, -10), (58, 4), (50, 13 + oblique_line), (40, 17))
-    lines = [(0.7, skull.place(side, smooth_line(oblique))) for side in (-1, 1)]
-    result = 1.0 * paint_lines(canvas, lines, width=1.0, blur=0.5)
+    result = 1.0 * paint_lines(canvas, skull.both(oblique, 0.7), width=1.0, blur=0.5)
     # The cortex at the angle and at the neck of the condyle is thick.
     stout: Points = ((gx - 8, gy - 2), (gx - 10, -10), (cx - 5, cy + 10))
-    lines = [(1.0, skull.place(side, smooth_line(stout))) for side in (-1, 1)]
-    result += 0.9 * paint_lines(canvas, lines, width=7.0, blur=2.5)
+    result += 0.9 * paint_lines(canvas, skull.both(stout), width=7.0, blur=2.5)
     canvas.layer("cortical_bone")[...] += result * smooth_step(distance, 0.0, 2.0)
 
 
@@ -164,7 +162,7 @@ def _add_canal(canvas: Canvas, draws: Values, skull: Skull) -> None:
         (31, end + 2.5),
         (26, end),
     )
-    lines = [(1.0, skull.place(side, smooth_line(course))) for side in (-1, 1)]
+    lines = skull.both(course)
     inner = paint_lines(canvas, lines, width=CANAL_MM, blur=0.3)
     outer = paint_lines(canvas, lines, width=CANAL_MM + 1.4, blur=0.3)
     take_bone(canvas, np.float32(0.26 + 0.10 * strength) * inner)
@@ -181,7 +179,7 @@ def _add_canal(canvas: Canvas, draws: Values, skull: Skull) -> None:
 def _add_sinus_floor(canvas: Canvas, draws: Values, skull: Skull) -> None:
     """Thin the bone under the maxillary sinuses, which reach down to the roots of the molars."""
     p = skull.palate
-    areas, lines = [], []
+    floors = []
     for side, of_side in zip((-1, 1), np.split(draws, 2), strict=True):
         front, width, front_depth, first, second, third, back, _ = of_side
         floor: Points = (
@@ -193,9 +191,7 @@ def _add_sinus_floor(canvas: Canvas, draws: Values, skull: Skull) -> None:
             (54 + back, p + 6.0),
             (57, p - 2),
         )
-        line = skull.place(side, smooth_line(floor))
-        lines.append((1.0, line))
-        areas.append((1.0, line))
-    take_bone(canvas, np.float32(0.42) * paint_areas(canvas, areas, blur=0.4))
-    wall = paint_lines(canvas, lines, width=0.7, blur=0.25)
+        floors.append((1.0, skull.place(side, smooth_line(floor))))
+    take_bone(canvas, np.float32(0.42) * paint_areas(canvas, floors, blur=0.4))
+    wall = paint_lines(canvas, floors, width=0.7, blur=0.25)
     canvas.layer("cortical_bone")[...] += np.float32(1.2) * wall

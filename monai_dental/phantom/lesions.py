@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,10 +36,6 @@ class Lesion:
     depth: float
     height: float
     severity: float
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the values in JSON-serializable form."""
-        return asdict(self)
 
 
 def draw_lesions(

@@ -71,13 +71,7 @@ def find_air(canvas: Canvas, skull: Skull, draws: Values) -> Field:
     return air
 
 
-def draw_neck(
-    canvas: Canvas,
-    generator: np.random.Generator,
-    extent: tuple[float, float],
-    skull: Skull,
-    draws: Values,
-) -> Field:
+def draw_neck(canvas: Canvas, generator: np.random.Generator, skull: Skull, draws: Values) -> Field:
     """Return the vertebrae at both sides, the hyoid bone and the styloid processes."""
     top_shift, edge_shift, hyoid_height, hyoid_end, styloid_end, hollow, tilt, *_ = draws
     gx, gy = skull.gonion
@@ -104,7 +98,7 @@ def draw_neck(
             rims.append((1.0, (*outline, outline[0])))
             top += height + 4.0
     body = paint_areas(canvas, blocks, blur=0.7)
-    result = body * (1.8 + 0.6 * bone_webs(generator, canvas, extent, (1.5, 5.0)))
+    result = body * (1.8 + 0.6 * bone_webs(generator, canvas, (1.5, 5.0)))
     result += np.float32(1.8) * paint_lines(canvas, rims, width=0.9, blur=0.4)
     y = skull.chin + 1 + 5 * hyoid_height
     hyoid: Points = ((gx - 6, y - 9), (gx - 18, y - 6), (gx - 32, y - 2 + 2 * hyoid_end))

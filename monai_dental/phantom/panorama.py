@@ -40,14 +40,12 @@ class Panorama(Scene):
 
     Attributes:
         skull: Positions of the landmarks of the head.
-        whole_jaws: The mandible and the maxilla, the same as `jaws`.
         bridges: Restorations that span several teeth.
         has_brackets: Whether the patient wears a fixed orthodontic appliance.
         magnification: Size at the detector relative to that at the anatomy.
     """
 
     skull: Skull
-    whole_jaws: tuple[OutlinedJaw, ...]
     bridges: tuple[Restoration, ...]
     has_brackets: bool
     magnification: float
@@ -102,7 +100,6 @@ def draw_panorama(index: int, size: tuple[int, int]) -> Panorama:
         age=age,
         cheek=float(36.0 + 10.0 * layer),
         skull=skull,
-        whole_jaws=tuple(jaws),
         bridges=tuple(pontics),
         has_brackets=bool(brackets < 0.12 - 0.12 * age),
         magnification=1.25,
@@ -146,7 +143,7 @@ def _place(tooth: Tooth, x: float, skull: Skull, *, gap: float, fate: tuple[floa
     }
     slope = 2 * skull.smile * abs(x) * (-0.4 if tooth.is_upper else 0.7)
     lean = tooth.lean + (np.radians(tips[tooth.tooth_class]) + slope) * tooth.mesial
-    if tooth.number % 10 == 8 and _is_impacted(fate):
+    if tooth.number % 10 == 8 and fate[0] < _IMPACTED:
         # Mesioangular impaction is the most common kind for lower third molars.
         deeper = 5.0 + 6.0 * fate[1]
         y += deeper * tooth.rootward
@@ -154,10 +151,6 @@ def _place(tooth: Tooth, x: float, skull: Skull, *, gap: float, fate: tuple[floa
         lean += turn * tooth.mesial
         x += (1.5 - 3.0 * fate[1]) * tooth.mesial
     return replace(tooth, x=x, y=float(tooth.y + y), lean=float(lean))
-
-
-def _is_impacted(fate: Sequence[float]) -> bool:
-    return fate[0] < _IMPACTED
 
 
 def _draw_missing(

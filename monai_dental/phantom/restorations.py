@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,10 +34,6 @@ class Restoration:
     reach: float
     floor: float
     share: float
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the values in JSON-serializable form."""
-        return asdict(self)
 
 
 def draw_restorations(
@@ -118,11 +113,10 @@ def _crown(projection: ToothProjection) -> ToothProjection:
     tooth = projection.tooth
     margin = tooth.crown_length - 0.6
     covered = 1 - smooth_step(projection.v, margin - 0.1, margin + 0.1)
-    enamel, dentin = projection.layers["enamel"], projection.layers["dentin"]
+    enamel = projection.layers["enamel"]
     shell = np.minimum(enamel + 0.25 * (enamel > 0), projection.outer) * covered
     layers = dict(projection.layers)
     layers["enamel"] = enamel * (1 - covered)
-    layers["dentin"] = dentin
     layers["zirconia"] = 0.75 * shell
     return replace(projection, layers=layers)
 

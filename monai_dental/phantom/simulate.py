@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -234,19 +234,14 @@ def _parameters(
         "tilt_rad": scene.tilt,
         "age": scene.age,
         "teeth": [tooth.number for tooth in drawing.teeth],
-        "restorations": [restoration.parameters() for restoration in drawing.restorations],
-        "lesions": [lesion.parameters() for lesion in drawing.lesions],
+        "restorations": [asdict(restoration) for restoration in drawing.restorations],
+        "lesions": [asdict(lesion) for lesion in drawing.lesions],
         "kvp": technique.tube_voltage_kv,
         "scatter": technique.scatter,
         "photons": detector.photons,
         "blur": detector.blur,
         "electronic_noise": detector.electronic_noise,
         "pitch": pitch,
-        "display": {
-            "kind": curve.kind,
-            "black": curve.black,
-            "white": curve.white,
-            "gamma": curve.gamma,
-        },
+        "display": asdict(curve),
         **own,
     }

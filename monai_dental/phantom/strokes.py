@@ -63,19 +63,14 @@ def paint_areas(canvas: Canvas, areas: Iterable[tuple[float, Points]], *, blur: 
     return _finish(canvas, image, step, blur)
 
 
-def bone_webs(
-    generator: np.random.Generator,
-    canvas: Canvas,
-    extent: tuple[float, float],
-    scales: tuple[float, ...],
-) -> Field:
+def bone_webs(generator: np.random.Generator, canvas: Canvas, scales: tuple[float, ...]) -> Field:
     """Return bright lines as from walls of bone tangential to the beam, 0 to about 2."""
     webs = np.zeros(canvas.shape, dtype=np.float32)
     for scale in scales:
         # A wall is not tangential everywhere, so its line varies in strength and vanishes in
         # places.
-        strength = smooth_noise(generator, canvas.shape, extent, 1.7 * scale)
-        noise = smooth_noise(generator, canvas.shape, extent, scale)
+        strength = smooth_noise(generator, canvas.shape, canvas.extent, 1.7 * scale)
+        noise = smooth_noise(generator, canvas.shape, canvas.extent, scale)
         np.abs(noise, out=noise)
         np.multiply(noise, np.float32(-1.6 * scale**0.7), out=noise)
         webs += np.exp(noise) * np.clip(0.5 + 0.7 * strength, 0, 2)

@@ -79,9 +79,6 @@ def compare(
         denoised: The denoised image, the same shape.
         reference: The image without noise, the same shape.
 
-    Returns:
-        The figures, the residual and the noise map.
-
     Raises:
         ValueError: The shapes differ, or are not (H, W).
     """
@@ -107,9 +104,6 @@ def compare(
 def sigma_map(image: PixelArray) -> PixelArray | None:
     """Return the standard deviation of the noise at each pixel, (H, W), by its intensity.
 
-    Args:
-        image: The image, (H, W).
-
     Returns:
         The estimate at the blurred image's intensities; None for an image too small to measure.
     """
@@ -121,10 +115,7 @@ def sigma_map(image: PixelArray) -> PixelArray | None:
 
 
 def lag1_autocorrelation(residual: PixelArray) -> float | None:
-    """Return the autocorrelation of an image, (H, W), at a shift of one pixel.
-
-    Args:
-        residual: The image; its mean is subtracted.
+    """Return the autocorrelation of an image minus its mean, (H, W), at a shift of one pixel.
 
     Returns:
         Mean of the horizontal and the vertical correlation; None for an image that is constant or

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from monai_dental.report.compare import Figures
@@ -34,11 +34,3 @@ class Entry:
     def lacks_reference(self) -> bool:
         """Whether it was compared without a reference."""
         return self.figures is not None and self.figures.psnr_after is None
-
-    def with_figures(self, figures: Figures, notes: tuple[str, ...]) -> Entry:
-        """Return the entry with figures, for an image that could be compared."""
-        return replace(self, figures=figures, notes=notes)
-
-    def with_reason(self, reason: str) -> Entry:
-        """Return the entry with a reason, for an image that could not be compared."""
-        return replace(self, reason=reason)

@@ -32,16 +32,6 @@ def page_name(page: int) -> str:
     return "index.html" if page == 1 else f"page-{page}.html"
 
 
-def page_head(page: int, pages: int, words: Words) -> str:
-    """Return the HTML of a page before its first image; `page_foot` returns the end."""
-    return _frame(page, pages, words)[0]
-
-
-def page_foot(page: int, pages: int, words: Words) -> str:
-    """Return the HTML of a page after its last image."""
-    return _frame(page, pages, words)[1]
-
-
 def article(entry: Entry, pictures: Pictures | None, words: Words) -> str:
     """Return the HTML of one image.
 
@@ -192,9 +182,7 @@ def _display_notes(display: Display, words: Words) -> Iterator[str]:
 
 def _summary(entries: Sequence[Entry], total: int, words: Words) -> str:
     count, compared = len(entries), sum(entry.figures is not None for entry in entries)
-    with_reference = sum(
-        entry.figures is not None and entry.figures.psnr_after is not None for entry in entries
-    )
+    with_reference = compared - sum(entry.lacks_reference for entry in entries)
     images = words("report.count.one" if count == 1 else "report.count", count=count)
     if total > count:
         images += f", {words('report.sample', total=total)}"
@@ -215,7 +203,8 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def _frame(page: int, pages: int, words: Words) -> tuple[str, str]:
+def page_frame(page: int, pages: int, words: Words) -> tuple[str, str]:
+    """Return the HTML of a page before its first image, and after its last one."""
     style = assets.style() + _data("page.css")
     script = assets.single_script(*_MODULES) + _data("page.js")
     title = "report.title.page" if pages > 1 else "report.title"

@@ -90,10 +90,8 @@ def is_same_scale(radiograph: Radiograph, original: Radiograph) -> bool:
 
 def _middle_frame(radiograph: Radiograph, original: Radiograph) -> PixelArray:
     """Return the middle frame on the original's scale, as some formats have a range per file."""
-    values = radiograph.pixels
-    stored = radiograph.stored
-    is_rescaled = stored is not None and stored.shape == values.shape
-    if is_rescaled and is_same_scale(radiograph, original) and stored is not None:
+    values, stored = radiograph.pixels, radiograph.stored
+    if stored is not None and stored.shape == values.shape and is_same_scale(radiograph, original):
         frame = original.encoding.decode(stored if stored.ndim == 2 else stored[len(stored) // 2])
     else:
         frame = values if values.ndim == 2 else values[len(values) // 2]

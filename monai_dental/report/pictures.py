@@ -131,9 +131,9 @@ def printed_picture(image: PixelArray, display: Display) -> str:
     return f"data:image/png;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
-def noise_levels(noise_map: PixelArray) -> tuple[NDArray[np.uint8], float]:
+def noise_levels(noise_map: PixelArray, side: int = _NOISE_SIDE) -> tuple[NDArray[np.uint8], float]:
     """Return a noise map, (H, W), in 255 steps, and the standard deviation that 255 represents."""
-    small = _resize(noise_map, _within(_NOISE_SIDE, *noise_map.shape))
+    small = _resize(noise_map, _within(side, *noise_map.shape))
     scale = float(small.max()) or 1.0
     return np.rint(small / scale * 255).astype(np.uint8), scale
 

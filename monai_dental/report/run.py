@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,7 @@ from monai_dental.files.atomic import open_atomically
 from monai_dental.process.terminal import printable
 from monai_dental.report.compare import compare
 from monai_dental.report.entry import Entry
-from monai_dental.report.page import article, overview, page_foot, page_head, page_name
+from monai_dental.report.page import article, overview, page_frame, page_name
 from monai_dental.report.pairs import read_pair
 from monai_dental.report.pictures import Pictures, pair_pictures
 from monai_dental.viewer.words import Words
@@ -84,7 +85,8 @@ def write_report(
                     stream: BinaryIO = first
                     if page > 1:
                         stream = stack.enter_context(open_atomically(output_dir / page_name(page)))
-                        stream.write(page_head(page, len(parts), words).encode())
+                        head, foot = page_frame(page, len(parts), words)
+                        stream.write(head.encode())
                     for instance in part:
                         name = shown_name(instance.name, is_hashed=hash_paths)
                         entry = Entry(instance.path, len(entries) + 1, page, name)
@@ -94,14 +96,15 @@ def write_report(
                         entries.append(entry)
                         yield entry
                     if page > 1:
-                        stream.write(page_foot(page, len(parts), words).encode())
+                        stream.write(foot.encode())
+            head, foot = page_frame(1, len(parts), words)
             with open_atomically(output_dir / page_name(1)) as index:
-                index.write(page_head(1, len(parts), words).encode())
+                index.write(head.encode())
                 table = overview(entries, total or len(entries), words)
                 index.writelines(map(str.encode, table))
                 first.seek(0)
                 shutil.copyfileobj(first, index)
-                index.write(page_foot(1, len(parts), words).encode())
+                index.write(foot.encode())
         _remove_later_pages(output_dir, len(parts))
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -132,11 +135,12 @@ def _compared(
     try:
         pair = read_pair(instance, denoised_dir, reference_dir)
         comparison = compare(pair.original, pair.denoised, pair.reference)
-        return entry.with_figures(comparison.figures, pair.notes), pair_pictures(pair, comparison)
+        compared = replace(entry, figures=comparison.figures, notes=pair.notes)
+        return compared, pair_pictures(pair, comparison)
     except MonaiDentalError as error:
-        return entry.with_reason(str(error)), None
+        return replace(entry, reason=str(error)), None
     except Exception as error:  # noqa: BLE001 - a bad pair must not end the report
-        return entry.with_reason(unforeseen(error)), None
+        return replace(entry, reason=unforeseen(error)), None
 
 
 def _remove_later_pages(folder: Path, pages: int) -> None:

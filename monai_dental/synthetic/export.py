@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder
+from monai_dental.formats.opencv import write_png
 from monai_dental.process.machine import usable_cores
 from monai_dental.process.pool import process_pool
 from monai_dental.synthetic.images import NEIGHBORS, draw_image
@@ -57,8 +56,6 @@ def _write_part(output_dir: Path, side: int, indices: range) -> list[Path]:
 
 
 def _write_image(output_dir: Path, side: int, index: int) -> Path:
-    stored = np.rint(draw_image(index, side) * np.float32(65535)).astype(np.uint16)
-    _, content = cv2.imencode(".png", stored)
     path = output_dir / f"{index + 1}.png"
-    write_atomically(path, content.tobytes())
+    write_png(path, draw_image(index, side))
     return path

@@ -22,10 +22,6 @@ def draw_leaves(generator: np.random.Generator, size: tuple[int, int]) -> Field:
     The number of shapes falls with the cube of their radius, so the image looks alike at every
     scale.
 
-    Args:
-        generator: Source of the shapes.
-        size: Rows and columns.
-
     Returns:
         Intensities in [0, 1], (rows, columns).
 
@@ -52,10 +48,6 @@ def draw_shadows(generator: np.random.Generator, size: tuple[int, int]) -> Field
     """Return the shadows of overlapping ellipsoids and rods, as projected by a beam.
 
     Path lengths through the bodies add up; the edge of each rises like a square root.
-
-    Args:
-        generator: Source of the bodies.
-        size: Rows and columns.
 
     Returns:
         Path lengths, scaled to [0, 1], (rows, columns).

@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from monai_dental.dicom.head import read_head
 from monai_dental.errors import CorruptImageError, DatasetError
-from monai_dental.formats import SUFFIXES, read_radiograph
+from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
+from monai_dental.formats.registry import suffix_of
 from monai_dental.phantom import PHANTOM_VERSION, write_phantoms
 from monai_dental.synthetic import SYNTHETIC_VERSION, write_images
 from monai_dental.training.lists import Row, fold_of, read_list
@@ -103,8 +104,7 @@ def _label_of(image: Path, noisy: Path, clean: Path, labels: Mapping[Path, Seque
 
 
 def _without_ending(name: Path) -> Path:
-    endings = [each for each in SUFFIXES if name.name.lower().endswith(each)]
-    return name.with_name(name.name[: -len(max(endings, key=len))] if endings else name.name)
+    return name.with_name(name.name.removesuffix(suffix_of(name.name)))
 
 
 def hold_out(

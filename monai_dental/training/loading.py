@@ -12,9 +12,6 @@ def begin_worker(worker_id: int) -> None:
 
     torch's workers check for their parent every few seconds, but not while they load an image. One
     whose parent ended before the first check waits for ever.
-
-    Args:
-        worker_id: The number of the worker.
     """
     end_with_parent()
     worker_init_fn(worker_id)

@@ -123,7 +123,8 @@ class NeighborLoss(_Loss):
             prediction: Output of the network for `target`, (batch, 1, H, W).
             target: Noisy images of the same shape, even in height and width.
         """
-        cells = torch.randint(len(_NEIGHBORS), (len(target), 1, *_halved(target)))
+        halves = (side // 2 for side in target.shape[-2:])
+        cells = torch.randint(len(_NEIGHBORS), (len(target), 1, *halves))
         pairs = torch.tensor(_NEIGHBORS)[cells].to(target.device)  # (batch, 1, H/2, W/2, 2)
 
         def drawn(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +137,3 @@ class NeighborLoss(_Loss):
         difference = self._inferer(first, self._run[0]) - second
         bias = denoised_first - denoised_second
         return difference.square().mean() + self.gamma * (difference - bias).square().mean()
-
-
-def _halved(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2] // 2, image.shape[-1] // 2

@@ -80,11 +80,7 @@ class RandDetectord(RandExposured):
 class FixedDetectord(FixedExposured):
     """Like `RandDetectord`, but give an image the same exposure at every call, for validation.
 
-    Args:
-        keys: See `RandDetectord`.
-        label_key: See `RandDetectord`.
-        sigma_range: See `RandDetectord`.
-        seed: Selects the set of exposures.
+    `seed` selects the set of exposures; the other arguments are those of `RandDetectord`.
     """
 
     drawn_by = RandDetectord

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from monai_dental.noise import NoiseModel, correlated_noise, noise_map
+from monai_dental.noise.detector import compress
 from monai_dental.noise.model import CURVE_POINTS, gaussian_kernel, interpolate_variance
 from monai_dental.transforms.noise import seed_of
 
@@ -114,11 +114,7 @@ class RandExposured(RandomizableTransform, MapTransform):
 class FixedExposured(MapTransform):
     """Like `RandExposured`, but give an image the same exposure at every call, for validation.
 
-    Args:
-        keys: See `RandExposured`.
-        label_key: See `RandExposured`.
-        sigma_range: See `RandExposured`.
-        seed: Selects the set of exposures.
+    `seed` selects the set of exposures; the other arguments are those of `RandExposured`.
     """
 
     drawn_by: ClassVar[type[RandExposured]] = RandExposured
@@ -209,15 +205,8 @@ def _store(noisy: Tensor, detector: _Detector) -> Tensor:
     if detector.is_clipped or detector.levels or detector.jpeg_quality:
         noisy = noisy.clamp(0, 1)
     if detector.jpeg_quality:
-        noisy = _compress(noisy, detector.jpeg_quality)
+        stored = compress(noisy[0].numpy(), detector.jpeg_quality)
+        noisy = torch.from_numpy(stored)[None]
     elif detector.levels:
         noisy = (noisy * detector.levels).round() / detector.levels
     return noisy
-
-
-def _compress(image: Tensor, quality: int) -> Tensor:
-    """Return an image in [0, 1], (1, H, W), after 8-bit JPEG compression."""
-    stored = (image[0].numpy() * 255).round().astype(np.uint8)
-    _, content = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE), dtype=np.float32)
-    return torch.from_numpy(decoded)[None] / 255

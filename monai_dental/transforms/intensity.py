@@ -49,7 +49,8 @@ class ScaleToUnitd(MapTransform):
             reference = data[self.reference_key or key]
             if plain.shape != reference.shape:
                 raise DatasetError(
-                    f"{_name(image)} has {tuple(plain.shape[-2:])} pixels, and {_name(reference)}, "
+                    f"{name_of(image)} has {tuple(plain.shape[-2:])} pixels, and "
+                    f"{name_of(reference)}, "
                     f"which it belongs to, {tuple(reference.shape[-2:])}; need the same"
                 )
             low, span = intensity_range(reference.as_subclass(Tensor))
@@ -59,8 +60,10 @@ class ScaleToUnitd(MapTransform):
         return result
 
 
-def _name(image: MetaTensor) -> str:
-    return str(image.meta.get("filename_or_obj", "an image"))
+def name_of(image: object) -> str:
+    """Return the file of an image for messages; "an image" if it is not known."""
+    name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+    return str(name or "an image")
 
 
 class RestoreRanged(MapTransform):

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from monai_dental.noise import (
     noise_map,
 )
 from monai_dental.process.threads import one_thread
+from monai_dental.transforms.intensity import name_of
 
 Data = Mapping[Hashable, Any]
 
@@ -76,14 +76,13 @@ class EstimateNoised(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[key]
-            name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
             try:
                 with one_thread():
                     model = estimate_noise(torch.as_tensor(image)[0])
             except ValueError as error:
-                raise UnsupportedImageError(f"{name or 'an image'}: {error}") from error
+                raise UnsupportedImageError(f"{name_of(image)}: {error}") from error
             if not model.variances.any():
-                warnings.warn(f"{name or 'an image'}: no noise found to learn from", stacklevel=2)
+                warnings.warn(f"{name_of(image)}: no noise found to learn from", stacklevel=2)
             result |= {
                 _VARIANCES: model.variances, _KERNEL: model.kernel, _OCTAVES: model.octaves
             }  # fmt: skip
@@ -198,12 +197,7 @@ class Recorruptd(RandomizableTransform, MapTransform):
 class FixedRecorruptd(MapTransform):
     """Like `Recorruptd`, but draw the same noise for an image at every call, for validation.
 
-    Args:
-        keys: See `Recorruptd`.
-        label_key: See `Recorruptd`.
-        tau: See `Recorruptd`.
-        is_paired: See `Recorruptd`.
-        seed: Chooses another set of noise.
+    `seed` chooses another set of noise; the other arguments are those of `Recorruptd`.
     """
 
     def __init__(

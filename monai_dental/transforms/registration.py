@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
+
+from monai_dental.transforms.intensity import name_of
 
 Data = Mapping[Hashable, Any]
 
@@ -84,7 +85,7 @@ class CheckRegistrationd(MapTransform):
         for key in self.key_iterator(dict(data)):
             image, label = (torch.as_tensor(data[each])[0] for each in (key, self.label_key))
             shift = shift_between(image, label)
-            pair = f"{_name(data[key])} and {_name(data[self.label_key])}"
+            pair = f"{name_of(data[key])} and {name_of(data[self.label_key])}"
             if shift is None:
                 if min(image.shape) >= SMALLEST_SIDE:
                     warnings.warn(
@@ -97,8 +98,3 @@ class CheckRegistrationd(MapTransform):
                     stacklevel=2,
                 )
         return dict(data)
-
-
-def _name(image: object) -> str:
-    name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-    return str(name or "an image")

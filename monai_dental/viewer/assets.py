@@ -51,9 +51,6 @@ def single_script(*entries: str) -> str:
     Browsers do not load modules from file URLs, so a standalone page holds them all in one element.
     The modules import each other only by name, from the same folder, and no two of them share a
     top-level name.
-
-    Args:
-        entries: File names of the modules.
     """
     texts: dict[str, str] = {}
 

@@ -24,9 +24,6 @@ _TYPES = {"u1": "u1", "u2": "u2", "i2": "i2"}
 def describe(radiograph: Radiograph) -> dict[str, Any]:
     """Return a radiograph's properties that the viewer needs besides its grey values, as JSON.
 
-    Args:
-        radiograph: As it was read.
-
     Returns:
         `rows`, `columns`, `frames`; `dtype` of `grey_values`; `black` and `white`, the file's grey
         values for black and white; `isWhole`, whether grey values are whole numbers; `spacing`,

@@ -26,10 +26,6 @@ class Desk:
 
     One process runs the network; the other reads and writes files, so images can be opened and
     saved while the network works.
-
-    Args:
-        job: The job that denoises.
-        folder: The server's temporary folder.
     """
 
     def __init__(self, job: PageJob, folder: Path) -> None:

@@ -7,7 +7,6 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from monai_dental.batch.job import TOO_LARGE, Recipe, Result
@@ -94,6 +93,7 @@ class PageEngine:
     def figures(self, task: Task) -> Answer:
         """Measure a frame, and write its noise map: a byte per pixel, 255 for `noiseScale`."""
         from monai_dental.report.compare import compare
+        from monai_dental.report.pictures import noise_levels
 
         pixels = task.read().pixels
         after = self._blended(task, pixels)
@@ -101,15 +101,11 @@ class PageEngine:
             pixels, after = pixels[task.frame], after[task.frame]
         comparison = compare(pixels, after)
         info: dict[str, Any] = {"figures": vars(comparison.figures), "noise": None}
-        noise = comparison.noise_map
-        if noise is not None:
-            share = min(1.0, _NOISE_SIDE / max(noise.shape))
-            size = max(1, round(noise.shape[1] * share)), max(1, round(noise.shape[0] * share))
-            small = cv2.resize(noise, size, interpolation=cv2.INTER_AREA)
-            scale = float(small.max()) or 1.0
-            levels = np.rint(small / scale * 255).astype(np.uint8)
+        if comparison.noise_map is not None:
+            levels, scale = noise_levels(comparison.noise_map, _NOISE_SIDE)
             write_atomically(task.folder / NOISE, levels.tobytes())
-            info["noise"] = {"rows": size[1], "columns": size[0], "scale": scale}
+            rows, columns = levels.shape
+            info["noise"] = {"rows": rows, "columns": columns, "scale": scale}
         return Answer("derived", info=info)
 
     def report(self, task: Task) -> Answer:

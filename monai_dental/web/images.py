@@ -117,13 +117,7 @@ class Images:
             self.touch(image)
 
     def add_remote(self, source: str, name: str, fetch: Callable[[], list[Path]]) -> None:
-        """Add an image that is fetched when it is first opened.
-
-        Args:
-            source: Identifier at the place of origin.
-            name: Name for display.
-            fetch: See `Image`.
-        """
+        """Add an image that is fetched when it is first opened; the arguments are of `Image`."""
         key, folder = self.new_folder()
         image = Image(key, name, folder / "fetched", folder, is_upload=False)
         image.fetch, image.source = fetch, source

@@ -37,12 +37,7 @@ class _Waiting:
 
 
 class Line:
-    """One worker process and its queue of tasks.
-
-    Args:
-        job: The job of the process.
-        limits: Limits of one task.
-    """
+    """One worker process and its queue of tasks; the limits are those of one task."""
 
     def __init__(self, job: Job, limits: Limits) -> None:
         self._job, self._limits = job, limits

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from monai_dental.formats.registry import SUFFIXES, is_supported_name
+from monai_dental.formats.registry import is_supported_name, suffix_of
 from monai_dental.process.terminal import printable
 
 _LONGEST = 200
@@ -28,19 +28,13 @@ def shown_name(sent: str) -> str:
     return printable("/".join(parts[-8:])) or "image"
 
 
-def suffix_of(name: str) -> str:
-    """Return the extension that identifies the format; "" for none, as in DICOM files."""
-    lower = name.lower()
-    return next((each for each in sorted(SUFFIXES, key=len)[::-1] if lower.endswith(each)), "")
-
-
 def ending_on_disk(name: str) -> str:
     """Return the extension for an upload: a known one, "" for none or a UID, or ".unknown".
 
     With ".unknown", the error for a text file says that it is not an image, instead of that it is
     not DICOM.
     """
-    if suffix := suffix_of(name):
+    if suffix := suffix_of(name.lower()):
         return suffix
     return "" if is_supported_name(Path(name)) else ".unknown"
 

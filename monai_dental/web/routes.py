@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 import monai_dental
 from monai_dental.errors import MonaiDentalError
+from monai_dental.formats.registry import suffix_of
 from monai_dental.viewer import assets
 from monai_dental.viewer.words import Words
 from monai_dental.web.archive import results_archive
@@ -26,8 +27,8 @@ from monai_dental.web.desk import Desk
 from monai_dental.web.images import Image
 from monai_dental.web.job import NOISE, THUMBNAIL
 from monai_dental.web.line import LATER, URGENT
-from monai_dental.web.names import attachment, ending_on_disk, shown_name, suffix_of
-from monai_dental.web.uploads import MOST_IMAGES, UploadError, receive
+from monai_dental.web.names import attachment, ending_on_disk, shown_name
+from monai_dental.web.uploads import MOST_IMAGES, RequestError, receive
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -36,37 +37,17 @@ _PAGE = files("monai_dental.web").joinpath("page")
 _REPORT_POLICY = "frame-ancestors 'none'"  # the report's pages contain their own policy
 
 
-class RequestError(Exception):
-    """A request that is not valid.
-
-    Args:
-        status: The HTTP status.
-        message: The reason, a sentence.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class Routes:
     """The responses of the server.
 
     Args:
         desk: The desk, with the images and the worker processes.
-        settings: Settings of the server for the page when it loads.
         keep: Stores an image's result file where the image came from, and returns its name there;
             None if there is no such place. It may block.
     """
 
-    def __init__(
-        self,
-        desk: Desk,
-        settings: dict[str, Any],
-        keep: Callable[[Image, Path], str] | None = None,
-    ) -> None:
+    def __init__(self, desk: Desk, keep: Callable[[Image, Path], str] | None = None) -> None:
         self._desk = desk
-        self._settings = {**settings, "keeps": keep is not None}
         self._keep = keep
         self._reports: dict[str, Path] = {}
 
@@ -101,7 +82,8 @@ class Routes:
 
     async def page(self, request: Request) -> Response:
         """Answer with the page."""
-        words = {"languages": assets.languages(), "settings": self._settings}
+        settings = {"keeps": self._keep is not None}
+        words = {"languages": assets.languages(), "settings": settings}
         text = Template(_PAGE.joinpath("index.html").read_text(encoding="utf-8")).substitute(
             data=json.dumps(words).replace("<", "\\u003c"), version=monai_dental.__version__
         )
@@ -140,10 +122,8 @@ class Routes:
         path = folder / f"source{ending_on_disk(name)}"
         try:
             await receive(request.stream(), path, int(length) if length.isdecimal() else None)
-        except BaseException as error:
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, UploadError):
-                raise RequestError(error.status, str(error)) from error
             raise
         image = self._desk.images.add(key, name, path, is_upload=True)
         self._desk.follow(image)
@@ -194,7 +174,7 @@ class Routes:
         path = await self._desk.saved(image, strength, image.folder / "saved")
         content = await asyncio.to_thread(path.read_bytes)
         path.unlink()
-        ending = "" if suffix_of(image.name) else suffix_of(image.path.name)
+        ending = "" if suffix_of(image.name) else suffix_of(image.path.name).lower()
         headers = {"Content-Disposition": attachment(f"{image.name}{ending}")}
         return Response(content, media_type=_BYTES, headers=headers)
 

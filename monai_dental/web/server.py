@@ -62,10 +62,6 @@ def serve(
         desk = Desk(job, folder)
         if studies is not None:
             desk.images.add_folder(studies, paths)
-        settings = {
-            "bundle": "" if job.bundle is None else job.bundle.name,
-            "studies": "" if studies is None else studies.name,
-        }
 
         @contextlib.asynccontextmanager
         async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -76,7 +72,7 @@ def serve(
                 await desk.stop()
 
         hosts = frozenset(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
-        app = Guard(Routes(desk, settings).app(lifespan), token, hosts)
+        app = Guard(Routes(desk).app(lifespan), token, hosts)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, date_header=False,
             timeout_graceful_shutdown=2, ws="none",

@@ -18,12 +18,12 @@ MOST_IMAGES = 20_000
 _KEPT_FREE = 1 << 30  # bytes to leave free on the disk for others
 
 
-class UploadError(MonaiDentalError):
-    """A file is refused.
+class RequestError(MonaiDentalError):
+    """A request is not valid, or its file is refused.
 
     Args:
         status: The HTTP status.
-        message: The reason.
+        message: The reason, a sentence.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -40,7 +40,7 @@ async def receive(chunks: AsyncIterator[bytes], path: Path, declared: int | None
         declared: Size in bytes that the browser declares.
 
     Raises:
-        UploadError: The file is larger than `LARGEST_UPLOAD`, the disk is full, or the upload is
+        RequestError: The file is larger than `LARGEST_UPLOAD`, the disk is full, or the upload is
             incomplete.
     """
     if declared is not None:
@@ -53,10 +53,10 @@ async def receive(chunks: AsyncIterator[bytes], path: Path, declared: int | None
                 _check(size, path)
                 await asyncio.to_thread(stream.write, chunk)
         if declared is not None and size != declared:
-            raise UploadError(400, f"only {size} of {declared} bytes arrived; send the file again")
+            raise RequestError(400, f"only {size} of {declared} bytes arrived; send the file again")
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise UploadError(507, f"cannot be written: {error.strerror}") from error
+        raise RequestError(507, f"cannot be written: {error.strerror}") from error
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -64,6 +64,6 @@ async def receive(chunks: AsyncIterator[bytes], path: Path, declared: int | None
 
 def _check(size: int, path: Path) -> None:
     if size > LARGEST_UPLOAD:
-        raise UploadError(413, f"larger than {LARGEST_UPLOAD >> 20} MB; use monai-dental denoise")
+        raise RequestError(413, f"larger than {LARGEST_UPLOAD >> 20} MB; use monai-dental denoise")
     if shutil.disk_usage(path.parent).free < _KEPT_FREE:
-        raise UploadError(507, "the disk of the temporary folder is almost full; free some of it")
+        raise RequestError(507, "the disk of the temporary folder is almost full; free some of it")

@@ -16,17 +16,14 @@ import argparse
 import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from monai_dental.benchmark.accuracy import TEST_COUNT, measure_accuracy
 from monai_dental.benchmark.accuracy_table import format_accuracy
 from monai_dental.benchmark.noises import NOISES, Noise
 from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
-from monai_dental.files.atomic import write_atomically
 from monai_dental.files.outputs import prepare_output_folder
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
+from monai_dental.formats.opencv import write_png
 from monai_dental.training.adapt import adapt
 
 KINDS = [
@@ -66,10 +63,9 @@ def write_noisy(clean: list[Path], noise: Noise, folder: Path) -> list[Path]:
     folder.mkdir(parents=True)
     paths = []
     for number, path in enumerate(clean):
-        noisy = noise.add(read_radiograph(path).pixels, SEED + number).clip(0, 1)
-        stored = np.rint(noisy * np.float32(65535)).astype(np.uint16)
+        noisy = noise.add(read_radiograph(path).pixels, SEED + number)
         paths.append(folder / f"{number}.png")
-        write_atomically(paths[-1], cv2.imencode(".png", stored)[1].tobytes())
+        write_png(paths[-1], noisy)
     return paths
 
 

@@ -37,14 +37,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -57,14 +54,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from sizes import load
 
+from monai_dental.benchmark.accuracy import center
 from monai_dental.benchmark.peers import PEERS, Peer
 from monai_dental.benchmark.sharpness import edge_correlation
 from monai_dental.bundle.find import find_bundle
 from monai_dental.filters import low_pass
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
-from monai_dental.inference.denoiser import Denoiser
 from monai_dental.noise import correlated_noise, estimate_noise
 
 Image = NDArray[np.float32]
@@ -89,7 +87,7 @@ def main() -> None:
     paths = find_images(arguments.dataset_dir.resolve())
     training = paths[:TRAIN_COUNT]
     model = arguments.model or train(training, output, arguments.epochs)
-    unet = load(model.resolve())
+    unet = load(BUNDLE, model.resolve(), {})
 
     chosen = training[:: len(training) // MATCHING_COUNT][:MATCHING_COUNT]
     crops = [center(read_radiograph(path).pixels, MATCHING_SIZE) for path in chosen]
@@ -144,16 +142,6 @@ def train(paths: list[Path], output: Path, epochs: int) -> Path:
             subprocess.run(command, cwd=BUNDLE, env=environment, check=True, stdout=log, stderr=log)
         (models / ".done").touch()
     return models / "model.pt"
-
-
-def load(model: Path) -> Denoiser:
-    """Return the bundle's denoiser with other weights."""
-    with tempfile.TemporaryDirectory() as folder:
-        configs = Path(shutil.copytree(BUNDLE / "configs", Path(folder) / "configs"))
-        inference = json.loads((configs / "inference.json").read_text(encoding="utf-8"))
-        inference["ckpt_path"] = str(model)
-        (configs / "inference.json").write_text(json.dumps(inference), encoding="utf-8")
-        return Denoiser(Path(folder))
 
 
 def match(peer: Peer, crops: list[Image], amount: float) -> float:
@@ -251,12 +239,6 @@ def print_table(rows: list[Row]) -> None:
             deviation = statistics.stdev(values) if len(values) > 1 else 0.0
             cells.append(f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f} |")
         print(f"| {method}{parameter} |", *cells)
-
-
-def center(image: Image, size: int) -> Image:
-    """Return the central square of an image."""
-    top, left = (max(0, (length - size) // 2) for length in image.shape)
-    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 if __name__ == "__main__":

@@ -36,11 +36,12 @@ import torch
 from monai.metrics import SSIMMetric
 from numpy.typing import NDArray
 
+from monai_dental.benchmark.accuracy import center
+from monai_dental.benchmark.noises import Noise
 from monai_dental.benchmark.peers import PEERS, tune
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
 from monai_dental.metrics import psnr
-from monai_dental.noise import add_gaussian_noise, add_poisson_gaussian_noise
 from monai_dental.phantom import simulate_exposure
 
 Image = NDArray[np.float32]
@@ -51,11 +52,9 @@ OBJECTIVES = ("", "supervised", "neighbor2neighbor", "identity_target")
 PHANTOM_EPOCHS = {"white": 400, "full_dose": 40, "quarter_dose": 40}
 EPOCHS = {"white": 400, "full_dose": 120, "quarter_dose": 120}
 IDENTITY_EPOCHS = 2  # the network is initialized at the optimum of this objective
-NOISES = ("white", "full_dose", "quarter_dose")
+NOISES = {"white": Noise(0.07), "full_dose": Noise(0.02, 0.76), "quarter_dose": Noise(0.04, 0.76)}
 SEED = 0
 TEST_SIZE, TUNING_SIZE, TUNING_STEP = 512, 256, 26  # every 26th training image
-BLUR, ELECTRONIC_SIGMA = 0.76, 0.005
-SIGMAS = {"full_dose": 0.02, "quarter_dose": 0.04}
 
 
 @dataclass(frozen=True)
@@ -103,13 +102,12 @@ def main() -> None:
 
 def write_images(source: Path | None, noise: str, folder: Path) -> None:
     """Write clean and noisy images, training and test."""
-    for number, (part, image) in enumerate(clean_images(source)):
-        generator = torch.Generator().manual_seed(1000 * SEED + number)
-        clean = torch.from_numpy(image)
-        for kind, pixels in (("clean", clean), ("noisy", add_noise(clean, noise, generator))):
+    for number, (part, clean) in enumerate(clean_images(source)):
+        noisy = NOISES[noise].add(clean, 1000 * SEED + number)
+        for kind, pixels in (("clean", clean), ("noisy", noisy)):
             path = folder / part / kind / f"{number + 1}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            stored = np.rint((pixels.numpy() + 0.5) / 2 * 65535).clip(0, 65535)
+            stored = np.rint((pixels + 0.5) / 2 * 65535).clip(0, 65535)
             cv2.imwrite(str(path), stored.astype(np.uint16))
 
 
@@ -125,16 +123,6 @@ def clean_images(source: Path | None) -> Iterator[tuple[str, Image]]:
             yield "train", read_radiograph(path).pixels
         for path in paths[-8:]:
             yield "test", center(read_radiograph(path).pixels, TEST_SIZE)
-
-
-def add_noise(clean: torch.Tensor, noise: str, generator: torch.Generator) -> torch.Tensor:
-    """Return a noisy image."""
-    if noise == "white":
-        return add_gaussian_noise(clean, 0.07, generator)
-    gain = (SIGMAS[noise] ** 2 - ELECTRONIC_SIGMA**2) / 0.5
-    return add_poisson_gaussian_noise(
-        clean, gain=gain, electronic_sigma=ELECTRONIC_SIGMA, blur=BLUR, generator=generator
-    )
 
 
 def run(case: Case, method: str) -> None:
@@ -243,12 +231,6 @@ def read(path: Path) -> Image:
     pixels: Image = read_radiograph(path).pixels
     pixels = 2 * pixels - np.float32(0.5)
     return pixels
-
-
-def center(image: Image, size: int) -> Image:
-    """Return the central square of an image."""
-    top, left = ((length - size) // 2 for length in image.shape)
-    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from monai_dental.formats import (
     read_radiograph,
     write_radiograph,
 )
+from monai_dental.formats.registry import suffix_of
 
 DERIVATION = Derivation("Noise reduction", "dae", "0.1.0", "0" * 64, 1.0)
 LOSSLESS_8 = (".png", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz", ".dcm")
@@ -155,6 +156,14 @@ def test_giant_image_is_refused_before_decoding(
 )
 def test_supported_names(name: str, supported: bool) -> None:
     assert is_supported_name(Path("folder.x") / name) is supported
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.PNG", ".PNG"), ("a.nii.gz", ".nii.gz"), ("a.exe", ""), ("1.2.840.1", "")],
+)  # fmt: skip
+def test_suffix_of_a_name_is_the_longest_known_one(name: str, suffix: str) -> None:
+    assert suffix_of(name) == suffix
 
 
 @pytest.mark.parametrize("link", [None, os.link, os.symlink])

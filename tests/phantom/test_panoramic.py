@@ -119,7 +119,7 @@ def test_mandible_has_rami_and_no_hole_to_the_neck(
     drawings: list[tuple[Panorama, Drawing]],
 ) -> None:
     for scene, drawing in drawings:
-        (lower,) = [jaw for jaw in scene.whole_jaws if not jaw.is_upper]
+        (lower,) = [jaw for jaw in scene.jaws if not jaw.is_upper]
         bone = lower.depth_below_crest(drawing.canvas) > 0
         count, _, stats, _ = cv2.connectedComponentsWithStats(bone.astype(np.uint8))
         assert count >= 2

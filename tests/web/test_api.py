@@ -253,7 +253,7 @@ def test_upload_beyond_its_bounds_is_refused_and_leaves_nothing(
 
     monkeypatch.setattr(uploads, "LARGEST_UPLOAD", 100)
 
-    with pytest.raises(uploads.UploadError) as caught:
+    with pytest.raises(uploads.RequestError) as caught:
         asyncio.run(uploads.receive(_chunks(*sizes), tmp_path / "source", declared))
 
     assert caught.value.status == status

@@ -37,7 +37,6 @@ export function listenToGestures(viewer) {
     if (event.type === "pointerup" && drag?.kind !== "pair" && drag && !drag.isFar) click(viewer, drag);
     if (drag?.kind === "measure" && drag.line && !drag.isFar) viewer.state.lengths.pop();
     if (pointers.size === 0 || drag?.kind !== "pair") drag = null;
-    if (pointers.size === 0) drag = null;
     stage.classList.remove("moving");
     viewer.update();
   };

@@ -1,7 +1,6 @@
 // Dropped or chosen files and folders, with all their contents. An unreadable file is returned
 // as null, with its name.
 
-const SENT_AT_ONCE = 1; // to keep their order
 const PASSED_OVER = /(^|\/)(\.|DICOMDIR$|Thumbs\.db$|desktop\.ini$)/i;
 
 export function listenToDrops(target, onFiles) {
@@ -51,25 +50,22 @@ async function* walk(entry) {
   }
 }
 
-// Calls a function for each item, in order.
+// Calls a function for each item, one at a time, in order.
 export class Queue {
   constructor(run) {
     this.run = run;
     this.items = [];
-    this.running = 0;
+    this.isRunning = false;
   }
 
-  add(items) {
+  async add(items) {
     this.items.push(...items.filter((item) => !PASSED_OVER.test(item.name)));
-    while (this.running < SENT_AT_ONCE && this.items.length) this.next();
-  }
-
-  async next() {
-    this.running += 1;
+    if (this.isRunning) return;
+    this.isRunning = true;
     try {
       while (this.items.length) await this.run(this.items.shift());
     } finally {
-      this.running -= 1;
+      this.isRunning = false;
     }
   }
 }

@@ -34,19 +34,11 @@ export class List {
     row.root.dataset.state = state;
     const said = [this.words(`state.${state}`, image), ...(info?.notes ?? [])];
     row.state.textContent = state === "failed" ? reason : said.join(" · ");
-    if (image.info?.rows && !row.picture.dataset.src) {
+    // Images of a folder are not read before their thumbnail is in view.
+    if ((info?.rows || state === "listed") && !row.picture.dataset.src) {
       row.picture.dataset.src = `api/images/${image.key}/thumbnail`;
       this.sight.observe(row.picture);
     }
-  }
-
-  // Images of a folder are not read before their thumbnail is in view.
-  putListed(image) {
-    this.put(image);
-    const { picture } = this.rows.get(image.key);
-    if (picture.dataset.src) return;
-    picture.dataset.src = `api/images/${image.key}/thumbnail`;
-    this.sight.observe(picture);
   }
 
   remove(key) {

@@ -89,8 +89,7 @@ function take(input) {
 function put(image) {
   const before = images.get(image.key);
   images.set(image.key, image);
-  if (image.state === "listed") list.putListed(image);
-  else list.put(image);
+  list.put(image);
   if (image.key === opened && before && before.state !== image.state) tellState(image);
 }
 
