@@ -134,8 +134,8 @@ class NodeSettings(BaseSettings):
     )
     spool_limit: StrictInt = Field(
         20480, ge=1,
-        description="disk space for the spool; when it is full, senders get the status Out of "
-        "Resources and must send again later",
+        description="disk space for the spool, exceeded only by results that are being made; when "
+        "it is full, senders get the status Out of Resources and must send again later",
         json_schema_extra={"metavar": "MIB"},
     )  # fmt: skip
     proof: Literal["ask-back", "commitment", "status"] = Field(
