@@ -70,17 +70,14 @@ def inflated_size(stream: BinaryIO, limit: int) -> int:
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     size = 0
-    waiting = b""
     while size <= limit and not inflater.eof:
-        waiting = waiting or stream.read(_CHUNK)
-        if not waiting:
-            size += len(inflater.flush())
-            break
+        waiting = inflater.unconsumed_tail or stream.read(_CHUNK)
         try:
-            size += len(inflater.decompress(waiting, _CHUNK))
+            size += len(inflater.decompress(waiting, _CHUNK) if waiting else inflater.flush())
         except zlib.error:
             break
-        waiting = inflater.unconsumed_tail
+        if not waiting:
+            break
     return min(size, limit + 1)
 
 
