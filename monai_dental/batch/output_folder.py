@@ -19,8 +19,8 @@ from monai_dental.dicom.derive import encode_dataset
 from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.dicom.read import read_dataset
-from monai_dental.errors import MonaiDentalError, OutputError
-from monai_dental.files.atomic import open_atomically
+from monai_dental.errors import MonaiDentalError
+from monai_dental.files.atomic import flush_folder, open_atomically, output_error
 from monai_dental.files.digests import digest_of, stamp_of
 
 PARTS = Shard().parts
@@ -156,21 +156,3 @@ def _is_same(there: bytes, content: bytes) -> bool:
     canonical = without_times(content)
     is_timed = canonical is not None and canonical != content
     return there == content or (is_timed and without_times(there) == canonical)
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk.
-
-    Raises:
-        OSError: They cannot be written.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def output_error(path: Path, error: OSError) -> OutputError:
-    """Return the `OutputError` to raise for an error of the system."""
-    return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

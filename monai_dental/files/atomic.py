@@ -69,3 +69,21 @@ def open_atomically(
                 part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Return the `OutputError` to raise for an error of the system."""
+    return OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}")

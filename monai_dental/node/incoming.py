@@ -9,8 +9,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from monai_dental.batch.output_folder import flush_folder, output_error
 from monai_dental.errors import OutputError
+from monai_dental.files.atomic import flush_folder, output_error
 
 if TYPE_CHECKING:
     from monai_dental.node.spool import Spool

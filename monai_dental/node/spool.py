@@ -15,13 +15,12 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from monai_dental.batch.output_folder import flush_folder, output_error
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.dicom.head import read_head
 from monai_dental.dicom.identity import is_uid
 from monai_dental.errors import CorruptImageError, OutputError
-from monai_dental.files.atomic import open_atomically
+from monai_dental.files.atomic import flush_folder, open_atomically, output_error
 from monai_dental.files.digests import stamp_of
 from monai_dental.node.incoming import OWNER_ALONE, IncomingFile, close_to_others
 
