@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from monai_dental.batch.job import Job, Recipe
@@ -131,84 +132,24 @@ class Node:
             stack.callback(pool.stop)
             self._recover(queue, is_new, pool.recipe)
             forwarders = self._make_forwarders(queue, pool)
-
-            def is_known(key: str) -> bool:
-                queued = queue.get(key)
-                if queued is None or queued.state == FORWARDED:
-                    return False
-                is_asked_for = queued.state == SKIPPED and self._route.has_originals
-                return _is_done(queued, pool.recipe) and not is_asked_for
-
-            is_by_sender = any(route.senders for route in self._settings.routes)
-
-            def receive(key: str, arrival: Arrival) -> None:
-                queued = queue.get(key)
-                originals = self._route.originals(arrival.sender, self._spool.path(key))
-                is_finished = queued is not None and (queued.place or queued.state == SKIPPED)
-                if queued is not None and is_finished and _is_done(queued, pool.recipe):
-                    # First ask the archive whether it still has the result.
-                    queue.resend(key, originals)
-                    if not queue.is_source_wanted(key):
-                        self._spool.remove(key)
-                else:
-                    queue.receive(
-                        key,
-                        arrival.uid,
-                        study=arrival.study,
-                        sender=arrival.sender if is_by_sender else "",
-                        is_urgent=arrival.sender in self._settings.urgent,
-                        originals=originals,
-                    )
-                self._audit.received(arrival)
-                pool.wake()
-
             intake = Intake(
                 self._spool,
                 self._settings.max_object * MEBIBYTE,
-                is_known=is_known,
-                on_received=receive,
+                is_known=partial(self._is_known, queue, pool.recipe),
+                on_received=partial(self._receive, queue, pool),
                 counts=self._counts,
             )
             receiver = Receiver(
                 self._settings, intake, commitments=self._commitments, audit=self._audit
             )
-
-            def look() -> Health:
-                waiting = queue.waiting_by_destination()
-                archives = {
-                    each: ArchiveHealth(
-                        self._counts.of_archive("forwarded", each),
-                        self._counts.of_archive("retries", each),
-                        waiting.get(each, 0),
-                        found.failures,
-                    )
-                    for each, found in forwarders.items()
-                }
-                rests = (rest for each in forwarders.values() for rest in each.pauses)
-                return Health(
-                    self._counts.values(),
-                    queue.counts(),
-                    self._spool.used,
-                    self._spool.limit,
-                    self._spool.is_full,
-                    receiver.associations,
-                    max(each.failures for each in archives.values()),
-                    (*pool.pauses, *rests),
-                    archives,
-                )
-
             words = []
             stow = None
             if self._settings.stow_port is not None:
                 stow = StowServer(self._settings, intake, self._audit)
                 words.append(f"STOW-RS at {stow.url}")
             if self._settings.health_port is not None:
-                host = self._settings.health_host
-                page = NodePage(NodeStatus(self._settings, look))
-                health = HealthServer(host, self._settings.health_port, look, page)
-                health.start()
-                stack.callback(health.stop)
-                words.append(f"health at http://{host}:{health.port}/health")
+                look = partial(self._health, queue, pool, forwarders, receiver)
+                words.append(f"health at {self._serve_health(look, stack)}")
             self._audit.started()
             stack.callback(self._audit.stopped)
             receiver.start()
@@ -231,6 +172,77 @@ class Node:
                     stops.get(timeout=_TIDY_S)
                     break
             say(logging.INFO, "stopping: no more instances are taken")
+
+    def _is_known(self, queue: Queue, recipe: Recipe, key: str) -> bool:
+        """Return whether an instance that is offered again need not be stored again."""
+        queued = queue.get(key)
+        if queued is None or queued.state == FORWARDED:
+            return False
+        is_asked_for = queued.state == SKIPPED and self._route.has_originals
+        return _is_done(queued, recipe) and not is_asked_for
+
+    def _receive(self, queue: Queue, pool: DenoisePool, key: str, arrival: Arrival) -> None:
+        """Put an instance that has arrived in the spool into the queue."""
+        queued = queue.get(key)
+        originals = self._route.originals(arrival.sender, self._spool.path(key))
+        is_finished = queued is not None and (queued.place or queued.state == SKIPPED)
+        if queued is not None and is_finished and _is_done(queued, pool.recipe):
+            # First ask the archive whether it still has the result.
+            queue.resend(key, originals)
+            if not queue.is_source_wanted(key):
+                self._spool.remove(key)
+        else:
+            is_by_sender = any(route.senders for route in self._settings.routes)
+            queue.receive(
+                key,
+                arrival.uid,
+                study=arrival.study,
+                sender=arrival.sender if is_by_sender else "",
+                is_urgent=arrival.sender in self._settings.urgent,
+                originals=originals,
+            )
+        self._audit.received(arrival)
+        pool.wake()
+
+    def _health(
+        self,
+        queue: Queue,
+        pool: DenoisePool,
+        forwarders: Mapping[str, Forwarder],
+        receiver: Receiver,
+    ) -> Health:
+        waiting = queue.waiting_by_destination()
+        archives = {
+            each: ArchiveHealth(
+                self._counts.of_archive("forwarded", each),
+                self._counts.of_archive("retries", each),
+                waiting.get(each, 0),
+                found.failures,
+            )
+            for each, found in forwarders.items()
+        }
+        rests = (rest for each in forwarders.values() for rest in each.pauses)
+        return Health(
+            self._counts.values(),
+            queue.counts(),
+            self._spool.used,
+            self._spool.limit,
+            self._spool.is_full,
+            receiver.associations,
+            max(each.failures for each in archives.values()),
+            (*pool.pauses, *rests),
+            archives,
+        )
+
+    def _serve_health(self, look: Callable[[], Health], stack: ExitStack) -> str:
+        """Serve `/health`, metrics and the page until the stack ends; return the address."""
+        host, port = self._settings.health_host, self._settings.health_port
+        assert port is not None
+        page = NodePage(NodeStatus(self._settings, look))
+        server = HealthServer(host, port, look, page)
+        server.start()
+        stack.callback(server.stop)
+        return f"http://{host}:{server.port}/health"
 
     def _make_forwarders(self, queue: Queue, pool: DenoisePool) -> dict[str, Forwarder]:
         return {
