@@ -86,30 +86,18 @@ def draw(
     visible: list[Tooth] = []
     patterns = _trabeculae(index, scene, canvas)
     for jaw in scene.jaws:
-        projections: list[ToothProjection] = []
         cavity = np.zeros(canvas.shape, dtype=np.float32)
+        projections: list[ToothProjection] = []
         for tooth in scene.arch(is_upper=jaw.is_upper):
             own = [lesion for lesion in lesions if lesion.number == tooth.number]
-            projection = project_tooth(tooth, canvas)
             for lesion in own:
                 if lesion.kind == "periapical_lesion":
                     emptied = np.float32(lesion.severity) * periapical_cavity(canvas, tooth, lesion)
                     np.maximum(cavity, emptied, out=cavity)
-            if projection is None:
-                continue
-            visible.append(tooth)
-            for restoration in restorations:
-                if restoration.number == tooth.number:
-                    projection = restore(projection, restoration)
-            for lesion in own:
-                if lesion.kind != "periapical_lesion":
-                    projection, mask = decay(projection, lesion)
-                    _mark(masks, lesion.kind, canvas)[projection.window] |= mask
-            if isinstance(scene, Panorama):
-                projection = smear(projection, canvas.pitch)
-            projections.append(projection)
-            for material, layer in projection.layers.items():
-                canvas.layer(material)[projection.window] += layer
+            projection = _draw_tooth(canvas, scene, tooth, restorations, own, masks)
+            if projection is not None:
+                visible.append(tooth)
+                projections.append(projection)
         add_bone(canvas, jaw, projections, pattern=patterns[jaw.is_upper], cavity=cavity)
         _add_landmarks(index, scene, jaw, canvas)
         mask = is_visible_cavity(cavity)
@@ -139,6 +127,36 @@ def draw(
         beam=beam,
         is_unexposed=is_unexposed,
     )
+
+
+def _draw_tooth(
+    canvas: Canvas,
+    scene: Scene,
+    tooth: Tooth,
+    restorations: Sequence[Restoration],
+    lesions: Sequence[Lesion],
+    masks: dict[str, Mask],
+) -> ToothProjection | None:
+    """Draw a tooth with its restorations and caries, and mark the caries in the masks.
+
+    Returns:
+        Its projection; None if it lies outside the image.
+    """
+    projection = project_tooth(tooth, canvas)
+    if projection is None:
+        return None
+    for restoration in restorations:
+        if restoration.number == tooth.number:
+            projection = restore(projection, restoration)
+    for lesion in lesions:
+        if lesion.kind != "periapical_lesion":
+            projection, mask = decay(projection, lesion)
+            _mark(masks, lesion.kind, canvas)[projection.window] |= mask
+    if isinstance(scene, Panorama):
+        projection = smear(projection, canvas.pitch)
+    for material, layer in projection.layers.items():
+        canvas.layer(material)[projection.window] += layer
+    return projection
 
 
 def _mark(masks: dict[str, Mask], kind: str, canvas: Canvas) -> Mask:
