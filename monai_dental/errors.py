@@ -18,7 +18,7 @@ class MonaiDentalError(Exception):
 
 
 class UnsupportedImageError(MonaiDentalError):
-    """The file is not a grayscale image in a supported format."""
+    """The file is not a greyscale image in a supported format."""
 
 
 class ColourImageError(UnsupportedImageError):
@@ -90,14 +90,14 @@ def opencv_needed() -> str:
     )
 
 
-def unforeseen(error: BaseException) -> str:
+def unexpected(error: BaseException) -> str:
     """Return a safe description of an unexpected error, whose own text could quote patient data.
 
     Args:
         error: An error that was raised in this process; pickled ones have lost their place.
 
     Returns:
-        Its class, and the last line of this package in its traceback: "unforeseen TypeError at
+        Its class, and the last line of this package in its traceback: "unexpected TypeError at
         denoiser.py:88".
     """
     places = [
@@ -105,7 +105,7 @@ def unforeseen(error: BaseException) -> str:
         for frame, line in traceback.walk_tb(error.__traceback__)
         if (path := Path(frame.f_code.co_filename)).is_relative_to(_PACKAGE)
     ]
-    return f"unforeseen {type(error).__name__}{places[-1] if places else ''}"
+    return f"unexpected {type(error).__name__}{places[-1] if places else ''}"
 
 
 def plain_cause(error: BaseException | None) -> MonaiDentalError | None:

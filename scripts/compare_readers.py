@@ -62,7 +62,7 @@ def our_reason(path: Path) -> str | None:
         text = str(error).replace(str(path), "FILE")
         return re.sub(r"^(FILE|file FILE|(an )?instance ([\d.]+|without UID)): ", "", text)
     except Exception as error:  # noqa: BLE001 - report it and continue
-        return f"unforeseen {type(error).__name__}"
+        return f"unexpected {type(error).__name__}"
     return None
 
 

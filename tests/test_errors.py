@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from monai_dental import filters
-from monai_dental.errors import unforeseen
+from monai_dental.errors import unexpected
 from monai_dental.filters import blend
 
 
-def test_unforeseen_error_is_told_by_kind_and_the_last_line_of_the_package():
+def test_unexpected_error_is_told_by_kind_and_the_last_line_of_the_package():
     with pytest.raises(TypeError) as caught:
         blend(np.zeros((2, 2), np.float32), None, 0.5)
 
-    told = unforeseen(caught.value)
+    told = unexpected(caught.value)
 
-    place = re.fullmatch(r"unforeseen TypeError at filters\.py:(\d+)", told)
+    place = re.fullmatch(r"unexpected TypeError at filters\.py:(\d+)", told)
     lines, first = inspect.getsourcelines(filters.blend)
     assert first <= int(place[1]) < first + len(lines)
 
 
-def test_unforeseen_error_from_elsewhere_has_no_place():
-    assert unforeseen(ValueError("MARKER")) == "unforeseen ValueError"
+def test_unexpected_error_from_elsewhere_has_no_place():
+    assert unexpected(ValueError("MARKER")) == "unexpected ValueError"

@@ -66,7 +66,7 @@ class Batch:
             OutputError: There is no earlier run.
         """
         if not self.work.is_dir() or not shards_in(self.work, ".sqlite"):
-            raise OutputError(f"{self.work}: no {MANIFEST} here; nothing to resume")
+            raise OutputError(f"{self.work}: no {MANIFEST} here; nothing to continue")
 
     @contextmanager
     def open(self) -> Iterator[Manifest]:

@@ -31,7 +31,7 @@ from monai_dental.errors import (
     MonaiDentalError,
     OutputError,
     UnsupportedImageError,
-    unforeseen,
+    unexpected,
 )
 from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.formats.registry import FORMAT_SUFFIXES
@@ -103,7 +103,7 @@ class DicomEngine:
         except MonaiDentalError as error:
             return replace(found, outcome="failed", reason=_reason(error, instance.path))
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            kind = unforeseen(error)
+            kind = unexpected(error)
             if _OUT_OF_MEMORY.search(f"{kind} {error}"):
                 kind = TOO_LARGE
             return replace(found, outcome="failed", reason=kind)
@@ -200,7 +200,9 @@ def _read(instance: Instance) -> tuple[Result, bytes | None]:
         head = stream.read(_HEAD)
         if not any(head) and _is_named_as_dicom(instance.path):
             what = (
-                "begins with zeros alone, as after a crash or a broken copy" if head else "is empty"
+                "begins with nothing but zeros, as after a crash or a broken copy"
+                if head
+                else "is empty"
             )
             raise CorruptImageError(f"the file {what}")
         if head[128:] != b"DICM" and head[:2] not in _FIRST_GROUPS:

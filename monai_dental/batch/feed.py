@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from monai_dental.batch.source import Instance, InstanceSource, RemoteSource
-from monai_dental.errors import MonaiDentalError, OutputError, unforeseen
+from monai_dental.errors import MonaiDentalError, OutputError, unexpected
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Feed:
         except MonaiDentalError as error:
             return task, str(error)
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return task, unforeseen(error)
+            return task, unexpected(error)
         self.ready.append(task)
         return task, ""
 

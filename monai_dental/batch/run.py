@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from monai_dental.batch.source import InstanceSource
 from monai_dental.batch.target import InstanceTarget
-from monai_dental.errors import MonaiDentalError, unforeseen
+from monai_dental.errors import MonaiDentalError, unexpected
 
 if TYPE_CHECKING:
     from monai_dental.inference.denoiser import Denoiser
@@ -41,7 +41,7 @@ def denoise_instances(
 
     Yields:
         One outcome for each instance, in the order of the source. A bad instance does not stop the
-        loop; only the kind and place of an unexpected error are reported; see `unforeseen`.
+        loop; only the kind and place of an unexpected error are reported; see `unexpected`.
     """
     derivation = denoiser.derivation_at(strength)
     for instance in source:
@@ -52,6 +52,6 @@ def denoise_instances(
         except MonaiDentalError as error:
             yield Outcome(instance.path, str(error).removeprefix(f"{instance.path}: "))
         except Exception as error:  # noqa: BLE001 - one bad file does not end the loop
-            yield Outcome(instance.path, unforeseen(error))
+            yield Outcome(instance.path, unexpected(error))
         else:
             yield Outcome(instance.path)

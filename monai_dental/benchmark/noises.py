@@ -130,7 +130,7 @@ NOISES = (
     *(Noise(0.025, blur) for blur in (1.4, 1.8, 2.4)),
     Noise(0.025, sensor="sensor"),
 )
-"""Noise for clean images as published, which already contain noise of 0.002 to 0.003."""
+"""Noise for clean images as published, which already contain some noise of their own."""
 
 WEAK_NOISES = tuple(Noise(sigma, blur) for blur in (0.0, 1.1) for sigma in (0.005, 0.01))
 """Weak noise, for references that are clean enough."""

@@ -19,8 +19,8 @@ def add(commands: Subparsers) -> None:
     command = commands.add_parser(
         "adapt",
         help="fine-tune a bundle on your own noisy images",
-        description="Fine-tune a bundle on noisy radiographs of your own machine; no clean images "
-        "are needed. The result is a new bundle: use it with denoise --bundle ./MY_BUNDLE. "
+        description="Fine-tune a bundle on noisy radiographs from your own machine; no clean "
+        "images are needed. The result is a new bundle: use it with denoise --bundle ./MY_BUNDLE. "
         "All images should come from one machine; use at least 20 if you can.",
     )
     command.set_defaults(command=adapt)

@@ -28,8 +28,8 @@ def add_model(command: argparse.ArgumentParser) -> None:
         "folder, whose configs run as code (default: %(default)s)",
     )  # fmt: skip
     command.add_argument(
-        "--strength", metavar="SHARE", type=share, default=1.0,
-        help="share of the correction to apply, 0 to 1 (default: 1)",
+        "--strength", metavar="FRACTION", type=share, default=1.0,
+        help="fraction of the correction to apply, 0 to 1 (default: 1)",
     )  # fmt: skip
     command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU if there is one)")
     command.add_argument(

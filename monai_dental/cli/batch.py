@@ -67,7 +67,7 @@ def add(commands: Subparsers) -> None:
     )  # fmt: skip
     add_tls(command, "our certificate for dimse+tls://, PEM")
     command.add_argument(
-        "--spool-limit", metavar="MB", type=positive, default=4096,
+        "--spool-limit", metavar="MIB", type=positive, default=4096,
         help="disk space for instances from the PACS that are still to be processed, in MiB "
         "(default: 4096)",
     )  # fmt: skip

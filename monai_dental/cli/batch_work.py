@@ -33,7 +33,7 @@ def add_work(command: argparse.ArgumentParser) -> None:
         "lossless (default: none)",
     )  # fmt: skip
     command.add_argument(
-        "--all-xray", action="store_true", help="also take DX, CR and CT without dental anatomy"
+        "--all-xray", action="store_true", help="also select DX, CR and CT without dental anatomy"
     )
     command.add_argument(
         "--rules", metavar="FILE", type=path,
@@ -44,7 +44,7 @@ def add_work(command: argparse.ArgumentParser) -> None:
         help="time limit for one file (default: 600)",
     )  # fmt: skip
     command.add_argument(
-        "--memory-limit", metavar="MB", type=positive,
+        "--memory-limit", metavar="MIB", type=positive,
         help="memory for one file, in addition to the model, in MiB (default: the worker's share "
         "of three quarters of the machine's memory)",
     )  # fmt: skip

@@ -28,7 +28,7 @@ def add(commands: Subparsers) -> None:
         "name the results as mercure names files. The module's settings in task.json are options "
         "of batch: bundle, strength, device, backend, workers, compress, all-xray, rules, "
         "time-limit, memory-limit. If a file failed, the exit status is 1, and mercure moves the "
-        "job to its folder of errors.",
+        "job to its error folder.",
     )
     command.set_defaults(command=mercure)
     for name, variable in (("IN_DIR", _IN), ("OUT_DIR", _OUT)):

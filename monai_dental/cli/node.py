@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _PROOFS = {
     "commitment": "storage commitment",
-    "copy": "the same pixels, given back",
-    "listed": "a search that shows it",
+    "copy": "the same pixels, returned by the archive",
+    "listed": "a query that found it",
     "status": "the status Success alone",
     "": "a proof that an older version did not record",
 }
@@ -60,7 +60,7 @@ def add(commands: Subparsers) -> None:
     command.add_argument(
         "--check-config",
         action="store_true",
-        help="try everything except receiving and forwarding, then end",
+        help="check everything that the node needs, without receiving or forwarding, then end",
     )
     command.add_argument(
         "--retry-failed", action="store_true", help="retry instances that failed before"
@@ -360,11 +360,11 @@ def _say_kind(arguments: threading.ExceptHookArgs) -> None:
 
     For `threading.excepthook`.
     """
-    from monai_dental.errors import unforeseen
+    from monai_dental.errors import unexpected
     from monai_dental.node.log import say
 
     if arguments.exc_value is not None:
-        say(logging.ERROR, f"a thread ended: {unforeseen(arguments.exc_value)}")
+        say(logging.ERROR, f"a thread ended: {unexpected(arguments.exc_value)}")
 
 
 @contextmanager

@@ -22,11 +22,11 @@ def add(commands: Subparsers) -> None:
     """Add the command."""
     command = commands.add_parser(
         "orthanc",
-        help="denoise each study of an Orthanc once it is complete",
-        description="Follow an Orthanc by its REST interface: denoise each study that becomes "
-        "stable from now on, as batch does, and store the results in the same Orthanc. Ctrl-C or "
-        "SIGTERM stops it; run the same command again to continue. A login is read from ~/.netrc, "
-        "a token from the environment variable MONAI_DENTAL_TOKEN.",
+        help="denoise each study in an Orthanc server once it is complete",
+        description="Follow an Orthanc server through its REST API: denoise each study that "
+        "becomes stable from now on, as batch does, and store the results in the same Orthanc. "
+        "Ctrl-C or SIGTERM stops it; run the same command again to continue. A login is read from "
+        "~/.netrc, a token from the environment variable MONAI_DENTAL_TOKEN.",
     )
     command.set_defaults(command=orthanc)
     command.add_argument("url", metavar="URL", type=_url, help="for example http://127.0.0.1:8042")
@@ -35,7 +35,7 @@ def add(commands: Subparsers) -> None:
         help="folder for the manifests, one for each study: new, or from an earlier run",
     )  # fmt: skip
     command.add_argument(
-        "--spool-limit", metavar="MB", type=positive, default=4096,
+        "--spool-limit", metavar="MIB", type=positive, default=4096,
         help="disk space for instances that are still to be processed, in MiB (default: 4096)",
     )  # fmt: skip
     add_work(command)

@@ -148,7 +148,7 @@ def _decode_jpegxl(frame: bytes, image_pixel: ImagePixel) -> tuple[Samples, Code
         bits = 8 * samples.itemsize
         return samples, CodestreamHeader(rows, columns, image_pixel.samples, bits)
     raise CorruptImageError(
-        "has no JPEG XL codestream of one grayscale picture of the (0028,0010) Rows x "
+        "has no JPEG XL codestream of one greyscale picture of the (0028,0010) Rows x "
         f"(0028,0011) Columns of the header, {rows} x {columns}"
     )
 

@@ -34,7 +34,7 @@ class CodestreamHeader:
     """Image description in a codestream.
 
     Attributes:
-        components: Number of components, 1 for grayscale.
+        components: Number of components, 1 for greyscale.
         bits: Bits per sample of the first component, including the sign bit.
         is_signed: Whether the first component is signed.
         process: Marker of the frame header of JPEG (SOF0 is 0xC0) or JPEG-LS (0xF7); otherwise 0.

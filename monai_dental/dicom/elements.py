@@ -119,7 +119,7 @@ def read_image_pixel(dataset: Dataset) -> ImagePixel:
         taken as 1, and the High Bit of whole cells as their uppermost bit; both are noted.
 
     Raises:
-        UnsupportedImageError: The image is neither grayscale nor RGB or YBR in three channels, or
+        UnsupportedImageError: The image is neither greyscale nor RGB or YBR in three channels, or
             not of 8 or 16 bits allocated.
         CorruptImageError: An element is missing or contradicts another.
     """

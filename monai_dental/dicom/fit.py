@@ -88,7 +88,7 @@ def to_grey(samples: _Samples, photometric_interpretation: str, *, is_lossy: boo
     if spread > tolerance and chroma > tolerance:
         raise ColourImageError(
             f"{element('PhotometricInterpretation')} is '{photometric_interpretation}', and the "
-            "channels differ; need grayscale"
+            "channels differ; need greyscale"
         )
     return np.ascontiguousarray(samples[..., 1 if spread <= tolerance else 0])
 

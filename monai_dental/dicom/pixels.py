@@ -87,7 +87,7 @@ def read_cells(dataset: Dataset, image_pixel: ImagePixel) -> Cells:
     photometric = image_pixel.photometric_interpretation
     if is_native and photometric == "YBR_FULL_422":
         raise ColourImageError(
-            f"{element('PhotometricInterpretation')} is '{photometric}'; need grayscale"
+            f"{element('PhotometricInterpretation')} is '{photometric}'; need greyscale"
         )
     needed = _native_size(image_pixel)
     # Two native pixels can look like an item tag, but not all of them like a row of items.

@@ -73,7 +73,7 @@ def to_radiograph(dataset: Dataset, source: Path | None = None) -> Radiograph:
     are decoded like all others; `derive` puts them back.
 
     Args:
-        dataset: A grayscale instance; not changed.
+        dataset: A greyscale instance; not changed.
         source: Its file.
 
     Returns:

@@ -21,7 +21,7 @@ from monai_dental.errors import CorruptImageError, RulesError
 SHIPPED_RULES = Path(__file__).with_name("selection.json")
 """The default rules."""
 
-COLOUR = "colour; need grayscale"
+COLOUR = "colour; need greyscale"
 """Why an instance in colour is skipped."""
 
 _REGION = "AnatomicRegionSequence"
@@ -159,7 +159,7 @@ def _reason(dataset: Dataset, rules: Rules) -> str | None:
     modality = str(dataset.get("Modality") or "").strip()
     if modality and modality not in rules.modalities:
         known = modality if modality in _MODALITIES else "unknown"
-        return f"{element('Modality')} is {known}; the rules take {', '.join(rules.modalities)}"
+        return f"{element('Modality')} is {known}; the rules select {', '.join(rules.modalities)}"
     tags = list(dataset.keys())  # without decoding their values
     if not any(tag.group == 0x0008 for tag in tags):
         raise CorruptImageError("the file meta information is broken: no data set follows it")
@@ -200,7 +200,7 @@ def _reason_of_image(dataset: Dataset, rules: Rules, modality: str) -> str | Non
         return f"{element('ImageType')} is one that the rules skip"
     is_any_anatomy = rules.all_xray or rules.modalities[modality] == "always"
     if not is_any_anatomy and not _is_dental(dataset, rules):
-        return f"{element('Modality')} is {modality} without dental anatomy; --all-xray takes it"
+        return f"{element('Modality')} is {modality} without dental anatomy; --all-xray selects it"
     return None
 
 

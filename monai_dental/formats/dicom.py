@@ -10,13 +10,13 @@ from monai_dental.radiograph import Radiograph
 
 
 def read_dicom(path: Path) -> Radiograph:
-    """Read a grayscale DICOM instance, from a file with or without preamble.
+    """Read a greyscale DICOM instance, from a file with or without preamble.
 
     Returns:
         The radiograph; its header is the dataset without Pixel Data.
 
     Raises:
-        UnsupportedImageError: The file is not DICOM, or holds no grayscale image.
+        UnsupportedImageError: The file is not DICOM, or holds no greyscale image.
         CorruptImageError: The file is truncated or inconsistent, or its pixels cannot be decoded.
     """
     return to_radiograph(read_dataset(path), path)

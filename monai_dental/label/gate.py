@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monai_dental.errors import MonaiDentalError, unforeseen
+from monai_dental.errors import MonaiDentalError, unexpected
 
 COOKIE = "monai_dental_token"
 """Cookie that holds the token in a browser that received it in an address."""
@@ -193,4 +193,4 @@ def _meaning(error: Exception | None) -> tuple[int, str]:
     text: Any = getattr(error, "msg", None)  # MONAILabelException has its own message
     if isinstance(text, str) and text:
         return 404, text
-    return 500, "an unforeseen error" if error is None else unforeseen(error)
+    return 500, "an unexpected error" if error is None else unexpected(error)

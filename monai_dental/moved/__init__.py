@@ -1,4 +1,4 @@
-"""Where modules lay up to version 0.1: bundles that it wrote, and programs, name these places.
+"""Where modules were up to version 0.1: its bundles, and other programs, still use these names.
 
 This folder is on the package's search path, behind the package itself: each file in it stands for
 a module of its name in `monai_dental`, warns, and leads to the new place.

@@ -1,7 +1,7 @@
 """Audit messages of a node (PS3.15 A.5) to a syslog server: who sent and received which UIDs.
 
 Syslog messages (RFC 5424) are sent by UDP (RFC 5426): no instance waits for them, and they may be
-lost. The patient, whom messages about instances must name, is given as "<none>".
+lost. The Patient ID, which messages about instances must contain, is given as "<none>".
 """
 
 from __future__ import annotations

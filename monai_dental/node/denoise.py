@@ -12,7 +12,7 @@ from monai_dental.batch.job import Job, Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.workers.local import LocalWorker
 from monai_dental.batch.workers.protocol import Limits, Worker, WorkerLostError
-from monai_dental.errors import MonaiDentalError, unforeseen
+from monai_dental.errors import MonaiDentalError, unexpected
 from monai_dental.node.log import Counts, say
 from monai_dental.node.queue import DERIVED, FAILED, SKIPPED, Queue, QueuedInstance
 from monai_dental.node.spool import Spool
@@ -109,7 +109,7 @@ class DenoisePool:
             except MonaiDentalError as error:  # a full disk, a model that cannot be loaded again
                 self._pause(worker, str(error))
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
-                self._pause(worker, unforeseen(error))
+                self._pause(worker, unexpected(error))
             finally:
                 if queued is not None:
                     with self._changed:

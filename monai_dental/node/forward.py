@@ -13,7 +13,7 @@ from monai_dental.errors import (
     MonaiDentalError,
     PacsError,
     PacsUnavailableError,
-    unforeseen,
+    unexpected,
 )
 from monai_dental.node.audit import Audit
 from monai_dental.node.log import Counts, say
@@ -132,7 +132,7 @@ class Forwarder:
             except MonaiDentalError as error:
                 self._take_rest(str(error))
             except Exception as error:  # noqa: BLE001 - its text could quote patient data
-                self._take_rest(unforeseen(error))
+                self._take_rest(unexpected(error))
         self._target.close()  # here, since its connections belong to this thread
 
     def _take_rest(self, reason: str) -> None:
@@ -180,7 +180,7 @@ class Forwarder:
                 self._fail(queued, f"cannot be forwarded: {error}")
             return True
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return self._wait(queued, unforeseen(error))
+            return self._wait(queued, unexpected(error))
         if queued.original:
             uid = parcel.key.sop_instance_uid
             self._queue.forward_original(queued.key, uid, proof, str(parcel.key))

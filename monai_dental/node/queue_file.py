@@ -63,7 +63,10 @@ class QueueFile:
                 "that were forwarded or skipped are forgotten"
             ) from error
         if version != VERSION:
-            raise OutputError(f"{self._path}: made by another version of monai_dental")
+            raise OutputError(
+                f"{self._path}: made by another version of monai_dental; use that version, or "
+                "another spool"
+            )
 
     def _upgrade(self) -> None:
         """Add the columns that a file of an older version lacks."""

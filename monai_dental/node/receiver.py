@@ -15,7 +15,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from monai_dental.dicom.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from monai_dental.errors import OutputError, PacsError, unforeseen
+from monai_dental.errors import OutputError, PacsError, unexpected
 from monai_dental.node.audit import Audit
 from monai_dental.node.intake import Intake
 from monai_dental.node.lobby import TIMEOUT_S, Lobby
@@ -209,7 +209,7 @@ class Receiver:
             self._refuse(event, str(error))
             return OUT_OF_RESOURCES
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            self._refuse(event, unforeseen(error))
+            self._refuse(event, unexpected(error))
             return PROCESSING_FAILURE
         finally:
             with self._is_idle:

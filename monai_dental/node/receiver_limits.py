@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
-from monai_dental.errors import unforeseen
+from monai_dental.errors import unexpected
 from monai_dental.node.log import say
 from monai_dental.pacs.dimse.streams import C_STORE_REQUEST, HandlerOfConnection, StreamingDimse
 
@@ -192,7 +192,7 @@ class BoundedServer(ThreadedAssociationServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log the kind and place, but not the text, of an error that ended a connection."""
         error = sys.exc_info()[1]
-        reason = "an error" if error is None else unforeseen(error)
+        reason = "an error" if error is None else unexpected(error)
         say(logging.WARNING, f"peer {client_address[0]}: {reason}; connection closed")
 
     def shutdown(self) -> None:

@@ -229,8 +229,8 @@ class NodeSettings(BaseSettings):
         json_schema_extra={"metavar": "NAME|DIR"},
     )
     strength: Number = Field(
-        1.0, ge=0, le=1, description="share of the correction to apply",
-        json_schema_extra={"metavar": "SHARE"},
+        1.0, ge=0, le=1, description="fraction of the correction to apply",
+        json_schema_extra={"metavar": "FRACTION"},
     )  # fmt: skip
     device: Text | None = Field(
         None, description="cpu, cuda:0, …",
@@ -244,7 +244,7 @@ class NodeSettings(BaseSettings):
         "none", description="compression of derived instances, as for batch"
     )
     all_xray: StrictBool = Field(
-        False, description="also take DX, CR and CT without dental anatomy"
+        False, description="also select DX, CR and CT without dental anatomy"
     )
     rules: File | None = Field(
         None, description="selection rules, JSON, as for batch",
@@ -256,7 +256,9 @@ class NodeSettings(BaseSettings):
     )  # fmt: skip
     workers: StrictInt | None = Field(
         None, ge=1, description="worker processes",
-        json_schema_extra={"example": 2, "default": "one for each core, if memory allows"},
+        json_schema_extra={
+            "example": 2, "default": "one for each core, if memory allows; one on a GPU",
+        },
     )  # fmt: skip
     time_limit: Number = Field(
         600.0, gt=0, description="time limit for one instance",

@@ -19,7 +19,8 @@ from monai_dental.node.settings_words import limits_of
 _GIVEN = ("forward", "allow", "ae_title", "port", "spool", "health_port", "bundle")
 """Settings that the example gives; the others are comments that show their defaults."""
 _HEAD = """\
-# Settings of `monai-dental node --config node.toml`. Each is also an option, which has precedence.
+# Settings of `monai-dental node --config node.toml`. Each but `routes` is also an option, which has
+# precedence.
 # `monai-dental node --config node.toml --check-config` checks them, and exits.
 # Lines that begin with "#" and no blank show the default, or an example.
 # A token for DICOMweb is read from the environment, MONAI_DENTAL_OUTPUT_TOKEN, never from here.
@@ -93,7 +94,7 @@ def _describe(field: FieldInfo) -> str:
     limits, unit = limits_of(field), extra_of(field, "metavar")
     words = field.description or ""
     if unit in ("MIB", "SECONDS", "BYTES"):
-        words += f", in {'MiB' if unit == 'MIB' else unit.lower()}"
+        words = f"({'MiB' if unit == 'MIB' else unit.lower()}) {words}"
     is_telling = " to " in limits or limits.startswith("one of")
     return f"{words} ({limits})" if is_telling else words
 

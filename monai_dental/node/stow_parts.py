@@ -15,7 +15,7 @@ from python_multipart.multipart import MultipartParser
 from monai_dental.dicom.head import read_head
 from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
-from monai_dental.errors import CorruptImageError, OutputError, unforeseen
+from monai_dental.errors import CorruptImageError, OutputError, unexpected
 from monai_dental.node.incoming import IncomingFile
 from monai_dental.node.intake import Intake
 from monai_dental.pacs.dimse.streams import SpooledDataset, TooLargeError, file_head
@@ -163,7 +163,7 @@ class Part:
         except OutputError as error:  # a full spool, a full or broken disk
             raise FailedPartError(OUT_OF_RESOURCES, str(error), is_full=True) from None
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            raise FailedPartError(PROCESSING_FAILURE, unforeseen(error)) from None
+            raise FailedPartError(PROCESSING_FAILURE, unexpected(error)) from None
 
     def _check(self, incoming: IncomingFile) -> None:
         """Check that its dataset agrees with its File Meta Information and with the request."""

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from monai_dental.dicom.identity import is_uid
-from monai_dental.errors import PacsError, unforeseen
+from monai_dental.errors import PacsError, unexpected
 from monai_dental.node.audit import Audit
 from monai_dental.node.http_body import BrokenBodyError, LengthError, read_body
 from monai_dental.node.intake import Intake
@@ -219,7 +219,7 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log the kind and place, but not the text, of an error that ended a connection."""
         error = sys.exc_info()[1]
-        reason = "an error" if error is None else unforeseen(error)
+        reason = "an error" if error is None else unexpected(error)
         say(logging.WARNING, f"peer {client_address[0]}: {reason}; connection closed")
 
 

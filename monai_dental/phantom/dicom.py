@@ -1,4 +1,4 @@
-"""A phantom as a DICOM object: Digital Intra-Oral X-Ray Image, For Presentation (PS3.3, A.27)."""
+"""A phantom as a DICOM object: Digital Intra-Oral X-Ray Image, For Presentation (PS3.3 A.28)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from monai_dental.batch.source import Instance
-from monai_dental.errors import MonaiDentalError, OutputError, unforeseen
+from monai_dental.errors import MonaiDentalError, OutputError, unexpected
 from monai_dental.files.atomic import open_atomically
 from monai_dental.process.terminal import printable
 from monai_dental.report.compare import compare
@@ -69,8 +69,8 @@ def write_report(
         language: Tag of the pages' language; see `Words`.
 
     Yields:
-        One entry for each image, in order. A bad image does not stop the loop. Of an unforeseen
-        error, only its type and location are reported; see `unforeseen`.
+        One entry for each image, in order. A bad image does not stop the loop. Of an unexpected
+        error, only its type and location are reported; see `unexpected`.
 
     Raises:
         OutputError: A page cannot be written.
@@ -140,7 +140,7 @@ def _compared(
     except MonaiDentalError as error:
         return replace(entry, reason=str(error)), None
     except Exception as error:  # noqa: BLE001 - a bad pair must not end the report
-        return replace(entry, reason=unforeseen(error)), None
+        return replace(entry, reason=unexpected(error)), None
 
 
 def _remove_later_pages(folder: Path, pages: int) -> None:

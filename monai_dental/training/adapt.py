@@ -139,7 +139,9 @@ def adapt(
         OutputError: The output folder is not empty, or cannot be written.
     """
     if len(images) < 2:
-        raise DatasetError(f"{len(images)} images to adapt to; need at least 2, better 20 or more")
+        raise DatasetError(
+            f"{len(images)} images to adapt to; need at least 2, preferably 20 or more"
+        )
     check_adaptable(bundle, output)
     bundle, output = bundle.resolve(), output.resolve()
     try:
@@ -202,7 +204,7 @@ def _copy_bundle(bundle: Path, target: Path) -> None:
 
 def _tell_of_change(bundle: Path, image_count: int) -> None:
     """Record in a bundle's metadata and docs that its weights have changed."""
-    change = f"weights adapted to {image_count} noisy images of one's own"
+    change = f"weights adapted to {image_count} of the user's own noisy images"
     metadata = read_metadata(bundle)
     version = f"{str(metadata.get('version', '0')).removesuffix(_SUFFIX)}{_SUFFIX}"
     metadata |= {"version": version, "data_source": change, "eval_metrics": {}}

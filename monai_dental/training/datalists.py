@@ -156,8 +156,9 @@ def split_datalist(
     if not train or not validation:
         held = f"fold {fold}" if fold is not None else f"the last {validation_count}"
         raise DatasetError(
-            f"{len(rows)} images, of which {held} (and others of the same patients) validate: need "
-            "some of each; add images or change validation_count"
+            f"{len(rows)} images, of which {held} (and others of the same patients) are for "
+            "validation; need some for training and some for validation: add images or change "
+            "validation_count"
         )
     return [train, validation]
 

@@ -54,7 +54,7 @@ def _check_launcher() -> None:
     try:
         socket.create_connection(place, timeout=60).close()
     except ConnectionRefusedError:
-        raise BundleError("torchrun has ended; give the same command again") from None
+        raise BundleError("torchrun has ended; run the same command again") from None
 
 
 def is_main_process() -> bool:

@@ -216,7 +216,7 @@ class ResumableTraining:
         self._random = checkpoint.get("random")
         engine.state.epoch = checkpoint["epoch"]
         engine.state.iteration = checkpoint["iteration"]
-        _LOGGER.info(f"going on after epoch {engine.state.epoch}, from {self.path}")
+        _LOGGER.info(f"continuing after epoch {engine.state.epoch}, from {self.path}")
 
     def seed_epoch(self, engine: Engine) -> None:
         """Seed the epoch's random numbers, or restore a resumed stream's state."""

@@ -1,4 +1,4 @@
-"""Add the noise of many detectors to clean images, to train one denoiser for all of them."""
+"""Add the noise of the detectors of `monai_dental.noise.detector`: one denoiser for all of them."""
 
 from __future__ import annotations
 

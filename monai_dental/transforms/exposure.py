@@ -1,4 +1,4 @@
-"""Add the noise of many detectors to clean images, to train one denoiser for all of them."""
+"""Add the noise of the detectors of version 0.1: white, blurred or sharpened."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_dental.batch.job import TOO_LARGE, Recipe, Result
 from monai_dental.batch.source import Instance
-from monai_dental.errors import MonaiDentalError, unforeseen
+from monai_dental.errors import MonaiDentalError, unexpected
 from monai_dental.files.atomic import write_atomically
 from monai_dental.filters import blend
 from monai_dental.formats import write_radiograph
@@ -51,7 +51,7 @@ class PageEngine:
         except MemoryError:
             return Result("failed", TOO_LARGE)
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return Result("failed", unforeseen(error))
+            return Result("failed", unexpected(error))
 
     def inspect(self, task: Task) -> Answer:
         """Describe the file, and write its thumbnail."""

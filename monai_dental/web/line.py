@@ -12,7 +12,7 @@ from pathlib import Path
 from monai_dental.batch.job import Job, Result
 from monai_dental.batch.workers.local import LocalWorker
 from monai_dental.batch.workers.protocol import Limits
-from monai_dental.errors import MonaiDentalError, unforeseen
+from monai_dental.errors import MonaiDentalError, unexpected
 from monai_dental.web.job import Answer, Task
 from monai_dental.web.thread import LastingThread
 
@@ -20,7 +20,7 @@ URGENT, SOON, LATER = range(3)
 """Priorities: the user is waiting; the user has asked; everything else."""
 
 
-_ENDED = "the server has ended"
+_ENDED = "the server has stopped"
 
 
 class DeedError(MonaiDentalError):
@@ -121,7 +121,7 @@ class Line:
             except MonaiDentalError as error:
                 result = Result("failed", str(error))
             except Exception as error:  # noqa: BLE001 - continue with the next task
-                result = Result("failed", unforeseen(error))
+                result = Result("failed", unexpected(error))
             if next_one.future.cancelled():
                 continue
             if isinstance(result, Answer):

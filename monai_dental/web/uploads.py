@@ -64,6 +64,6 @@ async def receive(chunks: AsyncIterator[bytes], path: Path, declared: int | None
 
 def _check(size: int, path: Path) -> None:
     if size > LARGEST_UPLOAD:
-        raise RequestError(413, f"larger than {LARGEST_UPLOAD >> 20} MB; use monai-dental denoise")
+        raise RequestError(413, f"larger than {LARGEST_UPLOAD >> 20} MiB; use monai-dental denoise")
     if shutil.disk_usage(path.parent).free < _KEPT_FREE:
         raise RequestError(507, "the disk of the temporary folder is almost full; free some of it")

@@ -60,7 +60,7 @@ def test_corpus_in_one_run(
     assert rows().keys() == files
     assert counts["left"] == 0
     assert counts["derived"] >= 330
-    assert not [row for row in rows().values() if "unforeseen" in row.reason]
+    assert not [row for row in rows().values() if "unexpected" in row.reason]
     derived = {name: row for name, row in rows().items() if row.outcome == "derived"}
     assert set(outputs()) == {row.output for row in derived.values()}  # and no temporary file
 

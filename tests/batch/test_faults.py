@@ -63,10 +63,10 @@ def test_bad_files_fail_alone(add_file, batch, rows, outputs, tmp_path, capfd) -
     found = {name.removesuffix(".dcm"): row.reason for name, row in rows().items() if row.reason}
     # The fault itself is outside of the package: this is where it came in.
     assert re.fullmatch(
-        r"unforeseen ZeroDivisionError at batch/workers/local\.py:\d+", found.pop("buggy")
+        r"unexpected ZeroDivisionError at batch/workers/local\.py:\d+", found.pop("buggy")
     )
     assert found == {
-        "poison": "ended its worker process by signal 9, 2 times",
+        "poison": "crashed its worker process (signal 9), 2 times",
         "hanging": "took longer than 3 s",
         "hungry": "takes more memory than the limit allows",
         "stubborn": "took longer than 3 s",

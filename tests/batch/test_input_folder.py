@@ -170,7 +170,7 @@ def test_grey_in_three_channels_is_derived_with_a_note_and_colour_skipped(
     note = "three channels of RGB without colour, taken as grey"
     assert (rows()["grey.dcm"].outcome, rows()["grey.dcm"].reason) == ("derived", note)
     assert rows()["colour.dcm"].outcome == "skipped"
-    assert rows()["colour.dcm"].reason == "colour; need grayscale"
+    assert rows()["colour.dcm"].reason == "colour; need greyscale"
     main(["batch-status", str(tmp_path / "out")])
     assert f"derived 1: {note}" in capsys.readouterr().out
 
@@ -184,8 +184,8 @@ def test_reasons_are_grouped_by_all_but_what_differs() -> None:
             "(0002,0010) Transfer Syntax UID is 1.2.840.113619.5.2; need native",
             "(0002,0010) Transfer Syntax UID is 1.2.840.113619.5.3; need native",
             "(0028,0100) Bits Allocated is 32; need 8 or 16",
-            "unforeseen TypeError at dicom/read.py:88",
-            "unforeseen TypeError at dicom/read.py:99",
+            "unexpected TypeError at dicom/read.py:88",
+            "unexpected TypeError at dicom/read.py:99",
         ]
     ) == [
         ("Pixel Data has N bytes; need 99", 2),
@@ -193,6 +193,6 @@ def test_reasons_are_grouped_by_all_but_what_differs() -> None:
         ("(0002,0010) Transfer Syntax UID is 1.2.840.113619.5.2; need native", 1),
         ("(0002,0010) Transfer Syntax UID is 1.2.840.113619.5.3; need native", 1),
         ("(0028,0100) Bits Allocated is 32; need 8 or 16", 1),
-        ("unforeseen TypeError at dicom/read.py:88", 1),
-        ("unforeseen TypeError at dicom/read.py:99", 1),
+        ("unexpected TypeError at dicom/read.py:88", 1),
+        ("unexpected TypeError at dicom/read.py:99", 1),
     ]

@@ -46,7 +46,7 @@ def test_resume_goes_on_but_does_not_begin(done, batch, rows, tmp_path, capsys) 
     assert batch("--continue-only") == 0
     assert rows() == before
     assert batch("--continue-only", output=tmp_path / "uot") == 2
-    assert "no manifest.sqlite here; nothing to resume" in capsys.readouterr().err
+    assert "no manifest.sqlite here; nothing to continue" in capsys.readouterr().err
     assert not (tmp_path / "uot").exists()
 
 

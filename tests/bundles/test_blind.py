@@ -180,7 +180,7 @@ def test_killed_training_goes_on_and_ends_with_the_very_same_weights(
     killed_monai_bundle(checkpoint, *command(tmp_path / "killed"))
     resumed = monai_bundle(*command(tmp_path / "killed"))
 
-    assert "going on after epoch" in resumed.stdout
+    assert "continuing after epoch" in resumed.stdout
     histories = []
     for name in ("whole", "killed"):
         with (tmp_path / name / "eval" / "history.csv").open(newline="") as file:

@@ -203,6 +203,6 @@ def test_process_whose_torchrun_has_ended_waits_for_nobody(monkeypatch) -> None:
         monkeypatch.setenv("MASTER_PORT", str(torchrun.getsockname()[1]))
         distributed.start()
 
-    with pytest.raises(BundleError, match="torchrun has ended; give the same command again"):
+    with pytest.raises(BundleError, match="torchrun has ended; run the same command again"):
         distributed.start()
     assert begun == ["gloo"]

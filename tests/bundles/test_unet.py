@@ -266,7 +266,7 @@ def test_killed_training_goes_on_and_ends_with_the_very_same_weights(
     resumed = monai_bundle(*command)
 
     assert 1 <= reached < EPOCHS
-    assert f"going on after epoch {reached}, from {checkpoint}" in resumed.stdout
+    assert f"continuing after epoch {reached}, from {checkpoint}" in resumed.stdout
     assert not checkpoint.exists()
     weights, expected = (
         torch.load(folder / "models" / "model.pt", weights_only=True)

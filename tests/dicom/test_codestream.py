@@ -86,7 +86,7 @@ def test_jpeg_xl_of_another_size_is_not_decoded(dicom_dataset, bits, kind) -> No
     pixels = np.zeros(shape, f"u{bits // 8}")
     ds = dicom_dataset(pixels[-64:, -64:].reshape(-1, 64)[:64].copy(), transfer_syntax=JPEG_XL)
     ds.PixelData = encapsulate([imagecodecs.jpegxl_encode(pixels, lossless=True)])
-    message = r"frame 1 has no JPEG XL codestream of one grayscale picture of .* 64 x 64"
+    message = r"frame 1 has no JPEG XL codestream of one greyscale picture of .* 64 x 64"
     assert refuse(ds, message) < 2**19
 
 

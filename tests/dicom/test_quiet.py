@@ -14,7 +14,7 @@ from monai_dental.dicom import elements as elements_module
 from monai_dental.dicom import select as select_module
 from monai_dental.dicom.quiet import parsing
 from monai_dental.dicom.select import read_rules, reason_to_skip
-from monai_dental.errors import CorruptImageError, unforeseen
+from monai_dental.errors import CorruptImageError, unexpected
 
 DERIVATION = Derivation("Noise reduction", "some_model", "0.1.0", "ab" * 32, 0.8)
 
@@ -31,7 +31,7 @@ def test_fault_of_our_own_keeps_its_kind_and_place(dicom_dataset, monkeypatch) -
     monkeypatch.setattr(read, "check_size", lambda *_: "".missing)
     with pytest.raises(AttributeError) as caught:
         to_radiograph(dicom_dataset())
-    assert unforeseen(caught.value) == "unforeseen AttributeError at dicom/read.py:" + str(
+    assert unexpected(caught.value) == "unexpected AttributeError at dicom/read.py:" + str(
         caught.traceback[-2].lineno + 1
     )
 

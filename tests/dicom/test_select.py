@@ -32,7 +32,7 @@ def test_anatomy_is_asked_for_where_the_modality_does_not_tell(
     dataset = dicom_dataset(modality=modality, **NOT_DENTAL, **structure)
 
     reason = reason_to_skip(dataset, RULES)
-    assert reason is None if taken else "without dental anatomy; --all-xray takes it" in reason
+    assert reason is None if taken else "without dental anatomy; --all-xray selects it" in reason
     assert reason_to_skip(dataset, read_rules(all_xray=True)) is None
 
 
@@ -113,12 +113,12 @@ def test_enhanced_multi_frame_ct_is_taken_by_its_frame_anatomy(dicom_dataset) ->
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
-        ({"Modality": "MR"}, "(0008,0060) Modality is MR; the rules take IO, PX, DX, CR, CT"),
+        ({"Modality": "MR"}, "(0008,0060) Modality is MR; the rules select IO, PX, DX, CR, CT"),
         ({"Modality": "Doe^Jane"}, "Modality is unknown"),
         ({"Modality": None}, "(0008,0060) Modality is missing"),
-        ({"PhotometricInterpretation": "RGB"}, "colour; need grayscale"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour; need grayscale"),
-        ({"SamplesPerPixel": 3}, "colour; need grayscale"),
+        ({"PhotometricInterpretation": "RGB"}, "colour; need greyscale"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour; need greyscale"),
+        ({"SamplesPerPixel": 3}, "colour; need greyscale"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "is one that the rules skip"),
         ({"PixelData": None, "FloatPixelData": bytes(4)}, "pixels are floats"),
         ({"SOPClassUID": uid.MediaStorageDirectoryStorage}, "a DICOMDIR, not an instance"),

@@ -144,7 +144,7 @@ def test_token_is_asked_for_where_there_is_one():
         ("image", 400, "scan: no image"),
         ("json", 400, "not JSON"),
         ("program", 404, "not on this server"),
-        ("other", 500, "unforeseen TypeError"),
+        ("other", 500, "unexpected TypeError"),
     ],
 )
 def test_no_error_is_a_bare_500(kind, status, text):

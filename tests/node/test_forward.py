@@ -81,7 +81,7 @@ def test_health_tells_why_denoising_and_forwarding_rest(tmp_path, monkeypatch) -
     with monkeypatch.context() as broken:
         broken.setattr(queue, "next_derived", lambda *_: 1 / 0)
         forwarder.start()
-        wait_for("forwarding pauses: unforeseen ZeroDivisionError")
+        wait_for("forwarding pauses: unexpected ZeroDivisionError")
     wait_for(None)
     forwarder.stop(10)
     queue.close()
@@ -278,4 +278,4 @@ def test_archive_that_can_only_store_fails_nothing_and_is_enough_where_that_is_s
     assert main(["node-status", str(node.spool)]) == 0
     said = capfd.readouterr().out
     assert "forwarded 3: proven by the status Success alone\n" in said
-    assert "skipped 1: (0008,0060) Modality is US; the rules take " in said
+    assert "skipped 1: (0008,0060) Modality is US; the rules select " in said

@@ -67,7 +67,7 @@ def test_page_shows_what_waits_and_what_failed(
     waiting, failed, skipped = cells("waiting"), cells("failed"), cells("skipped")
     assert waiting[2].startswith(f"dimse://{NOWHERE}: does not answer")
     assert failed[0] == "1.2.3.4.10"
-    assert failed[2] == "ended its worker process by signal 9, 2 times"
+    assert failed[2] == "crashed its worker process (signal 9), 2 times"
     assert skipped[0] == "1"
     assert skipped[1].startswith("(0008,0060) Modality is US")
     assert cells("archive")[0] == NOWHERE

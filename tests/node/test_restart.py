@@ -77,7 +77,9 @@ def test_failed_instances_are_listed_and_done_again_when_asked_for(
     assert main(["node-status", str(node.spool)]) == 1
     said = capfd.readouterr().out.splitlines()
     assert said[0].startswith("failed: instance 1.2.3.4.0: (7FE0,0010) Pixel Data has 960 bytes")
-    assert said[1] == ("failed: instance 1.2.3.4.10: ended its worker process by signal 9, 2 times")
+    assert said[1] == (
+        "failed: instance 1.2.3.4.10: crashed its worker process (signal 9), 2 times"
+    )
     assert said[-1] == "0 received, 1 derived, 0 forwarded, 0 skipped, 2 failed"
     assert len(list(node.spool.rglob("*.dcm"))) == 3
     node.start("--retry-failed")

@@ -229,7 +229,7 @@ def test_not_a_radiograph_is_listed_with_its_reason(node, make_file, dcmtk) -> N
     queue = Queue(node.spool)
     (job,) = queue.instances("skipped")
     queue.close()
-    assert job.reason.startswith("(0008,0060) Modality is US; the rules take ")
+    assert job.reason.startswith("(0008,0060) Modality is US; the rules select ")
     assert job.uid == "1.2.3.4.160"
 
 

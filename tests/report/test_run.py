@@ -173,7 +173,7 @@ def test_words_of_a_language_are_text_and_nothing_else(pairs, tmp_path, monkeypa
     assert "&lt;b&gt;report.title&lt;/b&gt; &amp; $name" in pages["index.html"]
 
 
-def test_unforeseen_error_is_told_by_kind_and_place_alone(pairs, tmp_path, monkeypatch):
+def test_unexpected_error_is_told_by_kind_and_place_alone(pairs, tmp_path, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("Doe^Jane")
 
@@ -182,7 +182,7 @@ def test_unforeseen_error_is_told_by_kind_and_place_alone(pairs, tmp_path, monke
 
     entries, pages = write(tmp_path, instances)
 
-    assert re.fullmatch(r"unforeseen RuntimeError at report/run\.py:\d+", entries[0].reason)
+    assert re.fullmatch(r"unexpected RuntimeError at report/run\.py:\d+", entries[0].reason)
     assert "Doe" not in pages["index.html"]
 
 

@@ -212,11 +212,11 @@ def test_page_says_that_the_server_has_ended(start, browser, mixed_files):
     served.process.wait(30)
 
     assert browser.wait_for(
-        "document.querySelector('.message').textContent.startsWith('The server has ended')"
+        "document.querySelector('.message').textContent.startsWith('The server has stopped')"
     )
     browser.click("#save")
     browser.wait_for("!document.querySelector('#save').disabled")
     said = "return document.querySelector(arguments[0]).textContent"
-    assert browser.run(said, ".message").startswith("The server has ended")
+    assert browser.run(said, ".message").startswith("The server has stopped")
     browser.click(".list .open")
     browser.wait_for("document.querySelector('.notice').textContent.startsWith('The server has')")

@@ -74,7 +74,7 @@ def test_who_waits_for_an_image_when_the_server_ends_is_told(waited_for):
     waiting.join()
 
     status, answer, _ = answers[0]
-    assert (status, json.loads(answer)) == (422, {"reason": "the server has ended"})
+    assert (status, json.loads(answer)) == (422, {"reason": "the server has stopped"})
     assert served.folders() == []
 
 

@@ -30,7 +30,7 @@ from monai_dental.errors import (
     DatasetError,
     MonaiDentalError,
     UnsupportedImageError,
-    unforeseen,
+    unexpected,
 )
 
 LOGGER = logging.getLogger("monai_dental.map")
@@ -105,7 +105,7 @@ class RadiographDenoiser(Operator):  # type: ignore[misc]
         try:
             pixels = self.denoiser.denoise(radiograph.pixels)
         except Exception as error:  # noqa: BLE001 - one bad image does not end a study
-            self.fragment.failed(name, unforeseen(error))
+            self.fragment.failed(name, unexpected(error))
         else:
             op_output.emit((name, radiograph.with_pixels(pixels)), "denoised")
 

@@ -140,7 +140,10 @@ class Manifest:
                 self._set_once("hashed", str(int(bool(is_hashed))))
             settings = dict(self._connection.execute("SELECT key, value FROM batch"))
         if settings.get("version") != str(_VERSION):
-            raise OutputError(f"{self._path}: made by another version of monai_dental")
+            raise OutputError(
+                f"{self._path}: made by another version of monai_dental; "
+                "use that version, or another output folder"
+            )
         self.is_hashed = settings["hashed"] == "1"
         if is_hashed is not None and self.is_hashed != is_hashed:
             raise OutputError(

@@ -19,7 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 from monai_dental.batch.job import TOO_LARGE, Engine, Job, Recipe, Result
 from monai_dental.batch.source import Instance
 from monai_dental.batch.workers.protocol import Limits, WorkerLostError
-from monai_dental.errors import MonaiDentalError, WorkerError, unforeseen
+from monai_dental.errors import MonaiDentalError, WorkerError, unexpected
 from monai_dental.process.machine import memory_mb, usable_cores
 from monai_dental.process.pool import end_with_parent, start_pool
 
@@ -58,16 +58,16 @@ class LocalWorker:
             return Result("failed", f"took longer than {self._limits.seconds:g} s")
         except ProcessExpired as error:
             self.restart()
-            raise WorkerLostError(f"ended its worker process {_cause(error.exitcode)}") from None
+            raise WorkerLostError(f"crashed its worker process {_cause(error.exitcode)}") from None
         except BrokenProcessPool:
             self.restart()
-            raise WorkerLostError("ended its worker process") from None
+            raise WorkerLostError("crashed its worker process") from None
         except MonaiDentalError:
             raise
         except MemoryError:
             return Result("failed", TOO_LARGE)
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
-            return Result("failed", unforeseen(error))
+            return Result("failed", unexpected(error))
 
     def restart(self) -> None:
         """Replace this process with another one."""
@@ -121,7 +121,7 @@ def _initialize(job: Job, limits: Limits) -> None:
     except MonaiDentalError as error:
         _error = error
     except Exception as error:  # noqa: BLE001
-        _error = WorkerError(f"a worker cannot start: {unforeseen(error)}")
+        _error = WorkerError(f"a worker cannot start: {unexpected(error)}")
 
 
 def _describe() -> Recipe:
@@ -134,7 +134,7 @@ def _run(instance: Instance, known: str) -> Result:
     except (MonaiDentalError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - reported here: pickling would lose its place
-        return Result("failed", unforeseen(error))
+        return Result("failed", unexpected(error))
 
 
 def _loaded() -> Engine:
@@ -162,4 +162,4 @@ def _limit_memory(limit_mb: int | None) -> None:
 
 
 def _cause(code: int) -> str:
-    return f"by signal {-code}" if code < 0 else f"with exit status {code}"
+    return f"(signal {-code})" if code < 0 else f"(exit status {code})"

@@ -27,7 +27,7 @@ from monai_dental.errors import (
     MonaiDentalError,
     WorkerError,
     extra_needed,
-    unforeseen,
+    unexpected,
 )
 from monai_dental.process.machine import usable_cores
 
@@ -121,7 +121,7 @@ class RayWorker:
             if not self._up.done() or self._up.exception() is not None:
                 raise WorkerGoneError("no machine of the Ray cluster has room for it") from None
             self._start()
-            raise WorkerLostError("ended its worker, or that worker's machine") from None
+            raise WorkerLostError("crashed its worker, or that worker's machine") from None
         return result
 
     def stop(self) -> None:
@@ -263,7 +263,7 @@ def _wrap(function: Callable[[], _Answer]) -> _Answer | MonaiDentalError:
     except MonaiDentalError as error:
         return error
     except Exception as error:  # noqa: BLE001 - its text could quote patient data
-        return WorkerError(f"a worker failed: {unforeseen(error)}")
+        return WorkerError(f"a worker failed: {unexpected(error)}")
 
 
 def _unwrap(result: Any) -> Any:

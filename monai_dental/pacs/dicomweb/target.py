@@ -128,7 +128,7 @@ class DicomwebTarget(ParcelTarget):
     def _prove(self, parcel: Parcel) -> str:
         # An archive may index an instance some time after it has stored it.
         if not self._patience.until(lambda: self._has(parcel.key)):
-            raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
+            raise PacsError(f"{parcel.name}: the PACS accepted it, but a query does not find it")
         with tempfile.TemporaryFile(dir=self._scratch) as copy:
             fetch(self._open(), parcel.key, copy, parcel.longest_copy)
             return parcel.prove(copy)

@@ -67,7 +67,7 @@ class Commitments:
     def pause(self, reason: str) -> None:
         """Make no requests for some minutes, and log why."""
         self._pause_end = time.monotonic() + self._pause_s
-        self._say(f"no storage commitment, the archive is queried instead: {reason}")
+        self._say(f"no storage commitment: {reason}; the archive is queried instead")
 
     def stop(self) -> None:
         """Stop waiting for reports."""

@@ -151,7 +151,7 @@ class DimseTarget(ParcelTarget):
                 f"commitment nor C-FIND; need one of them as proof, or, for a node, proof = status"
             ) from None
         if not is_shown:
-            raise PacsError(f"{parcel.name}: the PACS took it, but does not show it")
+            raise PacsError(f"{parcel.name}: the PACS accepted it, but a query does not find it")
         try:
             copy = self._persist(
                 lambda: self._query_scu.get(parcel.key, contexts, parcel.longest_copy)

@@ -102,7 +102,7 @@ def test_driver_killed_and_resumed_ends_as_a_local_run_with_a_poison_file(
     assert out.splitlines()[-1].startswith(f"{FILES} derived, 1 skipped, 3 failed, 0 left: ")
     assert outputs() == outputs(tmp_path / "local")
     assert outcomes(rows()) == outcomes(rows(tmp_path / "local"))
-    assert rows()["poison.dcm"].reason == "ended its worker process by signal 9, 2 times"
+    assert rows()["poison.dcm"].reason == "crashed its worker process (signal 9), 2 times"
     assert "Traceback" not in err
     assert not (tmp_path / "out" / ".parts").exists()
 

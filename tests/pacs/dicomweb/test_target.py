@@ -166,7 +166,7 @@ def test_answer_that_tells_nothing_leaves_it_to_the_proof(service, target, insta
 def test_instance_that_is_taken_but_not_kept_fails(service, target, instance) -> None:
     service.answers["store"] = lambda request: reply(request, b"{}")
 
-    with pytest.raises(PacsError, match="took it, but does not show it"):
+    with pytest.raises(PacsError, match="accepted it, but a query does not find it"):
         target(service.address).store(instance())
 
 
@@ -226,7 +226,7 @@ def test_answer_that_is_no_json_is_told(service, target, instance, body) -> None
 def test_answer_in_other_json_is_no_proof(service, target, instance, body) -> None:
     service.answers["search"] = lambda request: reply(request, body)
 
-    with pytest.raises(PacsError, match="does not show it"):
+    with pytest.raises(PacsError, match="a query does not find it"):
         target(service.address).store(instance())
 
 

@@ -62,7 +62,7 @@ def test_what_the_archive_does_not_commit_to_is_asked_back(pacs, target, instanc
     assert pacs.searches == 1
 
     pacs.on_store = lambda event: 0x0000
-    with pytest.raises(PacsError, match="took it, but does not show it"):
+    with pytest.raises(PacsError, match="accepted it, but a query does not find it"):
         to.store(instance(2))
     assert not commitments.is_paused
 

@@ -194,7 +194,7 @@ def test_instance_that_is_taken_but_not_kept_fails(pacs, target, instance) -> No
     to = target(pacs.start())
     pacs.on_store = lambda event: 0x0000
 
-    with pytest.raises(PacsError, match="took it, but does not show it"):
+    with pytest.raises(PacsError, match="accepted it, but a query does not find it"):
         to.store(instance(1))
 
 
