@@ -54,19 +54,19 @@ async def results_archive(
     failures = []
     with zipfile.ZipFile(cast("IO[bytes]", pipe), "w") as archive:
         for image in images:
+            member = zipfile.ZipInfo(image.name, _TIME)
             try:
-                path = await desk.saved(image, strength, image.folder / "archive")
+                async with desk.saved(image, strength) as path:
+                    with (
+                        path.open("rb") as source,
+                        archive.open(member, "w", force_zip64=True) as to,
+                    ):
+                        while chunk := await asyncio.to_thread(source.read, _CHUNK):
+                            to.write(chunk)
+                            yield pipe.take()
             except DeedError as error:
                 failures.append(f"{image.name}: {words.said(str(error))}\n")
                 continue
-            try:
-                member = zipfile.ZipInfo(image.name, _TIME)
-                with path.open("rb") as source, archive.open(member, "w", force_zip64=True) as to:
-                    while chunk := await asyncio.to_thread(source.read, _CHUNK):
-                        to.write(chunk)
-                        yield pipe.take()
-            finally:
-                path.unlink(missing_ok=True)
             yield pipe.take()
         if failures:
             archive.writestr(zipfile.ZipInfo(FAILURES, _TIME), "".join(failures))

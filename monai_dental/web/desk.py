@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from monai_dental.batch.workers.protocol import Limits
-from monai_dental.errors import MonaiDentalError
+from monai_dental.errors import MonaiDentalError, unexpected
 from monai_dental.process.machine import memory_mb, usable_cores
 from monai_dental.web.images import Image, Images
 from monai_dental.web.job import AFTER, BEFORE, FULL, THUMBNAIL, Answer, PageJob, Task
@@ -109,24 +109,22 @@ class Desk:
         """Return the figures of a frame, and store its noise map in the image's folder."""
         await self.denoised(image, URGENT)
         task = self._task(image, "figures", strength=strength, frame=frame)
-        return (await self._network.do(task, URGENT)).info
+        with image.in_use():
+            return (await self._network.do(task, URGENT)).info
 
-    async def saved(
-        self, image: Image, strength: float, folder: Path, name: Path | None = None
-    ) -> Path:
-        """Write the result at a strength as `monai-dental denoise` does, and return its file.
+    @contextlib.asynccontextmanager
+    async def saved(self, image: Image, strength: float) -> AsyncIterator[Path]:
+        """Write the result at a strength as `monai-dental denoise` does; yield its file.
 
-        Args:
-            image: The image.
-            strength: Fraction of the correction to apply, 0 to 1.
-            folder: Folder to write to; created if missing.
-            name: Path of the file below the folder; None for the name of the source file.
+        The file is removed at the end of the context; nobody else writes to it.
         """
         await self.denoised(image, URGENT)
-        path = folder / (name or image.path.name)
-        task = self._task(image, "save", strength=strength, result=path)
-        await self._files.do(task, URGENT)
-        return path
+        with tempfile.TemporaryDirectory(
+            prefix="saved-", dir=image.folder, ignore_cleanup_errors=True
+        ) as folder:
+            path = Path(folder, image.path.name)
+            await self._save(image, strength, path)
+            yield path
 
     async def report(self, images: list[Image], strength: float, language: str) -> Path:
         """Write a report on the given images at a strength, and return the folder of its pages."""
@@ -135,7 +133,8 @@ class Desk:
         for image in images:
             name = Path(image.name)
             with contextlib.suppress(DeedError):
-                await self.saved(image, strength, folder / "results", name)
+                await self.denoised(image, URGENT)
+                await self._save(image, strength, folder / "results" / name)
                 shown.append(Task(image.path, name))
         if not shown:
             raise DeedError("no image is denoised yet; drop one on the page")
@@ -153,6 +152,11 @@ class Desk:
             await line.stop()
             shutil.rmtree(folder / "results", ignore_errors=True)
         return folder / "report"
+
+    async def _save(self, image: Image, strength: float, path: Path) -> None:
+        task = self._task(image, "save", strength=strength, result=path)
+        with image.in_use():
+            await self._files.do(task, URGENT)
 
     async def _fetch(self, image: Image) -> None:
         """Fetch a remote image; any further files become separate images."""
@@ -176,6 +180,8 @@ class Desk:
             self.model = "ready"
         except MonaiDentalError as error:
             self.model = f"error: {error}"
+        except Exception as error:  # noqa: BLE001 - the page must not wait for ever
+            self.model = f"error: {unexpected(error)}"
 
     async def _follow(self, image: Image) -> None:
         with contextlib.suppress(DeedError):

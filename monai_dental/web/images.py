@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,7 @@ class Image:
         fetch: Fetches the files of a remote image, of which the first is this image's; None if the
             file is already at `path`.
         source: Identifier at the place of origin, if that stores results.
+        users: How many read its files now, besides `work`.
     """
 
     key: str
@@ -52,6 +55,16 @@ class Image:
     used: int = 0
     fetch: Callable[[], list[Path]] | None = None
     source: str = ""
+    users: int = 0
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the image's files while something reads them besides `work`."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the data that is sent to the page."""
@@ -72,6 +85,7 @@ class Images:
     def __init__(self, folder: Path, cache_bytes: int = 4 << 30) -> None:
         self._folder, self._cache_bytes = folder, cache_bytes
         self._images: dict[str, Image] = {}
+        self._names: Counter[str] = Counter()
         self._removed: list[tuple[int, str]] = []
         self._revisions, self._uses, self._keys = (itertools.count(1) for _ in range(3))
 
@@ -96,39 +110,39 @@ class Images:
 
     def add(self, key: str, name: str, path: Path, *, is_upload: bool) -> Image:
         """Add an image with a key from `new_folder`; number its name if it is taken."""
-        taken = {image.name for image in self._images.values()}
         unique, number = name, 2
-        while unique in taken:
+        while unique in self._names:
             file = Path(name)
             unique = file.with_name(f"{file.stem} ({number}){file.suffix}").as_posix()
             number += 1
-        image = Image(key, unique, path, self._folder / key, is_upload)
-        self._images[key] = image
-        self.touch(image)
-        return image
+        return self._register(Image(key, unique, path, self._folder / key, is_upload))
 
     def add_folder(self, folder: Path, paths: list[Path]) -> None:
         """Add the images of a folder without opening them."""
         for path in paths:
             key = str(next(self._keys))
             name = path.relative_to(folder).as_posix()
-            image = Image(key, name, path, self._folder / key, is_upload=False)
-            self._images[key] = image
-            self.touch(image)
+            self._register(Image(key, name, path, self._folder / key, is_upload=False))
 
     def add_remote(self, source: str, name: str, fetch: Callable[[], list[Path]]) -> None:
         """Add an image that is fetched when it is first opened; the arguments are of `Image`."""
         key, folder = self.new_folder()
         image = Image(key, name, folder / "fetched", folder, is_upload=False)
         image.fetch, image.source = fetch, source
-        self._images[key] = image
+        self._register(image)
+
+    def _register(self, image: Image) -> Image:
+        self._images[image.key] = image
+        self._names[image.name] += 1
         self.touch(image)
+        return image
 
     def remove(self, image: Image) -> None:
         """Remove an image and its folder."""
         for work in image.work.values():
             work.cancel()
         del self._images[image.key]
+        self._names -= Counter([image.name])
         self._removed.append((next(self._revisions), image.key))
         shutil.rmtree(image.folder, ignore_errors=True)
 
@@ -155,7 +169,7 @@ class Images:
         for each in sorted(sizes, key=lambda each: each.used):
             if total <= self._cache_bytes or each is image:
                 break
-            if not any(not work.done() for work in each.work.values()):
+            if not each.users and all(work.done() for work in each.work.values()):
                 for name in (BEFORE, AFTER, FULL):
                     (each.folder / name).unlink(missing_ok=True)
                 total -= sizes[each]

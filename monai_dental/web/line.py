@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -102,7 +103,11 @@ class Line:
             if each is not None and not each.future.done():
                 each.future.set_exception(DeedError(_ENDED))
         if self._made is not None:  # a process that is still starting must end too
-            await asyncio.to_thread((await self._made).stop)
+            worker = None
+            with contextlib.suppress(Exception):  # `start` has raised it
+                worker = await self._made
+            if worker is not None:
+                await asyncio.to_thread(worker.stop)
 
     async def _run(self, worker: LocalWorker) -> None:
         while True:

@@ -108,9 +108,8 @@ class Routes:
 
     async def changes(self, request: Request) -> Response:
         """Answer with the changes since the page last asked."""
-        since = _whole(request, "since", 0)
-        changes = await asyncio.to_thread(self._desk.images.changes, since)
-        return JSONResponse({**changes, "model": self._desk.model})
+        since = _whole(request, "since")
+        return JSONResponse({**self._desk.images.changes(since), "model": self._desk.model})
 
     async def upload(self, request: Request) -> Response:
         """Receive a file, and start work on it."""
@@ -171,9 +170,8 @@ class Routes:
     async def result(self, request: Request) -> Response:
         """Answer with the file that `monai-dental denoise --strength` writes."""
         image, strength = self._image(request), _strength(request)
-        path = await self._desk.saved(image, strength, image.folder / "saved")
-        content = await asyncio.to_thread(path.read_bytes)
-        path.unlink()
+        async with self._desk.saved(image, strength) as path:
+            content = await asyncio.to_thread(path.read_bytes)
         ending = "" if suffix_of(image.name) else suffix_of(image.path.name).lower()
         headers = {"Content-Disposition": attachment(f"{image.name}{ending}")}
         return Response(content, media_type=_BYTES, headers=headers)
@@ -185,11 +183,8 @@ class Routes:
             raise RequestError(
                 404, "results cannot be kept where this image came from; save it instead"
             )
-        path = await self._desk.saved(image, strength, image.folder / "kept")
-        try:
+        async with self._desk.saved(image, strength) as path:
             name = await asyncio.to_thread(self._keep, image, path)
-        finally:
-            path.unlink(missing_ok=True)
         return JSONResponse({"name": name}, 201)
 
     async def archive(self, request: Request) -> Response:
@@ -228,7 +223,7 @@ class Routes:
         return [i for i in self._desk.images if everything or i.state != "listed"]
 
     def _frame_number(self, request: Request, image: Image) -> int:
-        frame = _whole(request, "frame", 0)
+        frame = _whole(request, "frame")
         if frame >= image.info.get("frames", 1):
             raise RequestError(404, f"frame {frame + 1}: the image has {image.info['frames']}")
         return frame
@@ -281,8 +276,8 @@ def _words(request: Request) -> Words:
     return Words(request.query_params.get("lang", "en"))
 
 
-def _whole(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, str(default))
+def _whole(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
         raise RequestError(400, f"{name} is not a whole number")
     return int(text)
