@@ -19,15 +19,15 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from monai_dental.dicom.quiet import quiet_pydicom
+from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.read import read_dataset
 from monai_dental.errors import MonaiDentalError, PacsError, UnsupportedImageError
 from monai_dental.formats import SUFFIXES
+from monai_dental.label.series import keep_series
 
 MODALITIES = ("IO", "PX", "DX", "CR")
 """Modalities of the series to search for in a PACS: intraoral, panoramic, and plain X-ray."""
 
-_UID = re.compile(r"[0-9.]{1,64}")
 # `record_series` puts this at the end of the description of a series of results.
 _RESULT = re.compile(r"\[(Noise reduction|Median filter .*)\]$")
 
@@ -168,7 +168,7 @@ class DicomwebStore(DICOMWebDatastore):
             UnsupportedImageError: It is a series of results.
             PacsError: The PACS does not answer as it should.
         """
-        if not _UID.fullmatch(image_id):
+        if not is_uid(image_id):
             raise ImageNotFoundException(f"{image_id!r} is not a Series Instance UID")
         folder = Path(self._datastore.image_path(), image_id)
         if not folder.is_dir():
@@ -230,15 +230,8 @@ class DicomwebStore(DICOMWebDatastore):
             instances = self._client.retrieve_series(own[0]["0020000D"]["Value"][0], series)
         if not instances:
             raise PacsError(f"{self.name()}: sent no instance of series {series}")
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as temporary:
-            fetched = Path(temporary, "series")
-            fetched.mkdir()
-            with self._errors("write"), quiet_pydicom():
-                for instance in instances:
-                    name = f"{instance.SOPInstanceUID}.dcm"
-                    instance.save_as(fetched / name, enforce_file_format=True)
-            with contextlib.suppress(FileExistsError, OSError):  # another request was faster
-                fetched.rename(folder)
+        with self._errors("write"):
+            keep_series(instances, folder)
 
     @contextlib.contextmanager
     def _errors(self, deed: str) -> Iterator[None]:
