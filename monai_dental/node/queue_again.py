@@ -92,7 +92,7 @@ class QueueOfAgain(QueueFile):
         if since is not None:
             where.append("changed >= ?")
             values.append(since)
-        with self._lock:
+        with self._transaction():  # the node that works on the same file sees all of it or nothing
             found = list(self._select(" AND ".join(where), *values))
             failed = [each.key for each in found if each.state == FAILED]
             done = [each.key for each in found if each.state != FAILED and not each.resent]

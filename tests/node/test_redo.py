@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from monai_dental.cli import main
+from monai_dental.errors import OutputError
+from monai_dental.node.queue import FAILED, QUEUE, SKIPPED, Queue
 
 
 @pytest.fixture
@@ -68,3 +71,21 @@ def test_what_failed_is_done_again_at_once(node, make_file, dcmtk, capfd) -> Non
 
     assert capfd.readouterr().out == "1 to be processed again now, 0 when they are sent again\n"
     node.wait_for(lambda metrics: metrics["failed_total"] == 2)
+
+
+def test_redo_changes_all_of_its_instances_or_none(tmp_path) -> None:
+    queue = Queue(tmp_path, is_writable=True)
+    for key, state in (("a", FAILED), ("b", SKIPPED)):
+        queue.receive(key, f"1.2.{key}", study="1.2")
+        queue.finish(key, state, "a reason", "")
+    with sqlite3.connect(tmp_path / QUEUE) as other:
+        other.execute(
+            "CREATE TRIGGER no BEFORE DELETE ON instances BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+
+    with pytest.raises(OutputError):
+        queue.redo(None, "1.2", None)
+
+    states = [queue.get(key).state for key in ("a", "b")]
+    queue.close()
+    assert states == [FAILED, SKIPPED]
