@@ -236,6 +236,17 @@ def test_name_cannot_break_the_line_of_its_outcome(tmp_path, capsys):
     assert "new\\nline\\x1b[31m.png" in line
 
 
+def test_name_cannot_break_the_line_of_a_warning(tmp_path, capsys):
+    name = "new\nline\x1b[31m.png"
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    (tmp_path / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+
+    assert denoise(tmp_path / name, "--output", tmp_path / "out") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: ")
+    assert line.endswith("new\\nline\\x1b[31m.png: colour is converted to grey")
+
+
 def test_termination_leaves_no_half_file(png, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(os, "fsync", lambda file: os.kill(os.getpid(), signal.SIGTERM))
 
