@@ -8,7 +8,7 @@ those with hardly any noise of their own: it would teach that weak noise is anat
 
     .venv/bin/python scripts/train_estimator.py --photographs DIR --work DIR [--images 3800]
 
-The samples are kept in the work folder, in one file per hundred images; the same command continues
+The samples are kept in the work folder, in one file for each 50 images; the same command continues
 after an interruption.
 """
 

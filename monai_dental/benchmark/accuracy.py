@@ -341,7 +341,7 @@ def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Imag
     if name == "bm3d":
         return _told_or_tuned(peer, data, noise)
     noisy, clean = zip(*(data.noisy(path, noise) for path in data.tuning), strict=True)
-    parameter = tune(peer, noisy, clean, data_range=1.0)
+    parameter = tune(peer, noisy, clean)
     return _clipped(partial(peer.denoise, parameter=parameter)), f"{parameter:.4g}"
 
 
@@ -351,11 +351,11 @@ def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Imag
         [center(image, TUNING_SIZE) for image in data.noisy(path, noise)] for path in data.tuning
     ]
     noisy, clean = zip(*crops, strict=True)
-    parameter = tune(peer, noisy, clean, data_range=1.0)
+    parameter = tune(peer, noisy, clean)
     told = partial(bm3d_told, noise=noise)
     if peer.name != "bm3d":
         told = partial(denoise_stabilized, peer.denoise, noise=noise)
-    best = mean_psnr(peer, parameter, noisy, clean=clean, data_range=1.0)
+    best = mean_psnr(peer, parameter, noisy, clean=clean)
     if statistics.fmean(psnr(told(n), c, 1.0) for n, c in crops) >= best:
         return _clipped(told), "told"
     return _clipped(partial(peer.denoise, parameter=parameter)), f"{parameter:.4g}"

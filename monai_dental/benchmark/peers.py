@@ -78,16 +78,14 @@ def mean_psnr(
     noisy: Sequence[Image],
     *,
     clean: Sequence[Image],
-    data_range: float,
 ) -> float:
-    """Return the mean PSNR of a filter over the images, in dB.
+    """Return the mean PSNR (data range 1) of a filter over the images, in dB.
 
     Args:
         peer: The filter.
         parameter: Its parameter.
         noisy: The images to filter, float32 (H, W).
         clean: What they should be, in the same order.
-        data_range: Peak value of the PSNR.
 
     Raises:
         ValueError: There are no images, or not as many noisy ones as clean ones.
@@ -96,12 +94,12 @@ def mean_psnr(
     if len(noisy) != len(clean) or not noisy:
         raise ValueError(f"got {len(noisy)} noisy and {len(clean)} clean images; need pairs")
     return statistics.fmean(
-        psnr(peer.denoise(image, parameter), reference, data_range)
+        psnr(peer.denoise(image, parameter), reference, 1.0)
         for image, reference in zip(noisy, clean, strict=True)
     )
 
 
-def tune(peer: Peer, noisy: Sequence[Image], clean: Sequence[Image], *, data_range: float) -> float:
+def tune(peer: Peer, noisy: Sequence[Image], clean: Sequence[Image]) -> float:
     """Return the parameter with the best mean PSNR over training images.
 
     First the whole grid is tried. While the best value is at an end, or no better than an end, the
@@ -116,7 +114,6 @@ def tune(peer: Peer, noisy: Sequence[Image], clean: Sequence[Image], *, data_ran
         peer: The filter.
         noisy: Training images to filter, float32 (H, W); never those of the comparison itself.
         clean: What they should be, in the same order.
-        data_range: Peak value of the PSNR; it does not affect the result.
 
     Returns:
         The best value tried. Unless the parameter is fixed, it is never the smallest or largest
@@ -129,7 +126,7 @@ def tune(peer: Peer, noisy: Sequence[Image], clean: Sequence[Image], *, data_ran
     """
 
     def score(parameter: float) -> float:
-        value = mean_psnr(peer, parameter, noisy, clean=clean, data_range=data_range)
+        value = mean_psnr(peer, parameter, noisy, clean=clean)
         if not math.isfinite(value):
             raise ValueError(
                 f"{peer.name}: mean PSNR at {parameter:g} is {value}; "

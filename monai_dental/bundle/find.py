@@ -6,13 +6,13 @@ the user names, or that come with this package, are ever loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_dental.errors import BundleError
+from monai_dental.files.digests import digest_of
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +141,7 @@ def weights_digest(path: str) -> str:
         BundleError: There is no such file.
     """
     require_weights(path)
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return digest_of(Path(path))
 
 
 def read_metadata(bundle: Path) -> dict[str, Any]:

@@ -43,10 +43,11 @@ def adapt(arguments: argparse.Namespace) -> int:
     """Fine-tune a bundle on the user's own noisy images."""
     bundle = find_bundle(arguments.bundle)
 
-    from monai_dental.training.adapt import adapt, check_adaptable, readable_images
+    from monai_dental.formats.find import find_images
+    from monai_dental.training.adapt import adapt, check_adaptable, usable_images
 
     check_adaptable(bundle, arguments.output)
-    images, reasons = readable_images(arguments.images)
+    images, reasons = usable_images(find_images(arguments.images))
     for reason in reasons:
         print(printable(f"left out: {reason}"))
     with progress_bar("adapting", 0, unit="epoch") as progress, _quiet():

@@ -20,18 +20,23 @@ if TYPE_CHECKING:
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def add_model(command: argparse.ArgumentParser) -> None:
-    """Add the options of the model: `--bundle`, `--strength`, `--device`, `--backend`."""
+def add_network(command: argparse.ArgumentParser) -> None:
+    """Add `--bundle` and `--device`."""
     command.add_argument(
         "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
         help="the bundle: one that comes with the package (blind, unet, dae), or a bundle's "
         "folder, whose configs run as code (default: %(default)s)",
     )  # fmt: skip
+    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU if there is one)")
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Add the options of the model: `--bundle`, `--strength`, `--device`, `--backend`."""
+    add_network(command)
     command.add_argument(
         "--strength", metavar="FRACTION", type=share, default=1.0,
         help="fraction of the correction to apply, 0 to 1 (default: 1)",
     )  # fmt: skip
-    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU if there is one)")
     command.add_argument(
         "--backend", choices=BACKENDS, default="torch",
         help="engine that runs the network; openvino is faster on some CPUs and "

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from monai_dental.bundle.find import find_bundle
 from monai_dental.cli.arguments import Subparsers, path, require_posix
@@ -218,13 +218,13 @@ def _add_settings_when_parsed(command: argparse.ArgumentParser) -> None:
 def _add_settings(command: argparse.ArgumentParser) -> None:
     from monai_dental.node.settings import NodeSettings
     from monai_dental.node.settings_pages import default_of, extra_of
-    from monai_dental.node.settings_words import limits_of
+    from monai_dental.node.settings_words import option_of
 
     # No defaults here: only options that are given override the file.
     for name, field in NodeSettings.model_fields.items():
         if extra_of(field, "is_option") is False:
             continue
-        option = f"--{name.replace('_', '-')}"
+        option = f"--{option_of(name)}"
         kind = str(field.annotation)
         default = default_of(field)
         text = f"{field.description} ({f'default: {default}' if default else 'required'})"
@@ -233,7 +233,7 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
             command.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=text)
         elif "Literal" in kind:
             command.add_argument(
-                option, choices=limits_of(field).removeprefix("one of ").split(", "),
+                option, choices=get_args(field.annotation),
                 default=argparse.SUPPRESS, help=text,
             )  # fmt: skip
         else:

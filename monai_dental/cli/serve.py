@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from monai_dental.bundle.find import DEFAULT_BUNDLE, find_bundle
-from monai_dental.cli.arguments import Subparsers, path, port
+from monai_dental.bundle.find import find_bundle
+from monai_dental.cli.arguments import Subparsers, add_network, path, port
 
 
 def add(commands: Subparsers) -> None:
@@ -23,12 +23,7 @@ def add(commands: Subparsers) -> None:
         "--studies", metavar="DIR", type=path,
         help="also list the images in this folder, which are only read",
     )  # fmt: skip
-    command.add_argument(
-        "--bundle", metavar="NAME|DIR", default=DEFAULT_BUNDLE,
-        help="the bundle: one that comes with the package (blind, unet, dae), or a bundle's "
-        "folder, whose configs run as code (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument("--device", help="cpu, cuda:0, … (default: a GPU if there is one)")
+    add_network(command)
     command.add_argument(
         "--port", type=port, default=0, help="port; 0 for any free port (default: 0)"
     )

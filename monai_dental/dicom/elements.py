@@ -22,7 +22,7 @@ _GRAYSCALE = ("MONOCHROME1", "MONOCHROME2")
 COLOUR_SPACES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 """Photometric interpretations with three samples whose pixels may still be grey."""
 
-_OFCOLOUR_SPACES = ("PlanarConfiguration", "ICCProfile", "ColorSpace")
+_ONLY_OF_COLOUR = ("PlanarConfiguration", "ICCProfile", "ColorSpace")
 _CODE_STRING = re.compile(r"(MONOCHROME|RGB|YBR|PALETTE|HSV|ARGB|CMYK|XYB)[A-Z0-9_ ]{0,12}")
 
 
@@ -266,7 +266,7 @@ def write_image_pixel(dataset: Dataset, image_pixel: ImagePixel) -> None:
     }
     if "NumberOfFrames" in dataset:
         values["NumberOfFrames"] = image_pixel.frames
-    for keyword in _OFCOLOUR_SPACES:
+    for keyword in _ONLY_OF_COLOUR:
         dataset.pop(keyword, None)
     for keyword, value in values.items():
         if texts(dataset, keyword) != [str(value)]:

@@ -15,7 +15,8 @@ from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import CorruptImageError
 
 _HEAD_BYTES = 1 << 20
-_META = 132 + 12  # bytes before those that File Meta Information Group Length counts (PS3.10 7.1)
+META = 132 + 12
+"""Bytes before those that File Meta Information Group Length counts (PS3.10 7.1)."""
 
 
 def read_head(file: Path | int, *keywords: str) -> dict[str, str]:
@@ -62,7 +63,7 @@ def read_syntax(file: Path | int) -> tuple[str, int]:
         with quiet_pydicom(), _Head(file, closefd=isinstance(file, Path)) as head:
             head.seek(0)
             meta = read_partial(head, stop_when=lambda tag, vr, length: True).file_meta
-            return str(meta.TransferSyntaxUID), _META + int(meta.FileMetaInformationGroupLength)
+            return str(meta.TransferSyntaxUID), META + int(meta.FileMetaInformationGroupLength)
     except PYDICOM_ERRORS as error:
         raise CorruptImageError(f"broken DICOM: {type(error).__name__}") from None
 

@@ -68,7 +68,7 @@ def open_atomically(
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise output_error(path, error) from error
 
 
 def flush_folder(folder: Path) -> None:

@@ -77,9 +77,9 @@ def read_radiograph(path: Path) -> Radiograph:
     image_format = _format_of(head, path)
     # Imported here, so that reading PNG files needs neither pydicom nor nibabel.
     if image_format == "dicom":
-        from monai_dental.formats.dicom import read_dicom
+        from monai_dental.dicom.read import read_dataset, to_radiograph
 
-        return read_dicom(path)
+        return to_radiograph(read_dataset(path), path)
     if image_format == "nifti":
         from monai_dental.formats.nifti import read_nifti
 
@@ -111,11 +111,11 @@ def write_radiograph(
     _check_name(radiograph, path)
     _check_not_source(radiograph, path)
     if radiograph.image_format == "dicom":
-        from monai_dental.formats.dicom import encode_dicom
+        from monai_dental.dicom.derive import derive, encode_dataset
 
         if derivation is None:
             raise ValueError("a DICOM file needs a derivation, which says how it was made")
-        content = encode_dicom(radiograph, derivation)
+        content = encode_dataset(derive(radiograph, derivation))
     elif radiograph.image_format == "nifti":
         from monai_dental.formats.nifti import encode_nifti
 

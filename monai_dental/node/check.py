@@ -6,6 +6,7 @@ import socket
 from itertools import combinations
 from urllib.parse import urlsplit
 
+from monai_dental.bundle.find import checked_device
 from monai_dental.errors import AddressError, BundleError, OutputError, PacsError
 from monai_dental.files.lock import hold_lock
 from monai_dental.inference.backends import installed_backends
@@ -21,14 +22,10 @@ def check_device(name: str) -> None:
     Raises:
         BundleError: There is no device of that name.
     """
-    import torch
-
     try:
-        torch.zeros(1, device=torch.device(name)).item()
-    except (RuntimeError, AssertionError) as error:
-        raise BundleError(
-            f"device: {name}: no such device here; need cpu, or cuda with a GPU"
-        ) from error
+        checked_device(name)
+    except BundleError as error:
+        raise BundleError(f"device: {error}") from error
 
 
 def check_backend(name: str) -> None:

@@ -56,6 +56,7 @@ class DenoisePool:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._pool: list[Worker] = []
+        self._threads: list[threading.Thread] = []
         try:
             self._pool.append(LocalWorker(job, limits))
             self.recipe: Recipe = self._pool[0].describe()
@@ -63,7 +64,7 @@ class DenoisePool:
         except BaseException:
             self.stop()
             raise
-        self._threads = [
+        self._threads += [
             threading.Thread(target=self._serve, args=(worker,), daemon=True)
             for worker in self._pool
         ]
@@ -88,7 +89,7 @@ class DenoisePool:
         """Stop the workers; instances that they have not finished remain in the queue."""
         self._stopped.set()
         self.wake()
-        for thread in getattr(self, "_threads", ()):
+        for thread in self._threads:
             if thread.is_alive():
                 thread.join()
         for worker in self._pool:

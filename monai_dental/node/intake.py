@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from monai_dental.dicom.head import META
 from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.inflate import inflated_size
 from monai_dental.node.incoming import IncomingFile
@@ -13,8 +14,6 @@ from monai_dental.node.log import Counts
 from monai_dental.node.queue_rows import Arrival
 from monai_dental.node.spool import Spool
 from monai_dental.pacs.dimse.streams import TooLargeError
-
-_META = 132 + 12
 
 
 class Intake:
@@ -92,7 +91,7 @@ class Intake:
             TooLargeError: It does.
         """
         with incoming.open() as stream:
-            head = stream.read(_META)  # up to what File Meta Information Group Length counts
-            stream.seek(_META + int.from_bytes(head[-4:], "little"))
+            head = stream.read(META)
+            stream.seek(META + int.from_bytes(head[-4:], "little"))
             if inflated_size(stream, self.max_object) > self.max_object:
                 raise TooLargeError("inflates beyond the limit")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import Counter
+from typing import Any
 
+from monai_dental.errors import unexpected
 from monai_dental.process.terminal import printable
 
 LOG = logging.getLogger("monai_dental.node")
@@ -54,3 +57,13 @@ class Counts:
 def say(level: int, text: str) -> None:
     """Log one line, at a level of `logging`; control characters are escaped."""
     LOG.log(level, printable(text))
+
+
+class LoggedErrors:
+    """A `socketserver` that logs the kind and place, but not the text, of connections' errors."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log an error that ended a connection."""
+        error = sys.exc_info()[1]
+        reason = "an error" if error is None else unexpected(error)
+        say(logging.WARNING, f"peer {client_address[0]}: {reason}; connection closed")

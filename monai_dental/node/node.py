@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 from monai_dental.batch.job import Job, Recipe
 from monai_dental.batch.target import StoredObject
-from monai_dental.batch.workers.local import Limits
+from monai_dental.batch.workers.protocol import Limits
 from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.files.lock import hold_lock
 from monai_dental.node.audit import Audit

@@ -10,15 +10,13 @@ from __future__ import annotations
 import logging
 import socket
 import socketserver
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
-from monai_dental.errors import unexpected
-from monai_dental.node.log import say
+from monai_dental.node.log import LoggedErrors, say
 from monai_dental.pacs.dimse.streams import C_STORE_REQUEST, HandlerOfConnection, StreamingDimse
 
 if TYPE_CHECKING:
@@ -150,7 +148,7 @@ class BoundedHandler(HandlerOfConnection):
         association.set_socket(bounded)
 
 
-class BoundedServer(ThreadedAssociationServer):
+class BoundedServer(LoggedErrors, ThreadedAssociationServer):
     """A server of associations with limits on connections; see the module."""
 
     daemon_threads = True
@@ -188,12 +186,6 @@ class BoundedServer(ThreadedAssociationServer):
             super().finish_request(connection, client_address)
         finally:
             self.requests.pop(connection, None)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log the kind and place, but not the text, of an error that ended a connection."""
-        error = sys.exc_info()[1]
-        reason = "an error" if error is None else unexpected(error)
-        say(logging.WARNING, f"peer {client_address[0]}: {reason}; connection closed")
 
     def shutdown(self) -> None:
         """Stop listening."""

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from monai_dental.node.settings import NodeSettings
-from monai_dental.node.settings_words import limits_of
+from monai_dental.node.settings_words import limits_of, option_of
 
 _GIVEN = ("forward", "allow", "ae_title", "port", "spool", "health_port", "bundle")
 """Settings that the example gives; the others are comments that show their defaults."""
@@ -36,10 +36,8 @@ def as_toml() -> str:
         words = words[0].upper() + words[1:]
         lines = textwrap.wrap(words, 98, break_on_hyphens=False, break_long_words=False)
         mark = "" if name in _GIVEN else "#"
-        key = name.replace("_", "-")
-        parts.append(
-            "".join(f"# {line}\n" for line in lines) + f"{mark}{key} = {_toml(_value(field))}\n"
-        )
+        comment = "".join(f"# {line}\n" for line in lines)
+        parts.append(f"{comment}{mark}{option_of(name)} = {_toml(_value(field))}\n")
     return "\n".join(parts)
 
 
@@ -47,7 +45,7 @@ def as_table() -> str:
     """Return the table in docs/node.md."""
     rows = ["| setting | what it is | without it |", "|---|---|---|"]
     for name, field in NodeSettings.model_fields.items():
-        cells = (f"`{name.replace('_', '-')}`", _describe(field), _default(field))
+        cells = (f"`{option_of(name)}`", _describe(field), _default(field))
         rows.append("| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |")
     return "\n".join(rows) + "\n"
 

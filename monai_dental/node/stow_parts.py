@@ -12,7 +12,7 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from monai_dental.dicom.head import read_head
+from monai_dental.dicom.head import META, read_head
 from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.errors import CorruptImageError, OutputError, unexpected
@@ -24,7 +24,6 @@ from monai_dental.pacs.dimse.streams import SpooledDataset, TooLargeError, file_
 PROCESSING_FAILURE, UNKNOWN_CLASS, OUT_OF_RESOURCES = 0x0110, 0x0122, 0xA700
 MISMATCH, NOT_UNDERSTOOD, UNKNOWN_SYNTAX = 0xA900, 0xC000, 0xC122
 
-_META = 132 + 12  # up to what File Meta Information Group Length counts (PS3.10 7.1)
 _META_BEGIN = re.compile(rb".{128}DICM\x02\x00\x00\x00UL\x04\x00", re.DOTALL)
 _LONGEST_META = 1 << 16
 _MOST_PARTS = 10_000
@@ -118,9 +117,9 @@ class Part:
 
     def _begin(self) -> None:
         """Open the sink once the File Meta Information is complete."""
-        if len(self._begun) < _META:
+        if len(self._begun) < META:
             return
-        end = _META + int.from_bytes(self._begun[_META - 4 : _META], "little")
+        end = META + int.from_bytes(self._begun[META - 4 : META], "little")
         if not _META_BEGIN.match(self._begun) or end > _LONGEST_META:
             raise FailedPartError(NOT_UNDERSTOOD, "is not a DICOM file (PS3.10 7.1)")
         if len(self._begun) < end:

@@ -10,7 +10,6 @@ import re
 import secrets
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from monai_dental.dicom.identity import is_uid
-from monai_dental.errors import PacsError, unexpected
+from monai_dental.errors import PacsError
 from monai_dental.node.audit import Audit
 from monai_dental.node.http_body import BrokenBodyError, LengthError, read_body
 from monai_dental.node.intake import Intake
 from monai_dental.node.lobby import MOST, TIMEOUT_S
-from monai_dental.node.log import say
+from monai_dental.node.log import LoggedErrors, say
 from monai_dental.node.settings import NodeSettings
 from monai_dental.node.stow_answer import encode, media_type_of, status_of
 from monai_dental.node.stow_parts import MultipartError, Part, Parts
@@ -137,7 +136,7 @@ def check_token(settings: NodeSettings) -> str:
     return token
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(LoggedErrors, ThreadingHTTPServer):
     """A server with limits on its connections."""
 
     daemon_threads = True
@@ -215,12 +214,6 @@ class _Server(ThreadingHTTPServer):
             connections = list(self._connections)
         for each in connections:
             each.shut()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log the kind and place, but not the text, of an error that ended a connection."""
-        error = sys.exc_info()[1]
-        reason = "an error" if error is None else unexpected(error)
-        say(logging.WARNING, f"peer {client_address[0]}: {reason}; connection closed")
 
 
 class _Handler(BaseHTTPRequestHandler):

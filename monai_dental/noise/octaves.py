@@ -21,21 +21,6 @@ def halve(image: Tensor) -> Tensor:
     return (even[..., ::2] + even[..., 1::2]) / 4
 
 
-def split_octaves(image: Tensor) -> list[Tensor]:
-    """Return the three octaves of an image, (..., H, W), each at full size.
-
-    Args:
-        image: Rows and columns are multiples of 4.
-    """
-    half = halve(image)
-    quarter = _doubled(halve(half))
-    return [image - _doubled(half), _doubled(half - quarter), _doubled(quarter)]
-
-
-def _doubled(image: Tensor) -> Tensor:
-    return image.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
-
-
 def octave_shares(kernel: Tensor) -> Tensor:
     """Return the share of each octave in the variance of filtered white noise, (3,).
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -21,6 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from monai_dental.batch.target import StoredObject
 from monai_dental.dicom.derive import encode_dataset
 from monai_dental.dicom.explicit import to_implicit
+from monai_dental.dicom.head import META
 from monai_dental.dicom.identity import is_uid
 from monai_dental.dicom.quiet import PYDICOM_ERRORS, quiet_pydicom
 from monai_dental.dicom.read import read_dataset, to_radiograph
@@ -40,7 +41,6 @@ _COPY = Path("copy")  # read_dataset needs a name for its messages, which are no
 NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 """Keywords of the UIDs that identify an instance."""
 
-_META = 132 + 12  # before what File Meta Information Group Length counts (PS3.10 7.1)
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 _UNDEFINED = 0xFFFFFFFF
 _CHUNK = 1 << 18
@@ -74,7 +74,7 @@ class InstanceKey:
     @property
     def is_valid(self) -> bool:
         """Whether all three are UIDs."""
-        return all(map(is_uid, str(self).split("/"))) and str(self).count("/") == 2
+        return all(map(is_uid, astuple(self)))
 
     def __str__(self) -> str:
         """Return STUDY/SERIES/INSTANCE."""
@@ -302,7 +302,7 @@ def _pack(content: Path | bytes, stream: BinaryIO, size: int) -> Parcel:
         with quiet_pydicom():
             names = {each: str(head.get(each) or "") for each in NAMES}
             syntax = str(head.file_meta.TransferSyntaxUID)
-            begin = _META + int(head.file_meta.FileMetaInformationGroupLength)
+            begin = META + int(head.file_meta.FileMetaInformationGroupLength)
     except PYDICOM_ERRORS as error:
         raise UnsendableError(f"cannot be sent: {type(error).__name__}") from None
     key = key_of(names)

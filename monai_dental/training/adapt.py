@@ -25,7 +25,6 @@ from monai_dental.errors import (
 )
 from monai_dental.files.outputs import output_folder
 from monai_dental.formats import read_radiograph
-from monai_dental.formats.find import find_images
 from monai_dental.noise import SMALLEST_SIDE, estimate_noise
 from monai_dental.process.threads import one_thread
 from monai_dental.radiograph import PixelArray
@@ -51,15 +50,6 @@ class Adaptation:
     loss_before: float
     loss_after: float
     image_count: int
-
-
-def readable_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the usable images in a folder, and for each other file why it is not usable.
-
-    Raises:
-        DatasetError: There is no such folder, or it has no file that may be an image.
-    """
-    return usable_images(find_images(folder))
 
 
 def usable_images(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
@@ -128,7 +118,7 @@ def adapt(
 
     Args:
         bundle: The bundle's folder.
-        images: Noisy images, all from the same machine, as `readable_images` returns them.
+        images: Noisy images, all from the same machine, as `usable_images` returns them.
         output: Folder for the new bundle, empty or new.
         max_epochs: Number of epochs; None for the bundle's own.
         progress: Called with the number of finished epochs and of all epochs.

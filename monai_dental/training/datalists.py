@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from monai_dental.dicom.head import read_head
 from monai_dental.errors import CorruptImageError, DatasetError
+from monai_dental.files.digests import digest_of
 from monai_dental.formats import read_radiograph
 from monai_dental.formats.find import find_images
 from monai_dental.formats.registry import suffix_of
@@ -215,7 +216,7 @@ def digest_of_images(datalist: Sequence[dict[str, str]]) -> str:
     digest = hashlib.sha256()
     for path in (Path(path) for item in datalist for path in item.values()):
         try:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(bytes.fromhex(digest_of(path)))
         except OSError as error:
             raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from monai_dental.radiograph import Radiograph, StoredArray
 THUMBNAIL_SIDE = 160
 """Longest side of a thumbnail, in pixels."""
 
-_TYPES = {"u1": "u1", "u2": "u2", "i2": "i2"}
+_TYPES = ("u1", "u2", "i2")
 
 
 def describe(radiograph: Radiograph) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def describe(radiograph: Radiograph) -> dict[str, Any]:
 
     Returns:
         `rows`, `columns`, `frames`; `dtype` of `grey_values`; `black` and `white`, the file's grey
-        values for black and white; `isWhole`, whether grey values are whole numbers; `spacing`,
-        (row, column) in mm, and `spacingKeyword`, if the file has them; `windows`, each with
-        `black` and `white`.
+        values for black and white; `bits`, those stored; `isWhole`, whether grey values are whole
+        numbers; `format`; `spacing`, (row, column) in mm, and `spacingKeyword`, if the file has
+        them; `windows`, each with `black` and `white`.
     """
     encoding = radiograph.encoding
     return {
@@ -100,7 +100,8 @@ def _dtype(radiograph: Radiograph) -> str:
     if encoding.table:
         low, high = min(encoding.table), max(encoding.table)
         return "u2" if low >= 0 and high < 1 << 16 else "f4"
-    return _TYPES.get(f"{encoding.dtype.kind}{encoding.dtype.itemsize}", "f4")
+    kind = f"{encoding.dtype.kind}{encoding.dtype.itemsize}"
+    return kind if kind in _TYPES else "f4"
 
 
 def _windows(radiograph: Radiograph) -> list[dict[str, Any]]:
@@ -123,10 +124,9 @@ def _read_windows(header: Dataset, radiograph: Radiograph) -> list[dict[str, Any
     names = header.get("WindowCenterWidthExplanation") or ""
     labels = [names] if isinstance(names, str) else [str(name) for name in names]
     slopes = rescale_slopes(header)
-    slope = slopes[0] if slopes and not radiograph.encoding.table else 1.0
-    intercept = float(header.get("RescaleIntercept") or 0) if slopes else 0.0
-    if radiograph.encoding.table:
-        intercept = 0.0
+    slope, intercept = 1.0, 0.0
+    if slopes and not radiograph.encoding.table:
+        slope, intercept = slopes[0], float(header.get("RescaleIntercept") or 0)
     is_inverted = radiograph.photometric_interpretation == "MONOCHROME1"
     windows = []
     for place, (center, width) in enumerate(zip(centers, widths, strict=False)):

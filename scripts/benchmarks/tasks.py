@@ -145,7 +145,7 @@ def tuned(names: list[str]) -> dict[str, Method]:
         case = draw_case(index, tuple(VIEWS)[index % 2]).halved()
         for images, seed in ((clean, None), (noisy, (index, 0, 1))):
             images.append(np.ascontiguousarray(case.expose("absent", seed)[TUNING_CROP]))
-    found = {name: tune(PEERS[name], noisy, clean, data_range=1.0) for name in names}
+    found = {name: tune(PEERS[name], noisy, clean) for name in names}
     print("tuned:", ", ".join(f"{name} {value:.4g}" for name, value in found.items()), flush=True)
     return {name: partial(PEERS[name].denoise, parameter=value) for name, value in found.items()}
 

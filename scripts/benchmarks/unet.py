@@ -181,7 +181,7 @@ def run_filter(case: Case, name: str) -> None:
     noisy, clean = ([center(pair[i], TUNING_SIZE) for pair in train] for i in (0, 1))
     folder = case.folder / "denoised" / name
     folder.mkdir(parents=True, exist_ok=True)
-    parameter = tune(PEERS[name], noisy, clean, data_range=1.0)
+    parameter = tune(PEERS[name], noisy, clean)
     (folder / "parameter.txt").write_text(f"{parameter:.4g}\n")
     for path, _ in case.pairs("test"):
         np.save(folder / path.stem, PEERS[name].denoise(read(path), parameter))

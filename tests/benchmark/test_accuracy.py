@@ -255,9 +255,9 @@ def test_filters_are_tuned_on_other_images_than_they_are_scored_on(
     tuned = []
     tune = accuracy.tune
 
-    def spy(peer, noisy, clean, *, data_range):
+    def spy(peer, noisy, clean):
         tuned.extend(clean)
-        return tune(peer, noisy, clean, data_range=data_range)
+        return tune(peer, noisy, clean)
 
     monkeypatch.setattr(accuracy, "tune", spy)
     measure_accuracy(paths, ["unet"], tmp_path, **few)

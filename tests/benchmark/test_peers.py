@@ -100,10 +100,10 @@ def test_missing_package_names_the_extra(monkeypatch, noisy, name, package):
 def test_tuning_beats_the_grid(name, noisy, clean):
     peer = PEERS[name]
 
-    tuned = tune(peer, [noisy], [clean], data_range=1.0)
+    tuned = tune(peer, [noisy], [clean])
 
     def score(parameter):
-        return mean_psnr(peer, parameter, [noisy], clean=[clean], data_range=1.0)
+        return mean_psnr(peer, parameter, [noisy], clean=[clean])
 
     best, least = score(tuned), max(score(parameter) for parameter in peer.grid)
     assert best >= least
@@ -113,7 +113,7 @@ def test_tuning_beats_the_grid(name, noisy, clean):
 
 @pytest.mark.parametrize("optimum", [0.03, 0.25, 0.4, 0.7, 1.0, 1.3, 2.0, 9.0])
 def test_tuning_finds_the_optimum_within_the_grid_and_beyond(optimum, clean):
-    tuned = tune(peak_at(optimum), [clean], [clean], data_range=1.0)
+    tuned = tune(peak_at(optimum), [clean], [clean])
 
     assert tuned == pytest.approx(optimum, rel=0.1)
 
@@ -125,7 +125,7 @@ def test_tuning_is_not_misled_by_a_curve_that_falls_steeply(optimum, clean):
 
     cliff = Peer("cliff", lambda image, p: image + error(p), "p", (0.25, 0.5, 1.0, 2.0))
 
-    tuned = tune(cliff, [clean], [clean], data_range=1.0)
+    tuned = tune(cliff, [clean], [clean])
 
     assert 0.8 * optimum < tuned < optimum
 
@@ -133,30 +133,30 @@ def test_tuning_is_not_misled_by_a_curve_that_falls_steeply(optimum, clean):
 @pytest.mark.parametrize("optimum", [1e-4, 1e4])
 def test_tuning_refuses_to_stop_at_an_end(optimum, clean):
     with pytest.raises(TuningError, match="lies at an end; need training images"):
-        tune(peak_at(optimum), [clean], [clean], data_range=1.0)
+        tune(peak_at(optimum), [clean], [clean])
 
 
 def test_tuning_on_images_that_no_filter_makes_better_is_refused(clean):
     blurred = PEERS["gaussian"].denoise(clean, 1.0)
 
     with pytest.raises(TuningError, match="gaussian: sigma in pixels: the best of 0.0125 to"):
-        tune(PEERS["gaussian"], [blurred], [clean], data_range=1.0)
+        tune(PEERS["gaussian"], [blurred], [clean])
 
 
 def test_tuning_without_noise_is_refused(clean):
     with pytest.raises(ValueError, match="gaussian: mean PSNR at 0.1 is inf"):
-        tune(PEERS["gaussian"], [clean], [clean], data_range=1.0)
+        tune(PEERS["gaussian"], [clean], [clean])
 
 
 def test_fixed_parameter_is_not_searched(noisy, clean):
-    assert tune(PEERS["median"], [noisy], [clean], data_range=1.0) == 5.0
+    assert tune(PEERS["median"], [noisy], [clean]) == 5.0
 
 
 def test_tuning_weighs_all_images(noisy, clean):
     cleaner = (noisy + 3 * clean) / np.float32(4)
 
     tuned = [
-        tune(PEERS["gaussian"], images, [clean] * len(images), data_range=1.0)
+        tune(PEERS["gaussian"], images, [clean] * len(images))
         for images in ([cleaner], [cleaner, noisy], [noisy])
     ]
 
@@ -166,4 +166,4 @@ def test_tuning_weighs_all_images(noisy, clean):
 
 def test_images_without_a_partner_are_refused(noisy, clean):
     with pytest.raises(ValueError, match="got 1 noisy and 2 clean images; need pairs"):
-        tune(PEERS["gaussian"], [noisy], [clean, clean], data_range=1.0)
+        tune(PEERS["gaussian"], [noisy], [clean, clean])

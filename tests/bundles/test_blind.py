@@ -14,11 +14,12 @@ from monai.bundle import ConfigWorkflow
 
 from monai_dental.bundle.find import find_bundle, load_config
 from monai_dental.errors import BundleError
+from monai_dental.formats.find import find_images
 from monai_dental.inference.denoiser import Denoiser
 from monai_dental.networks import DenoisingUNet
 from monai_dental.noise import add_gaussian_noise
 from monai_dental.synthetic import write_images
-from monai_dental.training.adapt import adapt, readable_images
+from monai_dental.training.adapt import adapt, usable_images
 from monai_dental.training.resume import BestWeights
 
 BUNDLE = "dental_xray_denoising_blind"
@@ -267,7 +268,7 @@ def test_shipped_weights_denoise_what_they_never_saw(images):
 
 
 def test_adapted_bundle_denoises(tmp_path, phantoms, monkeypatch):
-    noisy, _ = readable_images(phantoms / "noisy")
+    noisy, _ = usable_images(find_images(phantoms / "noisy"))
     losses = []
     keep_best = BestWeights.__call__
 

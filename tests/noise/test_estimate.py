@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from octaves import split_octaves
 
 from monai_dental.formats import read_radiograph
 from monai_dental.noise import (
@@ -14,7 +15,6 @@ from monai_dental.noise import (
     estimate_noise,
 )
 from monai_dental.noise.model import interpolate_variance
-from monai_dental.noise.octaves import split_octaves
 from monai_dental.phantom import simulate_exposure
 
 PHANTOMS = (0, 7, 12)

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from octaves import split_octaves
 
 from monai_dental.noise.model import correlated_noise, gaussian_kernel
-from monai_dental.noise.octaves import halve, measure_octaves, octave_shares, split_octaves
+from monai_dental.noise.octaves import halve, measure_octaves, octave_shares
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from monai_dental.cli import main
 from monai_dental.dicom import Derivation
 from monai_dental.errors import BundleError, DatasetError, MonaiDentalError, OutputError
 from monai_dental.formats import read_radiograph, write_radiograph
+from monai_dental.formats.find import find_images
 from monai_dental.inference.denoiser import Denoiser
 from monai_dental.networks import DenoisingUNet
 from monai_dental.phantom import write_phantoms
-from monai_dental.training.adapt import adapt, readable_images
+from monai_dental.training.adapt import adapt, usable_images
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory, bundle, noisy_images):
     output = tmp_path_factory.mktemp("adapted") / "mine"
-    images, _ = readable_images(noisy_images)
+    images, _ = usable_images(find_images(noisy_images))
     epochs = []
     result = adapt(
         bundle, images, output, max_epochs=6, progress=lambda epoch, of: epochs.append((epoch, of))
@@ -97,7 +98,7 @@ def test_adapted_weights_are_never_worse_than_those_it_started_from(
             parameter.data.fill_(1e3) for parameter in self.param_groups[0]["params"]
         ]
     )  # fmt: skip
-    images, _ = readable_images(noisy_images)
+    images, _ = usable_images(find_images(noisy_images))
 
     result = adapt(bundle, images, tmp_path / "mine", max_epochs=1)
 
@@ -138,7 +139,7 @@ def test_own_results_are_left_out(tmp_path, dicom_file, picture):
     derivation = Derivation("Noise reduction", "model", "1", "ab" * 32, 1.0)
     write_radiograph(radiograph, tmp_path / "own.dcm", derivation=derivation)
 
-    images, reasons = readable_images(tmp_path)
+    images, reasons = usable_images(find_images(tmp_path))
 
     assert images == [source]
     assert reasons == [
@@ -151,7 +152,7 @@ def test_file_name_is_never_run_as_a_config(tmp_path, bundle, noisy_images, monk
     for number, name in enumerate(names):
         shutil.copy(noisy_images / f"{number + 1}.png", tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    images, reasons = readable_images(Path())
+    images, reasons = usable_images(find_images(Path()))
 
     result = adapt(bundle, images, Path("mine"), max_epochs=1)
 
@@ -160,7 +161,7 @@ def test_file_name_is_never_run_as_a_config(tmp_path, bundle, noisy_images, monk
 
 
 def test_path_that_a_config_cannot_hold_is_refused(tmp_path, bundle, noisy_images):
-    images, _ = readable_images(noisy_images)
+    images, _ = usable_images(find_images(noisy_images))
 
     with pytest.raises(OutputError, match="cannot hold a path with #"):
         adapt(bundle, images, tmp_path / "room #3" / "mine")
@@ -172,14 +173,14 @@ def test_images_of_one_patient_are_split_all_the_same(tmp_path, bundle):
         dataset = pydicom.dcmread(path)
         dataset.PatientID = "ANON"
         dataset.save_as(path)
-    images, _ = readable_images(tmp_path / "noisy")
+    images, _ = usable_images(find_images(tmp_path / "noisy"))
 
     assert adapt(bundle, images, tmp_path / "mine", max_epochs=1).image_count == 3
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_images_are_refused(count, tmp_path, bundle, noisy_images):
-    images, _ = readable_images(noisy_images)
+    images, _ = usable_images(find_images(noisy_images))
 
     with pytest.raises(DatasetError, match="need at least 2"):
         adapt(bundle, images[:count], tmp_path / "mine")
@@ -188,7 +189,7 @@ def test_too_few_images_are_refused(count, tmp_path, bundle, noisy_images):
 
 
 def test_nothing_is_overwritten(tmp_path, bundle, noisy_images):
-    images, _ = readable_images(noisy_images)
+    images, _ = usable_images(find_images(noisy_images))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious").touch()
 
@@ -197,14 +198,14 @@ def test_nothing_is_overwritten(tmp_path, bundle, noisy_images):
 
 
 def test_bundle_that_cannot_be_adapted_is_named(tmp_path, noisy_images):
-    images, _ = readable_images(noisy_images)
+    images, _ = usable_images(find_images(noisy_images))
 
     with pytest.raises(BundleError, match=r"dae.*adapt\.json"):
         adapt(find_bundle("dae"), images, tmp_path / "mine")
 
 
 def test_failed_adaptation_leaves_nothing(tmp_path, bundle, noisy_images):
-    images, _ = readable_images(noisy_images)
+    images, _ = usable_images(find_images(noisy_images))
     vanished = noisy_images / "vanished.png"
 
     with pytest.raises(MonaiDentalError, match=r"vanished\.png"):
@@ -217,7 +218,7 @@ def test_mounted_volume_is_refused_before_the_training(tmp_path, bundle, noisy_i
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "volume")
 
     with pytest.raises(OutputError, match="volume: is a mounted volume; need a folder inside it"):
-        adapt(bundle, readable_images(noisy_images)[0], tmp_path / "volume")
+        adapt(bundle, usable_images(find_images(noisy_images))[0], tmp_path / "volume")
 
 
 def test_bundle_that_did_not_get_better_does_not_claim_it(tmp_path, bundle, noisy_images):
@@ -225,7 +226,9 @@ def test_bundle_that_did_not_get_better_does_not_claim_it(tmp_path, bundle, nois
     config = json.loads((lazy / "configs" / "adapt.json").read_text())
     (lazy / "configs" / "adapt.json").write_text(json.dumps({**config, "learning_rate": 0.0}))
 
-    result = adapt(lazy, readable_images(noisy_images)[0], tmp_path / "mine", max_epochs=1)
+    result = adapt(
+        lazy, usable_images(find_images(noisy_images))[0], tmp_path / "mine", max_epochs=1
+    )
 
     assert result.loss_after == result.loss_before
     before, after = (read_metadata(folder) for folder in (bundle, tmp_path / "mine"))
@@ -252,6 +255,6 @@ def test_images_without_noise_are_refused_before_the_training(tmp_path, bundle, 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, bundle, noisy_images):
     (tmp_path / ".adapt-mine" / "bundle").mkdir(parents=True)
 
-    adapt(bundle, readable_images(noisy_images)[0], tmp_path / "mine", max_epochs=1)
+    adapt(bundle, usable_images(find_images(noisy_images))[0], tmp_path / "mine", max_epochs=1)
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -3,8 +3,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from octaves import split_octaves
 
-from monai_dental.noise.octaves import split_octaves
 from monai_dental.transforms import FixedDetectord, RandDetectord
 from monai_dental.transforms.detector import MARGIN
 

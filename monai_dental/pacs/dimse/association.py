@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +143,7 @@ def associate(
             evt_handlers=list(handlers),
             tls_args=tls,
         )
-    except (OSError, socket.gaierror) as error:
+    except OSError as error:
         reason = error.strerror or type(error).__name__
         raise BusyError(f"{address}: cannot be reached: {reason}") from None
     if association.is_established:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from monai_dental.batch.record.manifest import Manifest
+from monai_dental.batch.record.manifest import LEFT, MANIFEST, Manifest
 from monai_dental.dicom.identity import is_uid
 from monai_dental.errors import MonaiDentalError, OutputError, PacsUnavailableError
 from monai_dental.files.atomic import write_atomically
@@ -183,7 +183,7 @@ class Follower:
         oldest = self._tidied - _KEPT_S
         for place in os.scandir(self._folder):
             if is_uid(place.name) and place.is_dir(follow_symlinks=False):
-                manifest = Path(place.path, "manifest.sqlite")
+                manifest = Path(place.path, MANIFEST)
                 with contextlib.suppress(OSError):
                     if manifest.stat().st_mtime < oldest:
                         shutil.rmtree(place.path)
@@ -191,9 +191,9 @@ class Follower:
 
 def _known(work: Path) -> tuple[set[str], set[str]]:
     """Return which instances of a study have an outcome, and the UIDs of their results."""
-    if not (work / "manifest.sqlite").is_file():
+    if not (work / MANIFEST).is_file():
         return set(), set()
     with contextlib.closing(Manifest(work)) as manifest:
-        rows = [row for row in manifest.rows() if row.outcome != "left"]
+        rows = [row for row in manifest.rows() if row.outcome != LEFT]
         superseded = {each.rpartition("/")[2] for each in manifest.superseded()}
     return {row.name for row in rows}, {row.output_uid for row in rows} | superseded
