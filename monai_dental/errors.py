@@ -108,6 +108,18 @@ def unexpected(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}{places[-1] if places else ''}"
 
 
+def without_path(error: object, path: Path, name: str = "the file") -> str:
+    """Return a message about a file without the file's path.
+
+    Args:
+        error: The error or its message.
+        path: The file.
+        name: Name of the file within the message.
+    """
+    text = str(error).removeprefix(f"file {path}: ").removeprefix(f"{path}: ")
+    return text.replace(str(path), name)
+
+
 def plain_cause(error: BaseException | None) -> MonaiDentalError | None:
     """Return the error of this package that caused an error of MONAI, or None."""
     while error is not None and not isinstance(error, MonaiDentalError):

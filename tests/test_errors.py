@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from monai_dental import filters
-from monai_dental.errors import unexpected
+from monai_dental.errors import unexpected, without_path
 from monai_dental.filters import blend
 
 
@@ -26,3 +27,13 @@ def test_unexpected_error_is_told_by_kind_and_the_last_line_of_the_package():
 
 def test_unexpected_error_from_elsewhere_has_no_place():
     assert unexpected(ValueError("MARKER")) == "unexpected ValueError"
+
+
+def test_message_about_a_file_is_told_without_its_path():
+    path = Path("/a/b.png")
+
+    for prefix in ("", "file "):
+        text = f"{prefix}{path}: cannot be read; {path} is gone"
+        assert without_path(text, path) == "cannot be read; the file is gone"
+    assert without_path(OSError(f"{path} is gone"), path, "the mask") == "the mask is gone"
+    assert without_path("/a/c.png: is gone", path) == "/a/c.png: is gone"

@@ -32,6 +32,7 @@ from monai_dental.errors import (
     OutputError,
     UnsupportedImageError,
     unexpected,
+    without_path,
 )
 from monai_dental.files.digests import digest_of, stamp_of
 from monai_dental.formats.registry import FORMAT_SUFFIXES
@@ -233,6 +234,4 @@ def _reason(error: MonaiDentalError, path: Path) -> str:
     text = str(error)
     if _OUT_OF_MEMORY.search(text):
         return TOO_LARGE
-    for prefix in (f"file {path}: ", f"{path}: "):
-        text = text.removeprefix(prefix)
-    return _INSTANCE.sub("", text, count=1).replace(str(path), "the file")
+    return _INSTANCE.sub("", without_path(text, path), count=1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_dental.batch.source import Instance
-from monai_dental.errors import CorruptImageError, DatasetError, MonaiDentalError
+from monai_dental.errors import CorruptImageError, DatasetError, MonaiDentalError, without_path
 from monai_dental.formats import read_radiograph
 
 SUFFIX = ".png"
@@ -52,8 +52,8 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     try:
         mask: NDArray[np.bool_] = read_radiograph(path).pixels > 0
     except MonaiDentalError as error:
-        text = str(error).replace(f"{path}: ", "").replace(str(path), "the mask")
-        raise CorruptImageError(f"its mask cannot be used: {text}") from error
+        reason = without_path(error, path, "the mask")
+        raise CorruptImageError(f"its mask cannot be used: {reason}") from error
     if mask.shape != shape:
         found, needed = (" x ".join(map(str, each)) for each in (mask.shape, shape))
         raise CorruptImageError(f"its mask has {found} pixels; need {needed}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from monai_dental.batch.source import InstanceSource
 from monai_dental.batch.target import InstanceTarget
-from monai_dental.errors import MonaiDentalError, unexpected
+from monai_dental.errors import MonaiDentalError, unexpected, without_path
 
 if TYPE_CHECKING:
     from monai_dental.inference.denoiser import Denoiser
@@ -50,7 +50,7 @@ def denoise_instances(
             denoised = radiograph.with_pixels(denoiser.denoise(radiograph.pixels, strength))
             target.store(denoised, instance.name, derivation)
         except MonaiDentalError as error:
-            yield Outcome(instance.path, str(error).removeprefix(f"{instance.path}: "))
+            yield Outcome(instance.path, without_path(error, instance.path))
         except Exception as error:  # noqa: BLE001 - one bad file does not end the loop
             yield Outcome(instance.path, unexpected(error))
         else:

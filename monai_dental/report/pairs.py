@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from monai_dental.batch.source import Instance
-from monai_dental.errors import DatasetError, MonaiDentalError
+from monai_dental.errors import DatasetError, MonaiDentalError, without_path
 from monai_dental.formats import read_radiograph
 from monai_dental.radiograph import PixelArray, Radiograph, StoredArray
 from monai_dental.viewer.pixels import describe, grey_values
@@ -115,17 +115,10 @@ def _read(path: Path, role: str, notes: list[str]) -> Radiograph:
         try:
             radiograph = read_radiograph(path)
         except MonaiDentalError as error:
-            raise type(error)(f"{role}: {_without_path(error, path)}") from error
+            raise type(error)(f"{role}: {without_path(error, path)}") from error
     own = (str(each.message) for each in caught)
-    notes += [
-        f"{role}: {_without_path(text, path)}" for text in own if text.startswith(f"{path}: ")
-    ]
+    notes += [f"{role}: {without_path(text, path)}" for text in own if text.startswith(f"{path}: ")]
     return radiograph
-
-
-def _without_path(text: object, path: Path) -> str:
-    plain = str(text).removeprefix(f"file {path}: ").removeprefix(f"{path}: ")
-    return plain.replace(str(path), "the file")
 
 
 def _check_shape(radiograph: Radiograph, original: Radiograph, role: str) -> None:
