@@ -86,7 +86,7 @@ def test_adapting_learns_and_says_so(adapted, bundle):
     )
     assert any(not torch.equal(weights[name], before[name]) for name in before)
     metadata = json.loads((output / "configs" / "metadata.json").read_text())
-    assert "4 noisy images" in metadata["changelog"][metadata["version"]]
+    assert "4 of the user's own noisy images" in metadata["changelog"][metadata["version"]]
 
 
 def test_adapted_weights_are_never_worse_than_those_it_started_from(
