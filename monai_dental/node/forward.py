@@ -21,7 +21,7 @@ from monai_dental.node.queue import FAILED, Queue, QueuedInstance
 from monai_dental.node.queue_rows import instance_of
 from monai_dental.node.spool import Spool
 from monai_dental.pacs.original import pack_original
-from monai_dental.pacs.parcel import ParcelTarget, pack_file
+from monai_dental.pacs.parcel import Parcel, ParcelTarget, pack_file
 
 _FIRST_WAIT_S = 1.0
 _LOOK_S = 1.0
@@ -142,18 +142,14 @@ class Forwarder:
 
     def _forward(self, queued: QueuedInstance) -> bool:
         """Make one attempt; return whether the target works."""
-        is_derived = not queued.original
-        folder, key = self._spool.derived, instance_of(queued.key)
-        path = folder.path(queued.output) if is_derived else self._spool.path(key)
+        if queued.original:
+            path = self._spool.path(instance_of(queued.key))
+        else:
+            path = self._spool.derived.path(queued.output)
         try:
-            parcel = pack_file(path) if is_derived else pack_original(path)
+            parcel = pack_original(path) if queued.original else pack_file(path)
         except FileNotFoundError:
-            if queued.original:
-                self._fail(queued, "is gone from the spool")
-            elif self._queue.is_forwarded(queued.output_uid, self._destination):
-                self._queue.forward(queued.output_uid, destination=self._destination)
-            else:
-                self._fail(queued, "its derived instance is gone from the spool")
+            self._miss(queued)
             return True
         except OSError as error:
             return self._wait(queued, f"{path}: cannot be read: {error.strerror}")
@@ -169,18 +165,36 @@ class Forwarder:
         except PacsUnavailableError as error:
             return self._wait(queued, str(error))
         except MonaiDentalError as error:  # the PACS answers, but refuses this instance
-            if len(self._refused) < _REFUSED:
-                self._refused.add(queued.key)
-            if len(self._refused) == _REFUSED:
-                return self._wait(queued, str(error))
-            refusals = queued.attempts + 1
-            if refusals < _REFUSALS:
-                self._postpone(queued, refusals, self._pause(refusals), str(error))
-            else:
-                self._fail(queued, f"cannot be forwarded: {error}")
-            return True
+            return self._refuse(queued, str(error))
         except Exception as error:  # noqa: BLE001 - its text could quote patient data
             return self._wait(queued, unexpected(error))
+        self._arrive(queued, parcel, proof)
+        return True
+
+    def _miss(self, queued: QueuedInstance) -> None:
+        """Record that the file to forward is gone."""
+        if queued.original:
+            self._fail(queued, "is gone from the spool")
+        elif self._queue.is_forwarded(queued.output_uid, self._destination):
+            self._queue.forward(queued.output_uid, destination=self._destination)
+        else:
+            self._fail(queued, "its derived instance is gone from the spool")
+
+    def _refuse(self, queued: QueuedInstance, reason: str) -> bool:
+        """Record a refusal; return whether the target still accepts others."""
+        if len(self._refused) < _REFUSED:
+            self._refused.add(queued.key)
+        if len(self._refused) == _REFUSED:
+            return self._wait(queued, reason)
+        refusals = queued.attempts + 1
+        if refusals < _REFUSALS:
+            self._postpone(queued, refusals, self._pause(refusals), reason)
+        else:
+            self._fail(queued, f"cannot be forwarded: {reason}")
+        return True
+
+    def _arrive(self, queued: QueuedInstance, parcel: Parcel, proof: str) -> None:
+        """Record that an instance has arrived, and remove what is no longer needed."""
         if queued.original:
             uid = parcel.key.sop_instance_uid
             self._queue.forward_original(queued.key, uid, proof, str(parcel.key))
@@ -195,7 +209,6 @@ class Forwarder:
             say(logging.INFO, "forwarding continues")
         self._failures = 0
         self._refused.clear()
-        return True
 
     def _ask_for(self, queued: QueuedInstance) -> bool:
         """Ask the target for a forwarded instance whose original came again.
