@@ -104,8 +104,8 @@ def test_originals_and_derived_arrive_once_through_kills(
     assert held > set(files)
     assert main(["node-status", str(node.spool)]) == 0
     said = capsys.readouterr().out
-    assert "forwarded 10: proven by the same pixels, given back\n" in said
-    assert "forwarded 10 originals: proven by the same pixels, given back\n" in said
+    assert "forwarded 10: proven by the same pixels, returned by the archive\n" in said
+    assert "forwarded 10 originals: proven by the same pixels, returned by the archive\n" in said
 
     # An original that comes again asks for both, and what was lost is sent again.
     for gone in (set(), {"1.2.3.4.0"}):

@@ -9,7 +9,7 @@ const STATES = {
   skipped: "skipped, last 30 days", failed: "failed",
 };
 const PROOFS = {
-  commitment: "storage commitment", copy: "the same pixels, given back", listed: "a search that shows it",
+  commitment: "storage commitment", copy: "the same pixels, returned by the archive", listed: "a query that found it",
   status: "the status Success alone", "": "not recorded",
 };
 const PAUSE_MS = 5000;
