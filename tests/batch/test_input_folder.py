@@ -121,7 +121,8 @@ def test_options_of_folders_are_none_of_a_pacs(tmp_path, capsys) -> None:
     [("a.dcm", "failed"), ("A.DCM", "failed"), ("1.2.840.5", "failed"), ("readme", "skipped")],
 )
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "the file is empty"), (bytes(999), "the file begins with zeros")]
+    ("content", "reason"),
+    [(b"", "the file is empty"), (bytes(999), "the file begins with nothing but zeros")],
 )
 def test_empty_file_fails_where_its_name_is_that_of_dicom(
     tmp_path, batch, rows, name, outcome, content, reason

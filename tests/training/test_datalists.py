@@ -150,7 +150,9 @@ def test_broken_dicom_counts_as_a_patient_of_its_own(dicom_file):
 def test_split_with_an_empty_part_is_refused(count):
     datalist = [{"image": f"{i}.png"} for i in range(4)]
 
-    with pytest.raises(DatasetError, match=f"4 images, of which the last {count} .* validate"):
+    with pytest.raises(
+        DatasetError, match=f"4 images, of which the last {count} .* are for validation"
+    ):
         split_datalist(datalist, count)
 
 
