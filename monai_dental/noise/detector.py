@@ -78,14 +78,12 @@ class Odds:
         resampled: Pixels of another width.
         smoothed: A filter that preserves edges.
         compressed: JPEG.
-        plain: White noise, or noise that the detector blurs, and nothing else.
     """
 
     uneven: float = 0.0
     resampled: float = 0.18
     smoothed: float = 0.0
     compressed: float = 0.12
-    plain: float = 0.0
 
 
 def draw_detector(random: np.random.RandomState, sigma: float, odds: Odds = Odds()) -> Detector:
@@ -102,13 +100,6 @@ def draw_detector(random: np.random.RandomState, sigma: float, odds: Odds = Odds
 
     electronic_share = 0.4 * random.uniform() ** 2
     curve = _draw_curve(random)
-    if happens(odds.plain):
-        return Detector(
-            quantum_variances=(1 - electronic_share) * sigma**2 * curve,
-            kernel=_draw_kernel(random),
-            electronic_sigma=float(sigma * electronic_share**0.5),
-            is_clipped=bool(random.uniform() < 0.6),
-        )
     has_lines = random.uniform() < 0.08
     line_share = random.uniform(0.02, 0.3) if has_lines else 0.0
     return Detector(

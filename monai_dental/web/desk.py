@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -35,6 +36,7 @@ class Desk:
         self._lines = {self._network, self._files}
         self._folder = folder
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._numbers = itertools.count(1)
         self.images = Images(folder)
         self.model = "loading"
 
@@ -119,12 +121,13 @@ class Desk:
         The file is removed at the end of the context; nobody else writes to it.
         """
         await self.denoised(image, URGENT)
-        with tempfile.TemporaryDirectory(
-            prefix="saved-", dir=image.folder, ignore_cleanup_errors=True
-        ) as folder:
-            path = Path(folder, image.path.name)
-            await self._save(image, strength, path)
-            yield path
+        # Not in the image's folder, which may be removed meanwhile. The worker makes it.
+        folder = self._folder / f"saved-{next(self._numbers)}"
+        try:
+            await self._save(image, strength, folder / image.path.name)
+            yield folder / image.path.name
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def report(self, images: list[Image], strength: float, language: str) -> Path:
         """Write a report on the given images at a strength, and return the folder of its pages."""
