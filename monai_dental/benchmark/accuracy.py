@@ -8,7 +8,7 @@ import json
 import shlex
 import statistics
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
 from itertools import product
@@ -50,22 +50,35 @@ EDGE_COLUMNS = tuple(
     f"{EDGE_COLUMN.format(contrast, level)}{end}"
     for contrast, level, end in product(CONTRASTS, LEVELS, ("", "_error"))
 )
+SIGMAS_TOLD = (0.7, 1.4, 2.8)  # by the true sigma: where the search for the best one begins
 STRENGTHS = tuple(percent / 100 for percent in range(50, 101, 5))
 
 
 @dataclass(frozen=True)
 class Data:
-    """Clean images and the folder for the scores."""
+    """Clean images and the folder for the scores.
+
+    Attributes:
+        tuning: Images to tune methods on.
+        last: Images that can be scored.
+        test: Those of them that are scored.
+        output_dir: Folder for the scores.
+        seed: Seed of the noise.
+    """
 
     tuning: tuple[Path, ...]
+    last: tuple[Path, ...]
     test: tuple[Path, ...]
     output_dir: Path
     seed: int
 
     def noisy(self, path: Path, noise: Noise) -> tuple[Image, Image]:
-        """Return an image with and without noise; the noise differs between images."""
+        """Return an image with and without noise; the noise differs between images.
+
+        It does not depend on which images are scored.
+        """
         clean = read_radiograph(path).pixels
-        number = (*self.tuning, *self.test).index(path)
+        number = (*self.tuning, *self.last).index(path)
         return noise.add(clean, 1000 * self.seed + number), clean
 
 
@@ -78,6 +91,7 @@ def measure_accuracy(
     peers: Collection[str] = tuple(PEERS),
     programs: Sequence[Program] = (),
     variants: bool = True,
+    count: int = TEST_COUNT,
     seed: int = 0,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -104,6 +118,7 @@ def measure_accuracy(
         programs: Denoisers that run in other environments.
         variants: Whether to run bundles also at the strength that is best on the four images, and
             noise-aware bundles also with the true noise.
+        count: Number of images to score: with fewer than 20, evenly spaced ones of the last 20.
         seed: Seed of the noise.
         jobs: Number of processes.
         progress: Called with the numbers of finished and of all tasks.
@@ -119,7 +134,7 @@ def measure_accuracy(
         OutputError: The folder holds scores of other images, bundles, seeds or versions, or scores
             without a `settings.json`.
     """
-    data = _split(paths, output_dir, seed)
+    data = _split(paths, output_dir, seed, count)
     for path in (*data.tuning, *data.test):
         _check(path)
     settings = _settings(data, bundles)
@@ -175,12 +190,14 @@ def write_examples(
             write_png(output_dir / kind / f"{noise.name}.png", picture)
 
 
-def _split(paths: Sequence[Path], output_dir: Path, seed: int) -> Data:
+def _split(paths: Sequence[Path], output_dir: Path, seed: int, count: int = TEST_COUNT) -> Data:
     if len(paths) <= TUNING_COUNT:
         raise DatasetError(f"found {len(paths)} images; need more than {TUNING_COUNT}")
     test = min(TEST_COUNT, len(paths) - TUNING_COUNT)
     places = np.linspace(0, len(paths) - test - 1, TUNING_COUNT).round().astype(int)
-    return Data(tuple(paths[place] for place in places), tuple(paths[-test:]), output_dir, seed)
+    scored = np.linspace(len(paths) - test, len(paths) - 1, min(count, test)).round().astype(int)
+    tuning, test_paths = (tuple(paths[place] for place in each) for each in (places, scored))
+    return Data(tuning, tuple(paths[-test:]), test_paths, output_dir, seed)
 
 
 def _check(path: Path) -> None:
@@ -351,7 +368,8 @@ def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Imag
         [center(image, TUNING_SIZE) for image in data.noisy(path, noise)] for path in data.tuning
     ]
     noisy, clean = zip(*crops, strict=True)
-    parameter = tune(peer, noisy, clean)
+    grid = tuple(factor * noise.sigma for factor in SIGMAS_TOLD)
+    parameter = tune(replace(peer, grid=grid), noisy, clean)
     told = partial(bm3d_told, noise=noise)
     if peer.name != "bm3d":
         told = partial(denoise_stabilized, peer.denoise, noise=noise)
