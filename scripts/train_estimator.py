@@ -47,7 +47,7 @@ FIRST_PHANTOM, PANORAMICS = 1_500_000, 8
 IMAGES_PER_FILE, EXPOSURES = 50, 8
 SIGMAS, NOISE_FREE = (0.0015, 0.12), 0.04
 NOISE_FREE_SIGMA, LARGEST_ZOOM = 0.0009, 0.7  # of photographs
-ODDS = Odds(uneven=0.4, resampled=0.25, smoothed=0.06, compressed=0.22)
+ODDS = Odds(plain=0.0, white=0.3, uneven=0.4, resampled=0.25, smoothed=0.06, compressed=0.22)
 SIDES = (160, 800)
 NETWORKS, STEPS, BATCH, LEARNING_RATE = 3, 16_000, 64, 2e-3
 CONTRASTS = (-1.5, 0.7)  # natural logarithms

@@ -74,12 +74,16 @@ class Odds:
     """Probabilities of what happens to an image; the defaults are those of the denoisers' training.
 
     Attributes:
+        plain: Nothing but quantum noise, blurred or not, and electronic noise.
+        white: A detector that does not blur.
         uneven: Noise that varies over the image.
         resampled: Pixels of another width.
         smoothed: A filter that preserves edges.
         compressed: JPEG.
     """
 
+    plain: float = 0.5
+    white: float = 0.4
     uneven: float = 0.0
     resampled: float = 0.18
     smoothed: float = 0.0
@@ -100,11 +104,18 @@ def draw_detector(random: np.random.RandomState, sigma: float, odds: Odds = Odds
 
     electronic_share = 0.4 * random.uniform() ** 2
     curve = _draw_curve(random)
+    if happens(odds.plain):
+        return Detector(
+            quantum_variances=(1 - electronic_share) * sigma**2 * curve,
+            kernel=_draw_kernel(random, odds.white),
+            electronic_sigma=float(sigma * electronic_share**0.5),
+            is_clipped=bool(random.uniform() < 0.6),
+        )
     has_lines = random.uniform() < 0.08
     line_share = random.uniform(0.02, 0.3) if has_lines else 0.0
     return Detector(
         quantum_variances=(1 - electronic_share) * (1 - line_share) * sigma**2 * curve,
-        kernel=_draw_kernel(random),
+        kernel=_draw_kernel(random, odds.white),
         electronic_sigma=float(sigma * (electronic_share * (1 - line_share)) ** 0.5),
         line_sigma=float(sigma * line_share**0.5),
         is_line_vertical=bool(random.uniform() < 0.5),
@@ -134,11 +145,12 @@ def _draw_curve(random: np.random.RandomState) -> Tensor:
     return ((intensities + _DARK) / (0.5 + _DARK)) ** steepness
 
 
-def _draw_kernel(random: np.random.RandomState) -> Tensor:
+def _draw_kernel(random: np.random.RandomState, white: float) -> Tensor:
     kind = random.uniform()
-    if kind < 0.3:
+    if kind < white:
         return torch.ones(1, 1)
-    blur = random.uniform(0.3, 1.3) if kind < 0.65 else random.uniform(0.8, _LARGEST_BLUR)
+    is_fine = kind < (1 + white) / 2
+    blur = random.uniform(0.3, 1.3) if is_fine else random.uniform(0.8, _LARGEST_BLUR)
     kernel = gaussian_kernel(blur)
     if kind > 0.9:  # quanta that scatter far, as in phosphor plates
         wide = gaussian_kernel(random.uniform(1.5, 4.0) * blur)

@@ -24,8 +24,8 @@ result."""
 _REMAINING = (0.03, 0.12, 0.5)
 """Fraction of the variance that a good denoiser leaves, by octave; higher for coarse noise."""
 
-_BALANCE_SIGMA, _BALANCE, _LEAST_SIGMA = 0.012, 0.75, 0.0004
-_ERROR, _OCTAVE_ERROR = 0.18, 0.12  # of the logarithm of a standard deviation
+_BALANCE_SIGMA, _BALANCE, _LEAST_SIGMA = 0.012, 0.5, 0.0004
+_ERROR, _OCTAVE_ERROR = 0.08, 0.06  # of the logarithm of a standard deviation
 _BINS = 4
 
 

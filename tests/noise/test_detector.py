@@ -81,7 +81,9 @@ def test_files_round_and_compress(shoot):
     assert not torch.equal(stored, compressed)
 
 
-@pytest.mark.parametrize("odds", [Odds(), Odds(1.0, 1.0, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    "odds", [Odds(), Odds(plain=0.0, uneven=1.0, resampled=1.0, smoothed=1.0, compressed=1.0)]
+)
 def test_the_same_seed_gives_the_same_exposure_of_any_drawn_detector(odds):
     clean = torch.rand(64, 64, generator=torch.Generator().manual_seed(1))
     for seed in range(60):
@@ -96,6 +98,30 @@ def test_the_same_seed_gives_the_same_exposure_of_any_drawn_detector(odds):
             assert one.isfinite().all()
             assert one.shape == clean.shape
             assert torch.equal(one, other)
+
+
+def test_plain_noise_is_all_that_a_plain_exposure_has():
+    clean = torch.full((96, 96), 0.5)
+    for seed in range(30):
+        random = np.random.RandomState(seed)
+        odds = Odds(plain=1.0, uneven=1.0, resampled=1.0, smoothed=1.0, compressed=1.0)
+        detector = draw_detector(random, SIGMA, odds)
+        noisy, shown, noise = expose(clean, detector, random, torch.Generator().manual_seed(seed))
+
+        assert torch.equal(shown, clean)
+        torch.testing.assert_close(noisy - clean, noise)
+        assert noisy.unique().numel() > 5000  # neither rounded nor compressed
+        assert float(noise.square().mean().sqrt()) == pytest.approx(SIGMA, rel=0.3)
+
+
+@pytest.mark.parametrize("plain", [0.0, 1.0])
+def test_white_noise_is_as_frequent_as_asked_for(plain):
+    kernels = [
+        draw_detector(np.random.RandomState(seed), SIGMA, Odds(plain=plain, white=0.6)).kernel
+        for seed in range(400)
+    ]
+
+    assert sum(kernel.numel() == 1 for kernel in kernels) / 400 == pytest.approx(0.6, abs=0.07)
 
 
 def test_draws_cover_coarse_and_fine_noise():
