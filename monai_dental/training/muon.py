@@ -12,6 +12,7 @@ _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 _MOMENTUM = 0.95
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
+_SMALLEST_NORM = 1e-12
 _STEP = 0.4  # root mean square, by the learning rate; about that of Adam
 
 
@@ -75,12 +76,21 @@ class Muon(torch.optim.Optimizer):
 
 
 def _orthogonalized(matrix: Tensor) -> Tensor:
-    """Return about the nearest matrix with orthogonal rows, or columns if it has fewer of them."""
+    """Return about the nearest matrix with orthogonal rows, or columns if it has fewer of them.
+
+    The Newton-Schulz iteration multiplies the matrix by polynomials of its Gram matrix. To iterate
+    that small matrix alone takes less than half the time.
+    """
     is_tall = matrix.shape[0] > matrix.shape[1]
-    result: Tensor = matrix.T if is_tall else matrix
-    result = result / result.norm().clamp_min(1e-12)
+    wide = matrix.T if is_tall else matrix
+    wide = wide / wide.norm().clamp_min(_SMALLEST_NORM)
+    gram = wide @ wide.T
+    one = torch.eye(len(gram), device=gram.device)
+    product = one
     linear, cubic, quintic = _POLYNOMIAL
     for _ in range(_ROUNDS):
-        square = result @ result.T
-        result = linear * result + (cubic * square + quintic * square @ square) @ result
+        factor = linear * one + cubic * gram + quintic * gram @ gram
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result: Tensor = product @ wide
     return result.T if is_tall else result

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from monai_dental.networks import DenoisingUNet
-from monai_dental.training.muon import Muon
+from monai_dental.training.muon import Muon, _orthogonalized
 
 
 def network_with_gradients(scale=1.0):
@@ -29,6 +29,17 @@ def test_all_directions_of_an_inner_layer_move_about_equally():
         values = torch.linalg.svdvals(matrix) / max(matrix.shape) ** 0.5
         assert float(values.min()) > 0.01 * 0.4 * 0.5
         assert float(values.max()) < 0.01 * 0.4 * 1.5
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (1, 9)])
+def test_matrix_is_that_of_the_published_iteration(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    expected = matrix / matrix.norm()
+    for _ in range(5):
+        cube = expected @ expected.T @ expected
+        expected = 3.4445 * expected - 4.775 * cube + 2.0315 * expected @ expected.T @ cube
+
+    torch.testing.assert_close(_orthogonalized(matrix), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_first_and_the_last_layer_take_the_steps_of_adam():
