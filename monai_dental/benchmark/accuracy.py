@@ -50,7 +50,7 @@ EDGE_COLUMNS = tuple(
     f"{EDGE_COLUMN.format(contrast, level)}{end}"
     for contrast, level, end in product(CONTRASTS, LEVELS, ("", "_error"))
 )
-SIGMAS_TOLD = (0.7, 1.4, 2.8)  # by the true sigma: where the search for the best one begins
+SIGMA_FACTORS = (0.7, 1.4, 2.8)  # of the true sigma: the search for the best one begins there
 STRENGTHS = tuple(percent / 100 for percent in range(50, 101, 5))
 
 
@@ -368,7 +368,7 @@ def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Imag
         [center(image, TUNING_SIZE) for image in data.noisy(path, noise)] for path in data.tuning
     ]
     noisy, clean = zip(*crops, strict=True)
-    grid = tuple(factor * noise.sigma for factor in SIGMAS_TOLD)
+    grid = tuple(factor * noise.sigma for factor in SIGMA_FACTORS)
     parameter = tune(replace(peer, grid=grid), noisy, clean)
     told = partial(bm3d_told, noise=noise)
     if peer.name != "bm3d":

@@ -108,7 +108,7 @@ def tune(peer: Peer, noisy: Sequence[Image], clean: Sequence[Image]) -> float:
     two choices: the vertex of a parabola through the mean PSNR of the three over the logarithm of
     the parameter; and the geometric mean of the best value and its farther neighbour, as the curves
     of some filters are not parabolas. If the curve is flat, the PSNR is closer to the optimum than
-    the parameter. The filter is run on every image for every value tried: BM3D, 8 to 13 times.
+    the parameter. The filter is run on every image for every value tried: BM3D, 7 to 12 times.
 
     Args:
         peer: The filter.
