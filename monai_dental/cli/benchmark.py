@@ -16,6 +16,8 @@ from monai_dental.errors import extra_needed
 if TYPE_CHECKING:
     from monai_dental.benchmark.programs import Program
 
+_REFERENCES, _COUNT = "images", 20
+
 
 def add(commands: Subparsers) -> None:
     """Add the command."""
@@ -38,7 +40,7 @@ def add(commands: Subparsers) -> None:
         "--output", metavar="DIR", type=path, help="folder for the scores and the report"
     )
     command.add_argument(
-        "--references", metavar="SET", default="images",
+        "--references", metavar="SET", default=_REFERENCES,
         help="which images to score: images, those in DIR as published; half, the same at half "
         "their size; clean, those in DIR, which have no noise of their own, such as photographs "
         "made smaller; phantoms, simulated images, without a DIR (default: images). All but the "
@@ -59,9 +61,9 @@ def add(commands: Subparsers) -> None:
         "(docs/benchmark.md says what it reads and writes)",
     )  # fmt: skip
     command.add_argument(
-        "--count", metavar="N", type=positive, default=20,
-        help="images to score, evenly spaced over the last 20 (default: 20); with fewer, slow "
-        "methods such as BM3D take hours less",
+        "--count", metavar="N", type=positive, default=_COUNT,
+        help=f"images to score, evenly spaced over the last 20 (default: {_COUNT}); with fewer, "
+        "slow methods such as BM3D take hours less",
     )  # fmt: skip
     command.add_argument(
         "--seed", metavar="N", type=int, default=0, help="seed of the noise (default: 0)"
@@ -78,8 +80,9 @@ def benchmark(arguments: argparse.Namespace) -> int:
     from monai_dental.errors import DatasetError
 
     if arguments.speed:
-        if arguments.images or arguments.output or arguments.seed:
-            raise DatasetError("--speed takes no images, --output or --seed: it prints its table")
+        scoring = arguments.images, arguments.output, arguments.program, arguments.seed
+        if any(scoring) or (arguments.references, arguments.count) != (_REFERENCES, _COUNT):
+            raise DatasetError("--speed takes --bundle, --without and --jobs alone, and no images")
         return _speed(arguments.bundles or shipped_bundles(), arguments.without, arguments.jobs)
 
     from monai_dental.benchmark.references import REFERENCES, noises_for, prepare_references

@@ -63,10 +63,16 @@ def test_output_among_the_images_is_none_of_them(images, capsys, monkeypatch):
     assert capsys.readouterr().out == printed
 
 
-@pytest.mark.parametrize("option", [["folder"], ["--output", "out"], ["--seed", "1"]])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["folder"], ["--output", "out"], ["--seed", "1"], ["--count", "5"],
+        ["--references", "phantoms"], ["--program", "peer=true"],
+    ],
+)  # fmt: skip
 def test_speed_refuses_what_it_has_no_use_for(option, capsys):
     assert main(["benchmark", "--speed", *option]) == 2
-    assert "--speed takes no images, --output or --seed" in capsys.readouterr().err
+    assert "--speed takes --bundle, --without and --jobs alone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("is_speed", [False, True])
