@@ -24,7 +24,7 @@ from monai_dental.benchmark.bm3d import bm3d_told
 from monai_dental.benchmark.edges import CONTRASTS, EDGE_NOISES, LEVELS, measure_edges
 from monai_dental.benchmark.measures import TEXTURE_BANDS, noise_left, texture_kept
 from monai_dental.benchmark.noises import NOISES, Noise
-from monai_dental.benchmark.peers import PEERS, Peer, mean_psnr, tune
+from monai_dental.benchmark.peers import PEERS, Peer, tuned
 from monai_dental.benchmark.programs import Program
 from monai_dental.benchmark.stabilize import denoise_stabilized
 from monai_dental.bundle.find import find_bundle
@@ -358,8 +358,8 @@ def _filter(name: str, data: Data, noise: Noise) -> tuple[Callable[[Image], Imag
     if name == "bm3d":
         return _told_or_tuned(peer, data, noise)
     noisy, clean = zip(*(data.noisy(path, noise) for path in data.tuning), strict=True)
-    parameter = tune(peer, noisy, clean)
-    return _clipped(partial(peer.denoise, parameter=parameter)), f"{parameter:.4g}"
+    denoise, parameter = tuned(peer, noisy, clean)
+    return _clipped(denoise), parameter
 
 
 def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Image], Image], str]:
@@ -369,14 +369,12 @@ def _told_or_tuned(peer: Peer, data: Data, noise: Noise) -> tuple[Callable[[Imag
     ]
     noisy, clean = zip(*crops, strict=True)
     grid = tuple(factor * noise.sigma for factor in SIGMA_FACTORS)
-    parameter = tune(replace(peer, grid=grid), noisy, clean)
+    denoise, parameter = tuned(replace(peer, grid=grid), noisy, clean)
     told = partial(bm3d_told, noise=noise)
     if peer.name != "bm3d":
         told = partial(denoise_stabilized, peer.denoise, noise=noise)
-    best = mean_psnr(peer, parameter, noisy, clean=clean)
-    if statistics.fmean(psnr(told(n), c, 1.0) for n, c in crops) >= best:
-        return _clipped(told), "told"
-    return _clipped(partial(peer.denoise, parameter=parameter)), f"{parameter:.4g}"
+    scores = [statistics.fmean(psnr(f(n), c, 1.0) for n, c in crops) for f in (told, denoise)]
+    return (_clipped(told), "told") if scores[0] >= scores[1] else (_clipped(denoise), parameter)
 
 
 def _clipped(denoise: Callable[[Image], Image]) -> Callable[[Image], Image]:

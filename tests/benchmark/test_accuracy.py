@@ -173,7 +173,7 @@ def test_best_strength_is_that_of_other_images(paths, tmp_path, monkeypatch, few
 
 def test_second_run_takes_up_what_is_done(paths, tmp_path, few, monkeypatch):
     rows = measure_accuracy(paths, ["unet"], tmp_path, **few)
-    monkeypatch.setattr(accuracy, "tune", None)
+    monkeypatch.setattr(accuracy, "tuned", None)
 
     assert measure_accuracy(paths, ["unet"], tmp_path, **few) == rows
 
@@ -275,19 +275,19 @@ def test_a_bundle_may_be_added_to_the_scores(scored, bundle):
 def test_filters_are_tuned_on_other_images_than_they_are_scored_on(
     paths, tmp_path, few, monkeypatch
 ):
-    tuned = []
-    tune = accuracy.tune
+    used = []
+    tuned = accuracy.tuned
 
     def spy(peer, noisy, clean):
-        tuned.extend(clean)
-        return tune(peer, noisy, clean)
+        used.extend(clean)
+        return tuned(peer, noisy, clean)
 
-    monkeypatch.setattr(accuracy, "tune", spy)
+    monkeypatch.setattr(accuracy, "tuned", spy)
     measure_accuracy(paths, ["unet"], tmp_path, **few)
 
     scored = [np.float32(cv2.imread(str(path), -1) / 65535) for path in paths[-2:]]
-    assert len(tuned) == 8
-    assert not any(np.array_equal(a, b) for a in tuned for b in scored)
+    assert len(used) == 8
+    assert not any(np.array_equal(a, b) for a in used for b in scored)
 
 
 @pytest.mark.parametrize(("name", "side"), [("gaussian", 300), ("bm3d", 256)])
@@ -301,7 +301,9 @@ def test_filters_are_tuned_on_whole_images_but_for_the_slow_one(
         cv2.imwrite(str(folder / f"{index}.png"), clean.astype(np.uint16))
     filters = {name: replace(accuracy.PEERS["gaussian"], name=name)}
     monkeypatch.setattr(accuracy, "PEERS", filters)
-    monkeypatch.setattr(accuracy, "tune", lambda peer, noisy, *_, **__: float(noisy[0].shape[0]))
+    monkeypatch.setattr(
+        accuracy, "tuned", lambda peer, noisy, clean: (np.asarray, str(noisy[0].shape[0]))
+    )
     # What it is told makes it bad, so that the tuned filter counts.
     monkeypatch.setattr(accuracy, "bm3d_told", lambda image, noise: np.full_like(image, -9))
     noise = few["noises"][1:]

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from monai_dental.benchmark.peers import PEERS, Peer, mean_psnr, tune
+from monai_dental.benchmark.peers import PEERS, Peer, mean_psnr, tune, tuned
 from monai_dental.errors import MissingPackageError, TuningError
 from monai_dental.metrics import psnr
 from monai_dental.phantom import simulate_exposure
@@ -141,6 +141,22 @@ def test_tuning_on_images_that_no_filter_makes_better_is_refused(clean):
 
     with pytest.raises(TuningError, match="gaussian: sigma in pixels: the best of 0.0125 to"):
         tune(PEERS["gaussian"], [blurred], [clean])
+
+
+def test_filter_that_makes_the_images_worse_leaves_them_alone(clean):
+    blurred = PEERS["gaussian"].denoise(clean, 1.0)
+
+    denoise, parameter = tuned(PEERS["gaussian"], [blurred], [clean])
+
+    np.testing.assert_array_equal(denoise(blurred), blurred)
+    assert parameter == "none"
+
+
+def test_filter_whose_best_parameter_is_not_reached_is_refused(clean):
+    fade = Peer("fade", lambda image, value: image / (1 + value), "value", (0.25, 0.5, 1.0, 2.0))
+
+    with pytest.raises(TuningError, match="fade: value: the best of 0.25 to 64 lies at an end"):
+        tuned(fade, [clean + 1], [0 * clean])
 
 
 def test_tuning_without_noise_is_refused(clean):
