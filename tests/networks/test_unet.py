@@ -10,10 +10,10 @@ from monai_dental.inference.inferers import TiledInferer
 from monai_dental.networks import DenoisingUNet
 
 
-def woken(*features):
+def woken(*features, **options):
     """Return a network that is no longer the identity, its initial state."""
     torch.manual_seed(0)
-    network = DenoisingUNet(features=features).eval()
+    network = DenoisingUNet(features, **options).eval()
     torch.nn.init.normal_(network.last.weight, std=0.3)
     return network
 
@@ -90,6 +90,55 @@ def test_every_weight_learns_and_the_image_is_not_written_to(image):
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_channel_that_is_negative_learns_only_with_a_slope(image, slope):
+    network = DenoisingUNet((8, 16), blocks=1, negative_slope=slope)
+    torch.nn.init.normal_(network.last.weight, std=0.3)
+    torch.nn.init.constant_(network.first.weight, 0.1)  # all features positive
+    block = network.encoders[0][0]
+    torch.nn.init.constant_(block.first.weight, -0.1)
+
+    network(image).square().mean().backward()
+
+    assert bool(block.first.weight.grad.abs().sum() > 0) == (slope > 0)
+
+
+def test_only_the_result_has_the_mean_of_the_image(image):
+    network = DenoisingUNet((8, 16), blocks=1, mean_size=5)
+    torch.nn.init.normal_(network.last.weight, std=0.3)
+
+    with torch.no_grad():
+        correction, brighter = (network(each) - each for each in (image, image + 0.5))
+
+    torch.testing.assert_close(brighter, correction, atol=1e-6, rtol=0)
+    assert correction.abs().max() > 0.01
+
+
+def test_mean_is_that_of_the_cells_of_the_image_around_each_cell():
+    network = DenoisingUNet((4,), blocks=1, mean_size=3)
+    seen = []
+    network.first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    image = torch.rand(1, 1, 12, 16)
+
+    with torch.no_grad():
+        network(image)
+
+    expected = torch.stack([
+        image[0, 0, 4 + row, 6 + column] - image[0, 0, 2:8, 4:10].mean()
+        for row in (0, 1) for column in (0, 1)
+    ])  # fmt: skip
+    torch.testing.assert_close(seen[0][0, :, 2, 3], expected, atol=1e-6, rtol=0)
+    corner = image[0, 0, :4, :4].mean()
+    assert seen[0][0, 0, 0, 0].item() == pytest.approx(
+        (image[0, 0, 0, 0] - corner).item(), abs=1e-6
+    )
+
+
+def test_square_that_is_not_around_a_cell_is_refused():
+    with pytest.raises(ValueError, match="mean_size is 4; need an odd number"):
+        DenoisingUNet(mean_size=4)
+
+
 def test_gradient_is_that_of_the_function(network, image):
     precise = copy.deepcopy(network).double()
     start, step = image[:1].double(), torch.rand_like(image[:1], dtype=torch.float64)
@@ -119,7 +168,9 @@ def test_result_does_not_depend_on_the_tiles(size):
     torch.testing.assert_close(tiled, whole, atol=1e-5 * scale, rtol=0)
 
 
-def test_torchscript_agrees_at_any_size(network, image):
+@pytest.mark.parametrize("options", [{}, {"negative_slope": 0.1, "mean_size": 5}])
+def test_torchscript_agrees_at_any_size(options, image):
+    network = woken(8, 16, 32, **options)
     scripted = torch.jit.script(network)
 
     with torch.no_grad():
@@ -127,7 +178,9 @@ def test_torchscript_agrees_at_any_size(network, image):
             torch.testing.assert_close(scripted(crop), network(crop), atol=1e-6, rtol=0)
 
 
-def test_onnx_agrees(network, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"negative_slope": 0.1, "mean_size": 5}])
+def test_onnx_agrees(options, tmp_path):
+    network = woken(8, 16, 32, **options)
     image = torch.rand(1, 1, 64, 48)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
