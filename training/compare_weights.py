@@ -1,12 +1,12 @@
-"""Compare weights of `blind`, each with the estimated noise, on parts of real and simulated images.
+"""Compare versions of `blind`, each with the estimated noise, on real and simulated images.
 
-    .venv/bin/python training/compare_weights.py PANORAMICS REAL_NOISE WEIGHTS...
+    .venv/bin/python training/compare_weights.py PANORAMICS REAL_NOISE BUNDLE...
 
-Prints a row for each file of weights: the mean PSNR in dB (data range 1) over parts of 384 × 512
-pixels of panoramic radiographs, and over four phantoms of 256 × 256, with the noise of seed 0 and
-on; texture kept at 0.15 to 0.22 cycles a pixel, at white noise of 0.02; and the noise left on
-`iox_1` to `iox_3`, as `scripts/benchmarks/real_noise.py` measures it. The scored images 81 to 100
-have no part in it.
+Prints two rows for each bundle's folder, with and without mirror images: the mean PSNR in dB (data
+range 1) over parts of 384 × 512 pixels of panoramic radiographs, and over four phantoms of 256 ×
+256, with the noise of seed 0 and on; texture kept at 0.15 to 0.22 cycles a pixel, at white noise of
+0.02; and the noise left on `iox_1` to `iox_3`, as `scripts/benchmarks/real_noise.py` measures it.
+The scored images 81 to 100 have no part in it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from monai_dental.benchmark.measures import texture_kept
 from monai_dental.benchmark.noises import Noise
 from monai_dental.formats import read_radiograph
+from monai_dental.inference.denoiser import Denoiser
 from monai_dental.inference.inferers import NoiseAwareInferer
 from monai_dental.metrics import psnr
-from monai_dental.networks import DenoisingUNet
 from monai_dental.phantom import simulate_exposure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "benchmarks"))
@@ -44,7 +43,7 @@ OF_PHANTOMS = (Noise(0.02), Noise(0.1), Noise(0.025, 2.4))
 TEXTURE = (0.15, 0.22)
 
 
-def main(panoramics: Path, real: Path, weights: list[Path]) -> None:
+def main(panoramics: Path, real: Path, bundles: list[Path]) -> None:
     """Print the table."""
     images = [
         np.ascontiguousarray(read_radiograph(panoramics / f"{number}.png").pixels[PART])
@@ -57,35 +56,30 @@ def main(panoramics: Path, real: Path, weights: list[Path]) -> None:
     names = [noise.name for noise in NOISES]
     names += ["texture", *(f"phantoms, {noise.name}" for noise in OF_PHANTOMS), "noise left"]
     print(f"| | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
-    for path in weights:
+    for bundle in bundles:
         for is_mirrored in (True, False):
-            denoise = Denoise(path, is_mirrored=is_mirrored)
+            denoise = Method(bundle, is_mirrored=is_mirrored)
             cells = [f"{denoise.score(images, noise):.2f}" for noise in NOISES]
             cells.append(f"{denoise.texture(images):.3f}")
             cells += [f"{denoise.score(phantoms, noise):.2f}" for noise in OF_PHANTOMS]
             cells.append(denoise.left(real))
-            print(f"| {path}{'' if is_mirrored else ', once'} | {' | '.join(cells)} |", flush=True)
+            print(
+                f"| {bundle}{'' if is_mirrored else ', once'} | {' | '.join(cells)} |", flush=True
+            )
 
 
-class Denoise:
-    """The network of one file of weights, of any number of channels."""
+class Method:
+    """A bundle that runs once for each image, or on its mirror images as well."""
 
-    def __init__(self, path: Path, *, is_mirrored: bool) -> None:
-        weights = torch.load(path, weights_only=True)
-        channels = weights["first.weight"].shape[0]
-        features = (channels, 2 * channels, 4 * channels)
-        self._network = DenoisingUNet(features, noise_channels=3).eval()
-        self._network.load_state_dict(weights)
-        self._network.to(memory_format=torch.channels_last)
-        self._inferer = NoiseAwareInferer(noise_channels=3, mirrored=is_mirrored)
+    def __init__(self, bundle: Path, *, is_mirrored: bool) -> None:
+        self._denoiser = Denoiser(bundle)
+        inferer = self._denoiser.inferer
+        assert isinstance(inferer, NoiseAwareInferer)
+        inferer.mirrored = is_mirrored
 
     def __call__(self, image: Image) -> Image:
         """Return an image in [0, 1], denoised at full strength."""
-        low, span = float(image.min()), max(float(np.ptp(image)), 1e-6)
-        unit = torch.from_numpy((image - low) / span)[None, None]
-        with torch.inference_mode():
-            denoised = self._inferer(unit, self._network)[0, 0]
-        return np.asarray((low + span * denoised.numpy()).clip(0, 1), np.float32)
+        return self._denoiser.denoise(image)
 
     def score(self, images: list[Image], noise: Noise) -> float:
         """Return the mean PSNR."""
