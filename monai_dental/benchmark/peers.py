@@ -160,8 +160,8 @@ def tuned(
 ) -> tuple[Callable[[Image], Image], str]:
     """Return a filter with its best parameter, and that parameter as text.
 
-    Where the filter makes the training images worse with every parameter, as it may with weak
-    noise, the images are returned as they are, and the text is "none".
+    Where the filter is best at its weakest, as it may be with weak noise, the images are returned
+    as they are, and the text is "none".
 
     Args:
         peer: See `tune`.
