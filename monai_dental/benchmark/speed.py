@@ -22,6 +22,7 @@ from torch import nn
 from monai_dental.benchmark.peers import PEERS
 from monai_dental.bundle.find import find_bundle
 from monai_dental.inference.denoiser import Denoiser
+from monai_dental.networks.fused import separate_operators
 from monai_dental.phantom import simulate_exposure
 from monai_dental.process.pool import process_pool
 
@@ -82,7 +83,7 @@ def measure_speed(
     Each method has its own process, whose first call is not measured. All then take turns, so that
     other load on the machine affects them equally. For each bundle, one row measures its
     convolutions alone, run in turn on inputs of the same shape, precision and layout. The network
-    cannot run faster than this with that library.
+    cannot run much faster than this with that library.
 
     Args:
         bundles: Names or folders.
@@ -197,7 +198,8 @@ def _convolutions(folder: Path, noisy: Image) -> Call:
         for module in denoiser.network.modules()
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
     ]
-    denoiser.denoise(noisy)
+    with separate_operators():
+        denoiser.denoise(noisy)
     for hook in hooks:
         hook.remove()
     reduced = any(x.dtype == torch.bfloat16 for _, x in layers)

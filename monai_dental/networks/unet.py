@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from monai_dental.networks.fused import can_fuse, convolve_and_activate, convolve_and_add
+
 
 class DenoisingUNet(nn.Module):
     """U-Net of residual blocks at half resolution, without norms and biases, that learns the noise.
@@ -113,6 +115,11 @@ class _ResidualBlock(nn.Module):
         self.second = _convolution(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Nested, so that TorchScript leaves out what follows.
+        if not torch.jit.is_scripting():  # noqa: SIM102
+            if can_fuse(x):
+                hidden = convolve_and_activate(x, self.first.weight, self.negative_slope)
+                return convolve_and_add(hidden, self.second.weight, x)
         # In place: an image's activations are tens of megabytes, and allocating memory takes as
         # long as filling it. No gradient needs the overwritten values.
         hidden = functional.leaky_relu_(self.first(x), self.negative_slope)

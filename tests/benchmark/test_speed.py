@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from torch import nn
 
 from monai_dental.benchmark import speed
 from monai_dental.benchmark.speed import PANORAMIC, Speed, format_speeds, measure_speed
 from monai_dental.bundle.find import find_bundle
 from monai_dental.errors import BundleError
+from monai_dental.inference.denoiser import Denoiser
 
 SIZE = (512, 640)
 
@@ -19,6 +21,19 @@ def test_bundle_convolutions_and_filter_are_measured_in_one_run():
     assert speeds[0].memory_mb > 0
     assert speeds[0].share == speeds[0].megapixels_per_s / speeds[1].megapixels_per_s
     assert speeds[1].share is speeds[2].share is None
+
+
+def test_each_convolution_runs_alone(monkeypatch):
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    network = Denoiser(find_bundle("unet")).network
+    run = speed._convolutions(find_bundle("unet"), np.zeros((64, 64), np.float32))
+    calls = []
+    for kind in kinds:
+        monkeypatch.setattr(kind, "forward", lambda module, x: calls.append(module))
+
+    run(np.zeros((64, 64), np.float32))
+
+    assert len(calls) == sum(isinstance(module, kinds) for module in network.modules())
 
 
 def test_convolutions_of_a_gpu_are_waited_for(monkeypatch):
