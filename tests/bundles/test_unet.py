@@ -117,7 +117,7 @@ def test_halo_of_the_inference_covers_the_reach_of_the_network(parse):
     network, halo = DenoisingUNet(), parse("inference")["halo"]
     for parameter in network.parameters():  # each path from pixel to pixel counts, none cancels
         torch.nn.init.constant_(parameter, 0.01)
-    image = torch.zeros(1, 1, 512, 512, requires_grad=True)
+    image = torch.ones(1, 1, 512, 512, requires_grad=True)
 
     network(image)[0, 0, 256:258, 256:258].sum().backward()
 
