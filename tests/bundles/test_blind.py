@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
 from monai_dental.bundle.find import find_bundle, load_config
 from monai_dental.errors import BundleError
@@ -24,16 +24,11 @@ from monai_dental.training.resume import BestWeights
 
 BUNDLE = "dental_xray_denoising_blind"
 ROOT = find_bundle("blind")
-NETWORK = load_config(ROOT, "inference", {})["network_def"]
+FEATURES = load_config(ROOT, "inference", {})["network_def"]["features"]
 SMALL = {
     "validation_count": 2, "patch_size": 64, "validation_size": 64, "images_per_epoch": 8,
     "batch_size": 2, "max_epochs": 1, "patience": 9, "val_interval": 1,
 }  # fmt: skip
-
-
-def untrained_network() -> DenoisingUNet:
-    """Return the bundle's network with random weights."""
-    return ConfigParser({"network": NETWORK}).get_parsed_content("network")
 
 
 @pytest.fixture(scope="module")
@@ -62,30 +57,23 @@ def workflow(images, tmp_path):
 
 
 def test_recipe_is_the_one_that_the_weights_were_made_with(parse):
+    parser = parse("train", "../../../training/fine_tune")
+
     expected = {
         "dataset_dir": None, "synthetic_count": 1440, "validation_count": 48, "seed": 0,
-        "max_epochs": 70, "patience": 70, "val_interval": 5, "batch_size": 8,
-        "images_per_epoch": 2000, "patches_per_image": 2, "patch_size": 128, "learning_rate": 1e-3,
-        "sigma_range": [0.002, 0.12], "photograph_share": 0.5, "faint_share": 0.15,
-        "average_momentum": 1e-3,
-        "loss": {"_target_": "torch.nn.MSELoss"},
-        "network_def": {
-            "_target_": "monai_dental.networks.DenoisingUNet", "features": [48, 64, 96],
-            "blocks": 2, "noise_channels": 3, "negative_slope": 0.1, "mean_size": 17,
-        },
+        "max_epochs": 140, "patience": 3, "val_interval": 2, "batch_size": 4,
+        "images_per_epoch": 1000, "patches_per_image": 4, "patch_size": 128, "learning_rate": 4e-4,
+        "sigma_range": [0.002, 0.12], "photograph_share": 0.5, "faint_share": 0.25,
+        "average_momentum": 5e-4,
     }  # fmt: skip
-    second = {**expected, "max_epochs": 125, "learning_rate": 4e-4}
-    for overlays, values in (((), expected), (("../../../training/second",), second)):
-        parser = parse("train", *overlays)
-        assert {key: parser[key] for key in values} == values
-        assert parser["optimizer"]["_target_"].endswith(".Muon")
-        assert parser["train#clip#percentile"] == 50
-    assert parser["initialize"][-1] == "$load_weights(@network, @initial_weights, @device)"
+    assert {key: parser[key] for key in expected} == expected
+    assert parser["loss"] == {"_target_": "monai_dental.training.losses.GridAwareLoss"}
+    assert parser["network_def"]["features"] == [16, 32, 64]
 
 
 def test_killed_adaptation_is_not_taken_up_with_other_settings(workflow, tmp_path):
     other = tmp_path / "other.pt"
-    torch.save(untrained_network().state_dict(), other)
+    torch.save(DenoisingUNet(FEATURES, noise_channels=3).state_dict(), other)
     shipped = str(ROOT / "models" / "model.pt")
 
     def make(**changes):
@@ -132,8 +120,8 @@ def test_folder_of_dark_images_is_trained_on_at_full_range(
 
 def test_halo_of_the_inference_covers_the_reach_of_the_network(parse):
     inferer = parse("inference").get_parsed_content("inferer")
-    network = untrained_network()
-    for parameter in network.parameters():  # each path from pixel to pixel counts
+    network = DenoisingUNet(FEATURES, noise_channels=3)
+    for parameter in network.parameters():  # each path from pixel to pixel counts, none cancels
         torch.nn.init.constant_(parameter, 0.01)
     image = torch.zeros(1, 4, 512, 512, requires_grad=True)
 
@@ -173,7 +161,7 @@ def test_training_learns(workflow, tmp_path):
     losses = [float(row.split(",")[2]) for row in rows[1:]]
     assert losses[-1] < losses[0]
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    untrained_network().load_state_dict(weights)
+    DenoisingUNet(FEATURES, noise_channels=3).load_state_dict(weights)
 
 
 def test_killed_training_goes_on_and_ends_with_the_very_same_weights(

@@ -282,8 +282,8 @@ def test_export_that_is_told_sigma_agrees_with_inference(monai_bundle, tmp_path)
         "--input_shape", "[1,2,64,64]",
         "--converter_kwargs", "{'input_names':['image'],'dynamic_axes':{'image':[0,2,3]}}",
     )  # fmt: skip
+    image = 0.2 + 0.6 * torch.rand(48, 66, generator=torch.Generator().manual_seed(0))
     sigma = 0.05
-    image = 0.5 + sigma * torch.randn(48, 66, generator=torch.Generator().manual_seed(0))
     # Told of noise that is blurred as the export takes it to be, and the same at all greys.
     blurred = NoiseModel.poisson_gaussian(1.0, 0.0, blur=0.6)
     at_half = (len(blurred.variances) - 1) // 2
@@ -305,7 +305,7 @@ def test_export_that_is_told_sigma_agrees_with_inference(monai_bundle, tmp_path)
 
     torch.testing.assert_close(exported, expected, atol=1e-5, rtol=0)
     np.testing.assert_allclose(by_onnx, expected.numpy(), atol=1e-5)
-    assert (exported - image).std() > 0.5 * sigma
+    assert (exported - image).std() > 0.3 * sigma
 
 
 @pytest.mark.parametrize("workflow_type", ["train", "inference"])
