@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,7 @@ OUTPUT = Path(__file__).parents[1] / "monai_dental" / "noise" / "regression.pt"
 FIRST_PHANTOM, PANORAMICS = 1_500_000, 8
 IMAGES_PER_FILE, EXPOSURES = 50, 8
 SIGMAS, NOISE_FREE = (0.0015, 0.12), 0.04
-NOISE_FREE_SIGMA = 0.0009  # of photographs
-ZOOMS = (0.7, 0.5, 0.35, 0.25)
-TEXTURED = 0.4  # of the simulated panoramic radiographs and drawn shapes
+NOISE_FREE_SIGMA, LARGEST_ZOOM = 0.0009, 0.7  # of photographs
 ODDS = Odds(plain=0.0, white=0.3, uneven=0.4, resampled=0.25, smoothed=0.06, compressed=0.22)
 SIDES = (160, 800)
 NETWORKS, STEPS, BATCH, LEARNING_RATE = 3, 16_000, 64, 2e-3
@@ -89,7 +87,7 @@ def make_samples(photographs: Path, work: Path, part: int) -> Path:
         return path
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    paths = clean_photographs(photographs)
+    paths = [path for path in find_images(photographs) if is_clean(path)]
     random = np.random.default_rng([0, part])
     samples: list[Sample] = []
     for number in range(part * IMAGES_PER_FILE, (part + 1) * IMAGES_PER_FILE):
@@ -103,78 +101,36 @@ def make_samples(photographs: Path, work: Path, part: int) -> Path:
     return path
 
 
-@cache
-def clean_photographs(folder: Path) -> list[tuple[Path, float]]:
-    """Return photographs, each with the largest zoom at which it has hardly any noise of its own.
-
-    Noise of its own would count as anatomy.
-    """
-    found = []
-    for path in find_images(folder):
-        pixels = read_radiograph(path).pixels
-        for zoom in ZOOMS:
-            if min(pixels.shape) * zoom >= SIDES[0] and is_clean(_zoomed(pixels, zoom)):
-                found.append((path, zoom))
-                break
-        else:
-            if min(pixels.shape) * ZOOMS[-1] >= 96:
-                found.append((path, ZOOMS[-1]))
-    return found
-
-
-def is_clean(image: Image) -> bool:
-    """Return whether the flattest patches of an image have hardly any fine noise."""
-    curves = measure_curves([torch.from_numpy(image)])
+def is_clean(path: Path) -> bool:
+    """Return whether a photograph has hardly any noise of its own, which would count as anatomy."""
+    pixels = read_radiograph(path).pixels
+    curves = measure_curves([torch.from_numpy(_zoomed(pixels, LARGEST_ZOOM))])
     if curves is None:
         return True
-    own = curves.energies[:, :2, 0, 2].nanmedian(dim=0).values
+    own = curves.energies[:, :2, 0, 2].nanmedian(dim=0).values  # fine noise of the flattest patches
     return bool((own < NOISE_FREE_SIGMA**2).all())
 
 
-def draw_image(
-    random: np.random.Generator, photographs: list[tuple[Path, float]], number: int
-) -> Image:
+def draw_image(random: np.random.Generator, photographs: list[Path], number: int) -> Image:
     """Return an image without noise, in [0, 1]."""
     side = int(np.exp(random.uniform(*np.log(SIDES))))
     kind = random.random()
-    if kind < 0.35:
-        path, zoom = photographs[random.integers(len(photographs))]
-        image = _cut(random, read_radiograph(path).pixels, side, zoom * random.uniform(0.6, 1))
-    elif kind < 0.6:
+    if kind < 0.2:
+        path = photographs[random.integers(len(photographs))]
+        image = _cut(random, read_radiograph(path).pixels, side, random.uniform(0.4, LARGEST_ZOOM))
+    elif kind < 0.55:
         size = (max(side, 200), max(side, 200))
         exposure = simulate_exposure(FIRST_PHANTOM + number, size=size, bits_stored=16)
         image = np.asarray(exposure.clean / np.float32(65535), dtype=np.float32)
-    elif kind < 0.8:
+    elif kind < 0.75:
         image = _cut(random, _panoramic(number % PANORAMICS), side, random.uniform(0.7, 1.3))
     else:
-        draw = draw_shadows if kind < 0.9 else draw_leaves
+        draw = draw_shadows if kind < 0.88 else draw_leaves
         blur = random.uniform(0.3, 1.8)
         blurred = cv2.GaussianBlur(draw(random, (side, side)), (0, 0), blur)
         image = np.asarray(blurred.clip(0, 1), dtype=np.float32)
-    if kind >= 0.6 and random.random() < TEXTURED:
-        image = _textured(random, image)
     shown = show(random, image) if random.random() < 0.5 else image
     return np.ascontiguousarray(shown, dtype=np.float32)
-
-
-def _textured(random: np.random.Generator, image: Image) -> Image:
-    """Return an image with texture whose spectrum is a power law, as that of trabecular bone."""
-    rows, columns = image.shape
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
-    frequency[0, 0] = 1
-    texture, mask = (
-        np.fft.irfft2(np.fft.rfft2(random.standard_normal(image.shape)) * response, image.shape)
-        for response in (
-            frequency ** -random.uniform(1.0, 2.2)
-            * np.exp(-((frequency / random.uniform(0.2, 0.7)) ** 2)),
-            np.exp(-((frequency * random.uniform(10, 60)) ** 2)),
-        )
-    )
-    fine = texture - cv2.GaussianBlur(texture, (0, 0), 8)
-    amplitude = np.exp(random.uniform(*np.log((0.003, 0.03)))) * np.exp(
-        mask / mask.std() * random.uniform(0.1, 0.6)
-    )
-    return np.asarray((image + amplitude * fine / fine.std()).clip(0, 1), dtype=np.float32)
 
 
 @lru_cache(maxsize=PANORAMICS)
