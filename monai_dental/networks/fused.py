@@ -22,11 +22,11 @@ _is_separate = False
 def separate_operators() -> Iterator[None]:
     """Do not fuse in this context, so that hooks of the convolutions run."""
     global _is_separate
-    _is_separate = True
+    before, _is_separate = _is_separate, True
     try:
         yield
     finally:
-        _is_separate = False
+        _is_separate = before
 
 
 def can_fuse(x: Tensor) -> bool:

@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 from monai.networks.nets.restormer import Restormer
+from steps import PATCH_SIZE, PATCHES, take_step
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,7 +41,7 @@ BUNDLE = Path(__file__).parents[2] / "bundles" / "dental_xray_denoising_blind"
 SCORED = [
     noise for noise in NOISES if noise.name in {"white 0.02", "white 0.07", "blur 0.76, 0.04"}
 ]
-STEPS, PATCHES, PATCH_SIZE, INTERVAL = 50, 16, 96, 5  # of train.json: steps an epoch, epochs
+STEPS, IMAGES, INTERVAL = 50, 200, 5  # of an epoch; epochs from one validation to the next
 TOLD = {"noise_channels": 3}
 TURNS = 9
 
@@ -183,11 +184,7 @@ def step_times() -> list[float]:
     for _ in range(TURNS):
         for network, optimizer, taken in zip(networks, optimizers, times, strict=True):
             start = time.process_time()
-            with torch.autocast("cpu", torch.bfloat16):
-                denoised = network(images)
-            torch.autograd.backward(functional.mse_loss(denoised.float(), images[:, :1]))
-            optimizer.step()
-            optimizer.zero_grad()
+            take_step(network, optimizer, images)
             taken.append(time.process_time() - start)
     return [statistics.median(taken) for taken in times]
 
@@ -215,6 +212,7 @@ def train(candidate: Candidate, folder: Path) -> None:
     command = [sys.executable, "-m", "monai.bundle", "run", "training"]
     command += ["--config_file", "configs/train.json", "--max_epochs", epochs]
     command += ["--learning_rate", str(candidate.learning_rate)]
+    command += ["--images_per_epoch", str(IMAGES), "--val_interval", str(INTERVAL)]
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     with (folder / "training.log").open("a") as log:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from monai_dental.transforms.detector import MARGIN
+
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmarks" / "networks.py"
 
 
@@ -19,8 +21,10 @@ def script():
     spec = importlib.util.spec_from_file_location("networks", _SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules["networks"] = module  # where the candidates' definitions look
-    spec.loader.exec_module(module)
-    yield module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(_SCRIPT.parent)
+        spec.loader.exec_module(module)
+        yield module
     del sys.modules["networks"]
 
 
@@ -37,6 +41,14 @@ def test_first_network_is_that_of_the_bundle(script):
     config = json.loads((script.BUNDLE / "configs" / "train.json").read_text())
 
     assert json.loads(json.dumps(script.CANDIDATES[0].definition)) == config["network_def"]
+
+
+def test_steps_are_those_of_the_recipe(script):
+    config = json.loads((script.BUNDLE / "configs" / "train.json").read_text())
+
+    assert config["batch_size"] * config["patches_per_image"] == script.PATCHES
+    assert script.STEPS * config["batch_size"] == script.IMAGES
+    assert config["patch_size"] - 2 * MARGIN == script.PATCH_SIZE
 
 
 def test_copy_of_the_bundle_has_the_other_network_and_no_weights(script, tmp_path):
